@@ -1,0 +1,75 @@
+# Everything runs in .venv, which is made on first use and remade when pyproject.toml or constraints.txt change.
+# Works with GNU make 3.81 and later.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+
+# The first Python of 3.11 or later; another one is chosen with `make PYTHON=/path/to/python …`.
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$name"; break; }; done)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-all lint format types contracts bench bench-loop bench-docs clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.installed-run  ## install, then run the main job: 8 sessions of a PointMaze
+	$(BIN)/aether run examples/maze.toml
+
+test: $(VENV)/.installed-dev lint types contracts  ## install, then lint, types, import contracts and all tests but the slow ones
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(VENV)/.installed-dev lint types contracts  ## the same with the slow tests
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-dev  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## mypy, strict, of code, benchmarks and tests
+	$(BIN)/mypy
+
+contracts: $(VENV)/.installed-dev  ## who may import whom
+	$(BIN)/lint-imports
+
+bench: bench-loop  ## every benchmark; PROFILE=short bounds each to 10 minutes
+
+bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
+	$(BIN)/python -m benchmarks.loop
+
+bench-docs: $(VENV)/.installed-dev  ## render docs/benchmarks.md from build/bench.jsonl
+	$(BIN)/python -m benchmarks.render
+
+clean:  ## remove .venv, build/ and caches (never a log)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# torch goes first and by itself, so that pip takes the build that this machine's index offers for it.
+$(VENV)/.torch: constraints.txt
+	@test -n "$(PYTHON)" || { \
+		echo "aetherloop needs Python 3.11 or later; none of these is: $(CANDIDATES)." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "aetherloop needs Python 3.11 or later; $(PYTHON) is $$("$(PYTHON)" -V 2>&1)." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment: its venv or ensurepip module is missing." >&2; \
+		echo "On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	@touch $@
+
+$(VENV)/.installed-run: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(VENV)/.installed-run $@

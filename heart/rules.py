@@ -1,0 +1,108 @@
+"""The rules a scenario declares: `[heart]`, `[[heart.rules]]`.
+
+Knows what a rule may say; knows nothing of how it is applied. Invariant: a rule that validates could
+apply."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+OnAsk = Literal["wait", "safest", "refuse"]
+"""What to do with a proposal that a person must be asked about: `wait` for the answer, take the best one that
+needs no asking (`safest`), or do nothing (`refuse`)."""
+
+Bound = float | tuple[float, ...]
+Words = Annotated[str, Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Region(_Settings):
+    """An inclusive box in a part of what is seen now, or of what the world model forecasts after the action.
+
+    `of` names the part, as the environment names it, or "achieved_goal". `index` picks one element of its
+    array; without it every element must lie within the bounds. A bound is one number for all elements or a
+    list with one number an element in C order; a bound left out is open. Units are those of the part."""
+
+    of: Words
+    index: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    low: Bound | None = None
+    high: Bound | None = None
+    at: Literal["now", "forecast"] = "forecast"
+
+    @model_validator(mode="after")
+    def _bounds_fit(self) -> Region:
+        if self.low is None and self.high is None:
+            raise ValueError(f"the region of {self.of!r} needs a low or a high bound, or both")
+        lists = [bound for bound in (self.low, self.high) if isinstance(bound, tuple)]
+        if lists and self.index is not None:
+            raise ValueError(
+                f"the region of {self.of!r} picks one element with index, so its bounds are single numbers"
+            )
+        if len(lists) == 2 and len(lists[0]) != len(lists[1]):
+            raise ValueError(
+                f"the region of {self.of!r} has {len(lists[0])} low bounds and {len(lists[1])} high ones"
+            )
+        if not all(lists):
+            raise ValueError(f"the region of {self.of!r} has an empty list of bounds")
+        for low, high in self._pairs():
+            if low > high:
+                raise ValueError(f"the region of {self.of!r} is empty: low {low:g} is above high {high:g}")
+        return self
+
+    def _pairs(self) -> tuple[tuple[float, float], ...]:
+        if self.low is None or self.high is None:
+            return ()
+        many = max(len(bound) if isinstance(bound, tuple) else 1 for bound in (self.low, self.high))
+        low, high = (
+            bound if isinstance(bound, tuple) else (bound,) * many for bound in (self.low, self.high)
+        )
+        return tuple(zip(low, high, strict=True))
+
+
+class Rule(_Settings):
+    """What is refused or must be asked about, and why. It applies when everything it gives matches.
+
+    `actions` are discrete moves, `tools` names of tools any of which is called, `region` where things are or
+    would be. `virtue` is the virtue the rule speaks for, such as "prudence"."""
+
+    id: Words
+    verdict: Literal["refuse", "ask"] = "refuse"
+    reason: Words
+    virtue: Words | None = None
+    actions: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+    tools: Annotated[tuple[Words, ...], Field(min_length=1)] | None = None
+    region: Region | None = None
+
+    @model_validator(mode="after")
+    def _could_apply(self) -> Rule:
+        if self.actions is None and self.tools is None and self.region is None:
+            raise ValueError(f"rule {self.id!r} needs at least one of actions, tools, region")
+        if self.actions is not None and self.tools is not None:
+            raise ValueError(
+                f"rule {self.id!r} gives actions and tools; nothing is both a move and a tool call, so it could "
+                f"never apply. Make it two rules"
+            )
+        return self
+
+
+class HeartSettings(_Settings):
+    """All that a scenario tells the heart."""
+
+    on_ask: OnAsk = "wait"
+    rules: tuple[Rule, ...] = ()
+
+    @field_validator("rules")
+    @classmethod
+    def _ids_differ(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        ids = [rule.id for rule in rules]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"two rules have the id {twice[0]!r}; grounds name rules by id, so each needs its own"
+            )
+        return rules

@@ -1,0 +1,60 @@
+"""Errors of the loop.
+
+    LoopError
+    ├── EnvironmentNotFound     no environment of that name; `nearest` are the closest ones
+    ├── EnvironmentFailed       it raised, hung, answered NaN or left its declared spaces
+    ├── ScenarioInvalid         parts of a scenario do not fit each other
+    ├── StateTooLarge           the session's state passed its bound
+    ├── Diverged                a rebuilt simulator answered other than the log says
+    └── Behind                  a replica needs history from the log before it can answer"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class LoopError(Exception):
+    """Root of this package's errors."""
+
+
+class EnvironmentNotFound(LoopError):
+    def __init__(self, message: str, nearest: tuple[str, ...] = ()) -> None:
+        super().__init__(message, nearest)
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EnvironmentFailed(LoopError):
+    """`kind` is that of `execute.failed`."""
+
+    def __init__(self, message: str, kind: Literal["raised", "timeout", "invalid", "lost"] = "raised") -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ScenarioInvalid(LoopError):
+    pass
+
+
+class StateTooLarge(LoopError):
+    pass
+
+
+class Diverged(LoopError):
+    pass
+
+
+class Behind(LoopError):
+    """The replica `replica` of the session `stream` has other history than the call needs.
+
+    The caller restores it from the log and calls again; positional arguments keep it whole across processes."""
+
+    def __init__(self, replica: Literal["world_model", "environment"], stream: str) -> None:
+        super().__init__(replica, stream)
+        self.replica = replica
+        self.stream = stream

@@ -1,0 +1,50 @@
+"""What replicas need of a session's past, read from its log a page at a time.
+
+Knows which events make a transition and which make an episode; keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loops.scene import Scene, Transition
+from loops.worlds import Taken
+from telemetry.errors import LogDamaged
+from telemetry.events import execute, learn, sense
+from telemetry.events.values import Digest
+from telemetry.log import EventLog
+
+_OF_TRANSITIONS = (
+    "session.cycle_opened",
+    "sense.observed",
+    "execute.intended",
+    "execute.succeeded",
+    "learn.belief_updated",
+)
+_OF_EPISODES = ("sense.observed", "execute.intended", "execute.succeeded")
+
+
+def transitions(log: EventLog, stream: str) -> Iterator[Transition]:
+    """Every transition the session's world model has learnt, in order."""
+    scene = Scene()
+    for recorded in log.read(stream, types=_OF_TRANSITIONS):
+        event = recorded.event
+        scene = scene.see(recorded.id, event)
+        if isinstance(event, learn.BeliefUpdated):
+            assert scene.learned is not None, f"{recorded.id}: a belief is updated by a transition"
+            yield scene.learned
+
+
+def episode(log: EventLog, stream: str) -> tuple[Digest, list[Taken]]:
+    """The digest that the current episode began with, and every action that was taken in it since."""
+    taken: list[Taken] = []
+    outcomes: dict[str, Digest] = {}
+    for recorded in log.read_back(stream, types=_OF_EPISODES):
+        match recorded.event:
+            case execute.Succeeded(effect=effect, observed=observed) if observed is not None:
+                outcomes[effect] = observed
+            case execute.Intended(effect=effect, action=action) if effect in outcomes:
+                taken.append(Taken(action=action, observed=outcomes.pop(effect)))
+            case sense.Observed(step=0, digest=digest):
+                return digest, taken[::-1]
+    raise LogDamaged(f"{stream} has no observation that begins its episode; try: aether log verify")
+

@@ -1,0 +1,113 @@
+"""A session's way to the log: facts are folded as they are recorded, and reach the disk at barriers.
+
+Knows versions, commands and the memo of an open cycle; knows nothing of phases.
+Invariant: folding the log up to the last commit, then the buffer, gives `state` and `scene`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from loops.scene import Scene, cause_of, refs_of
+from loops.state import REDUCER, SessionState, apply, state_hash
+from telemetry.errors import LogDamaged, LogUnwritable
+from telemetry.events import Draft, Event, Recorded, Unknown, session
+from telemetry.log import EventLog
+
+Stall = Callable[[LogUnwritable], Awaitable[None]]
+"""Waits until another attempt makes sense, or raises the error it was given."""
+
+
+class Journal:
+    """One session's events. `load` before use; `epoch` is the fencing token this owner writes with."""
+
+    def __init__(self, log: EventLog, stream: str, *, stall: Stall) -> None:
+        self.stream = stream
+        self.state = SessionState()
+        self.scene = Scene()
+        self.epoch = 1
+        self.version = 0
+        self.committed = 0
+        self.last_type = ""
+        """Type of the stream's latest event."""
+        self.positions: dict[str, int] = {}
+        """Position of the latest committed event of each type."""
+        self._log = log
+        self._stall = stall
+        self._buffer: list[Draft] = []
+        self._memo: dict[str, list[Event]] = {}
+
+    def load(self, history: Iterable[Recorded]) -> None:
+        """Folds the stream's history. Raises `LogDamaged` when a recorded state hash does not come out."""
+        for recorded in history:
+            event = recorded.event
+            self._see(recorded.id, event)
+            self.version = self.committed = recorded.version
+            self.epoch = recorded.epoch
+            self.positions[recorded.type] = recorded.position
+            self.last_type = recorded.type
+            if isinstance(event, session.CycleOpened):
+                self._memo = {}
+            if not isinstance(event, Unknown):
+                self._memo.setdefault(recorded.command, []).append(event)
+            if isinstance(event, session.CycleClosed) and event.reducer == REDUCER:
+                self._check(recorded.version, event)
+
+    def _check(self, version: int, event: session.CycleClosed) -> None:
+        found = state_hash(self.state)
+        if found != event.state_hash:
+            raise LogDamaged(
+                f"{self.stream}@{version}: folding gives state {found[:12]}…, the log says {event.state_hash[:12]}…. "
+                f"Nothing was written. Try: aether replay {self.stream.removeprefix('session/')}"
+            )
+
+    @property
+    def cycle_is_open(self) -> bool:
+        return self.state.cycle > self.state.cycles_closed
+
+    def recorded(self, command: str) -> bool:
+        """Whether this command of the open cycle is already on the log, so must not be done again."""
+        return command in self._memo
+
+    def record(self, command: str, events: Iterable[Event], *, elapsed_ns: int = 0) -> None:
+        """Folds and buffers the events of one command; `elapsed_ns` is how long it took to come to them."""
+        for ordinal, event in enumerate(events):
+            self.version += 1
+            self._buffer.append(
+                Draft(
+                    event=event,
+                    command=command,
+                    ordinal=ordinal,
+                    cycle=self.state.cycle if not isinstance(event, session.CycleOpened) else event.cycle,
+                    cause=cause_of(self.scene, event),
+                    refs=refs_of(self.scene, event),
+                    elapsed_ns=elapsed_ns if ordinal == 0 else 0,
+                )
+            )
+            self._see(f"{self.stream}@{self.version}", event)
+
+    async def commit(self) -> tuple[Recorded, ...]:
+        """The barrier: returns when everything recorded is on disk. Raises what the log raises."""
+        if not self._buffer:
+            return ()
+        while True:
+            try:
+                future = self._log.submit(
+                    self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch
+                )
+                written = await asyncio.wrap_future(future)
+                break
+            except LogUnwritable as error:
+                await self._stall(error)
+        self._buffer = []
+        self.committed = written[-1].version
+        self.positions.update((recorded.type, recorded.position) for recorded in written)
+        return written
+
+    def take_over(self) -> None:
+        """Writes under the next epoch from now on, which fences the former owner."""
+        self.epoch += 1
+
+    def _see(self, event_id: str, event: Event | Unknown) -> None:
+        self.state = apply(self.state, event)
+        self.scene = self.scene.see(event_id, event)

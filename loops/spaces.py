@@ -1,0 +1,181 @@
+"""The spaces of an environment: what can be seen, what can be done, and their flat numeric form.
+
+Knows shapes; knows no environment's layout. Invariant: `flatten` and `parts` are inverse on numeric parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue
+
+from telemetry.events.values import Action, Array, ArrayObservation, Goal, Move, Observation, Value
+
+Vector = NDArray[np.float64]
+ACHIEVED = "achieved_goal"
+DESIRED = "desired_goal"
+
+
+class ArrayPart(Value):
+    """A numeric part of what is seen. `categories` counts a discrete part's values; it is one-hot when flat."""
+
+    kind: Literal["array"] = "array"
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    categories: int | None = None
+    first: int = 0
+
+    @property
+    def width(self) -> int:
+        """Length of the flat form."""
+        return self.categories if self.categories is not None else int(np.prod(self.shape, dtype=np.int64))
+
+
+class TextPart(Value):
+    """A part of what is seen that is words."""
+
+    kind: Literal["text"] = "text"
+    name: str
+
+
+class BoxActions(Value):
+    """Continuous control between `low` and `high`, equal shapes, finite."""
+
+    kind: Literal["box"] = "box"
+    low: Array
+    high: Array
+
+    @property
+    def width(self) -> int:
+        return int(np.prod(self.low.shape, dtype=np.int64))
+
+    def fit(self, action: Action) -> NDArray[Any]:
+        """The move in the dtype of the bounds. Raises ValueError for another shape or out of bounds."""
+        values = move_array(action).astype(self.low.dtype)
+        low, high = self._bounds
+        if values.shape != low.shape or not ((low <= values) & (values <= high)).all():
+            expected = f"{low.dtype} of shape {low.shape} from {low} to {high}"
+            raise ValueError(f"the space takes {expected}, not {values}")
+        return values
+
+    def vector(self, action: Action) -> Vector:
+        """Flat form, shape (width,)."""
+        return move_array(action).astype(np.float64).reshape(self.width)
+
+    @cached_property
+    def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.low.numpy(), self.high.numpy()
+
+
+class DiscreteActions(Value):
+    """The indices first … first + n − 1."""
+
+    kind: Literal["discrete"] = "discrete"
+    n: int
+    first: int = 0
+
+    @property
+    def width(self) -> int:
+        return self.n
+
+    def fit(self, action: Action) -> int:
+        """The index. Raises ValueError for one that the space does not hold."""
+        index = move_index(action)
+        if not 0 <= index - self.first < self.n:
+            raise ValueError(f"the space takes {self.first} to {self.first + self.n - 1}, not {index}")
+        return index
+
+    def vector(self, action: Action) -> Vector:
+        """One-hot form, shape (width,)."""
+        return _one_hot(self.fit(action) - self.first, self.n)
+
+
+ActionSpace = Annotated[BoxActions | DiscreteActions, Field(discriminator="kind")]
+
+
+class Spaces(Value):
+    """What an environment shows and accepts. `goal` is the shape of goal space, None where there is none."""
+
+    observation: tuple[Annotated[ArrayPart | TextPart, Field(discriminator="kind")], ...]
+    goal: tuple[int, ...] | None = None
+    action: ActionSpace
+
+    @property
+    def arrays(self) -> tuple[ArrayPart, ...]:
+        return tuple(part for part in self.observation if isinstance(part, ArrayPart))
+
+    @property
+    def goal_width(self) -> int:
+        return 0 if self.goal is None else int(np.prod(self.goal, dtype=np.int64))
+
+    @property
+    def width(self) -> int:
+        """Length of `flatten`: all numeric parts, then the achieved goal."""
+        return sum(part.width for part in self.arrays) + self.goal_width
+
+    def describe(self) -> dict[str, JsonValue]:
+        return self.model_dump(mode="json")
+
+
+def move_array(action: Action) -> NDArray[Any]:
+    """The array of a continuous move. Raises ValueError for any other action."""
+    if isinstance(action, Move) and isinstance(action.to, Array):
+        return action.to.numpy()
+    raise ValueError(f"a continuous space takes a move with an array, not {action!r}")
+
+
+def move_index(action: Action) -> int:
+    """The index of a discrete move. Raises ValueError for any other action."""
+    if isinstance(action, Move) and isinstance(action.to, int):
+        return action.to
+    raise ValueError(f"a discrete space takes a move with an index, not {action!r}")
+
+
+def flatten(spaces: Spaces, observations: Sequence[Observation], goal: Goal | None) -> Vector:
+    """Numeric parts in the order of `spaces`, then the achieved goal: float64, shape (spaces.width,)."""
+    seen = {o.name: o.array for o in observations if isinstance(o, ArrayObservation)}
+    pieces: list[Vector] = []
+    for part in spaces.arrays:
+        values = seen[part.name].numpy()
+        if part.categories is None:
+            pieces.append(values.astype(np.float64).ravel())
+        else:
+            pieces.append(_one_hot(int(values) - part.first, part.categories))
+    if goal is not None:
+        pieces.append(goal.achieved.numpy().astype(np.float64).ravel())
+    return np.concatenate(pieces) if pieces else np.zeros(0)
+
+
+def parts(spaces: Spaces, flat: Vector) -> Mapping[str, NDArray[Any]]:
+    """The named numeric parts of a flat vector in their own shapes; of a discrete part its likeliest value."""
+    named: dict[str, NDArray[Any]] = {}
+    at = 0
+    for part in spaces.arrays:
+        piece = flat[at : at + part.width]
+        at += part.width
+        discrete = part.categories is not None
+        named[part.name] = np.asarray(piece.argmax() + part.first) if discrete else piece.reshape(part.shape)
+    if spaces.goal is not None:
+        named[ACHIEVED] = flat[at : at + spaces.goal_width].reshape(spaces.goal)
+    return named
+
+
+def named_arrays(observations: Sequence[Observation], goal: Goal | None) -> Mapping[str, NDArray[Any]]:
+    """What was seen by name, the achieved and desired goal among it."""
+    named = {o.name: o.array.numpy() for o in observations if isinstance(o, ArrayObservation)}
+    if goal is not None:
+        named[ACHIEVED] = goal.achieved.numpy()
+        named[DESIRED] = goal.desired.numpy()
+    return named
+
+
+def _one_hot(index: int, n: int) -> Vector:
+    if not 0 <= index < n:
+        raise ValueError(f"index {index} is not one of {n} categories")
+    hot = np.zeros(n)
+    hot[index] = 1.0
+    return hot

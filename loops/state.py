@@ -1,0 +1,199 @@
+"""What a session is, as far as it matters for what it does next; and the only reducer.
+
+Knows events; knows no clock, no randomness, no float arithmetic: recorded values are copied.
+Invariants: `apply` is total on a valid log; the state stays under MAX_STATE_BYTES and holds no ids,
+versions, times or epochs, so a session that was interrupted ends in the state of one that was not."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from loops.errors import StateTooLarge
+from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
+from telemetry.events.values import Action, Belief, Digest, EffectClass, Persistence, Value, canonical
+
+REDUCER = 1
+"""Version of this reducer; hashes of different versions are not comparable."""
+
+MAX_STATE_BYTES = 64 * 1024
+RECENT_SURPRISES = 128
+"""How many surprises the percentile is taken over. Long enough for a .9 quantile, 1 KiB of state."""
+
+
+class OpenEffect(Value):
+    """An effect of the current cycle, or an older one whose outcome is unknown."""
+
+    cycle: int
+    ordinal: int
+    action: Action
+    arguments: Digest
+    effect_class: EffectClass
+    stage: Literal["intended", "dispatched", "unknown"] = "intended"
+
+
+class Asked(Value):
+    """A person was asked to allow these arguments; `granted` is their answer."""
+
+    action: Action
+    arguments: Digest
+    granted: bool | None = None
+
+
+class SessionState(Value):
+    scenario: Digest | None = None
+    seed: int = 0
+    status: Literal["new", "open", "closed"] = "new"
+    outcome: str | None = None
+    """Why the session closed."""
+
+    cycle: int = 0
+    """The cycle opened last, from 1."""
+    cycles_closed: int = 0
+
+    episode: int = 0
+    """The episode running or to be begun, from 0."""
+    step: int = 0
+    """Actions taken in it."""
+    stage: Literal["fresh", "running", "ended"] = "fresh"
+    """fresh: to be reset; running; ended: its last observation is still to be sensed."""
+    episodes: int = 0
+    """Episodes that ended."""
+    successes: int = 0
+    episode_return: float = 0.0
+    last_reward: float | None = None
+    last_success: bool | None = None
+
+    observed: Digest | None = None
+    belief: Belief = Belief(transitions=0, spread=0.0)
+    surprises: tuple[float, ...] = ()
+    """The last RECENT_SURPRISES, in nats per dimension, newest last."""
+    percentile: float | None = None
+    """Of the latest surprise; None when there was none this cycle."""
+    valence: float = 0.0
+    arousal: float = 0.0
+    virtues: dict[str, float] = {}
+    persist: Persistence | None = None
+    remembered: int = 0
+
+    effects: tuple[OpenEffect, ...] = ()
+    asked: Asked | None = None
+    failed: bool = False
+    """The last effect failed in a way the session cannot go on from."""
+
+    @property
+    def waiting(self) -> bool:
+        """A person's answer is awaited."""
+        return self.asked is not None and self.asked.granted is None
+
+
+def apply(state: SessionState, event: Event | Unknown) -> SessionState:
+    """The state after `event`. Events that do not bear on the state leave it as it is."""
+    change = _change(state, event)
+    return state.model_copy(update=change) if change else state
+
+
+def _change(state: SessionState, event: Event | Unknown) -> dict[str, object]:
+    match event:
+        case session.Opened():
+            return {"scenario": event.scenario_digest, "seed": event.seed, "status": "open"}
+        case session.Closed():
+            return {"status": "closed", "outcome": event.reason}
+        case session.CycleOpened():
+            return {"cycle": event.cycle, "percentile": None, "asked": None}
+        case session.CycleClosed():
+            return {"cycles_closed": state.cycles_closed + 1}
+        case sense.Observed() | sense.Surprised():
+            return _sensed(state, event)
+        case feel.Felt():
+            return {"valence": event.valence, "arousal": event.arousal, "virtues": event.virtues}
+        case reason.Decided():
+            return {"persist": event.persist}
+        case learn.Rewarded():
+            return _rewarded(state, event)
+        case learn.BeliefUpdated():
+            return {"belief": event.posterior}
+        case learn.Remembered():
+            return {"remembered": state.remembered + 1}
+        case _ if event.type.startswith("execute."):
+            return _executed(state, event)
+    return {}
+
+
+def _sensed(state: SessionState, event: sense.Observed | sense.Surprised) -> dict[str, object]:
+    if isinstance(event, sense.Surprised):
+        recent = (*state.surprises, event.nats)[-RECENT_SURPRISES:]
+        return {"surprises": recent, "percentile": event.percentile}
+    changed: dict[str, object] = {"observed": event.digest, "episode": event.episode, "step": event.step}
+    if event.ends_episode:
+        changed |= {"stage": "fresh", "episode": event.episode + 1, "step": 0, "persist": None}
+    else:
+        changed["stage"] = "running"
+        if event.step == 0:
+            changed["episode_return"] = 0.0
+    return changed
+
+
+def _rewarded(state: SessionState, event: learn.Rewarded) -> dict[str, object]:
+    changed: dict[str, object] = {
+        "last_reward": event.reward,
+        "last_success": event.success,
+        "episode_return": event.episode_return,
+    }
+    if event.ends_episode:
+        changed |= {"episodes": state.episodes + 1, "successes": state.successes + bool(event.success)}
+    return changed
+
+
+def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
+    match event:
+        case execute.Intended():
+            effect = OpenEffect(
+                cycle=state.cycle,
+                ordinal=event.ordinal,
+                action=event.action,
+                arguments=event.arguments,
+                effect_class=event.effect_class,
+            )
+            return {"effects": (*state.effects, effect)}
+        case execute.Dispatched():
+            return {"effects": _restage(state, "dispatched")}
+        case execute.UnknownOutcome():
+            return {"effects": _restage(state, "unknown")}
+        case execute.Succeeded():
+            ended = event.terminated or event.truncated
+            stepped = state.step + 1 if event.observed is not None else state.step
+            return {"effects": _settled(state), "step": stepped, "stage": "ended" if ended else state.stage}
+        case execute.Failed():
+            return {"effects": _settled(state), "failed": True}
+        case execute.Cancelled():
+            return {"effects": _settled(state)}
+        case execute.Reconciled():
+            return {"effects": tuple(e for e in state.effects if e.stage != "unknown")}
+        case execute.ApprovalAsked():
+            return {"asked": Asked(action=event.action, arguments=event.arguments)}
+        case execute.ApprovalGiven() if state.asked is not None and state.asked.arguments == event.arguments:
+            return {"asked": state.asked.model_copy(update={"granted": event.granted})}
+    return {}
+
+
+def _restage(state: SessionState, stage: str) -> tuple[OpenEffect, ...]:
+    return tuple(
+        effect.model_copy(update={"stage": stage}) if effect.cycle == state.cycle else effect
+        for effect in state.effects
+    )
+
+
+def _settled(state: SessionState) -> tuple[OpenEffect, ...]:
+    return tuple(effect for effect in state.effects if effect.cycle != state.cycle or effect.stage == "unknown")
+
+
+def state_hash(state: SessionState) -> Digest:
+    """SHA-256 of the canonical JSON of the state. Raises `StateTooLarge` above MAX_STATE_BYTES."""
+    body = canonical(state)
+    if len(body) > MAX_STATE_BYTES:
+        raise StateTooLarge(
+            f"the session's state is {len(body):,} bytes, the bound is {MAX_STATE_BYTES:,}; "
+            "its log is intact up to the last closed cycle"
+        )
+    return hashlib.sha256(body).hexdigest()

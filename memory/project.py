@@ -1,0 +1,228 @@
+"""The projection: a thread that follows the log and keeps the index equal to what was remembered.
+
+Knows the log and the index; knows nothing of sessions or of when to remember. Invariant: the cursor on disk
+is never ahead of the index on disk, and applying an event twice changes nothing, so any kill is made good by
+reading on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from memory.edge import EdgeIndex, Lineage, MemoryPoint
+from memory.errors import IndexDamaged, MemoryFault, ProjectionFailed, RecallLate
+from telemetry.errors import LogClosed
+from telemetry.events.envelope import Recorded
+from telemetry.events.learn import Remembered
+from telemetry.events.values import Hit, ModelId
+from telemetry.log import EventLog, Subscription
+
+REMEMBERED: Final = "learn.remembered"
+
+IDLE_S: Final = 1.0
+"""Without news for so long, the cursor is saved."""
+
+SAVE_EVERY: Final = 4096
+"""Positions after which the cursor is saved under load: a flush takes 7–30 ms (1–50,000 points, measured), so
+below a tenth of a thread at 10,000 events a second, and a kill repeats at most so many."""
+
+STOP_TIMEOUT_S: Final = 30.0
+"""How long `close` waits for the batch at hand; one takes well below a second."""
+
+
+class _Cursor(BaseModel):
+    """How far the index has followed which log, and how many points each shard held then."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    log: str
+    position: int
+    points: dict[str, int]
+
+
+class EpisodeProjection:
+    """The index in `folder`, following `log` in a thread of its own from construction to `close`.
+
+    It goes on from its saved cursor. Where that is missing, unreadable, of another log, ahead of this one, or
+    vouches for points that are not there, the index is thrown away and rebuilt from the first event. When the
+    thread fails, every later call raises `ProjectionFailed` with the cause."""
+
+    def __init__(self, log: EventLog, *, folder: Path) -> None:
+        """Raises `IndexHeld` when another process has the folder."""
+        self._log_id = log.id
+        self._cursor_path = folder / "cursor.json"
+        self._index = EdgeIndex(folder)
+        try:
+            self._position = self._resume(head=log.position())
+            self._saved = self._position
+            self._subscription: Subscription = log.subscribe(after=self._position, types=(REMEMBERED,))
+        except BaseException:
+            self._index.close()
+            raise
+        self._changed = threading.Condition()
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._follow, name="memory-projection", daemon=True)
+        self._thread.start()
+
+    @property
+    def position(self) -> int:
+        """Position of the log up to which everything remembered can be recalled."""
+        with self._changed:
+            return self._position
+
+    def wait(self, position: int, *, timeout_s: float) -> None:
+        """Returns when everything up to `position` can be recalled. Raises `RecallLate`,
+        `ProjectionFailed`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._position >= position or self._failure is not None or self._closing, timeout_s
+            )
+            self._raise_failure()
+            if self._closing:
+                raise ProjectionFailed(
+                    "the memory projection was closed; what was remembered is safe in the log"
+                )
+            if self._position < position:
+                raise RecallLate(
+                    f"memory is at position {self._position} of the log after {timeout_s:g} s, {position} was asked "
+                    f"for. Nothing is lost; it is catching up, so ask again"
+                )
+
+    def recall(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        embedder: ModelId,
+        k: int,
+        lineage: Lineage,
+        position: int,
+        timeout_s: float,
+    ) -> tuple[Hit, ...]:
+        """The `k` nearest episodes of the lineage, once everything up to `position` is in the index.
+
+        `position` is that of the newest event the lineage may remember; later ones are kept out by `lineage`,
+        so the answer is the same whenever it is asked. Blocks: call it from one thread kept for it."""
+        self.wait(position, timeout_s=timeout_s)
+        return self._index.nearest(vector, embedder=embedder, k=k, lineage=lineage)
+
+    def close(self) -> None:
+        """Stops following, saves the cursor and lets the folder go. May be called twice.
+
+        Raises `ProjectionFailed` when the thread had failed, unless only because the log was closed first."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._changed.notify_all()
+        self._subscription.close()
+        self._thread.join(STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise ProjectionFailed(
+                f"the memory projection did not stop in {STOP_TIMEOUT_S:g} s; its folder stays held"
+            )
+        try:
+            if self._failure is None or isinstance(self._failure, LogClosed):
+                self._save()
+        finally:
+            self._index.close()
+        if not isinstance(self._failure, LogClosed):
+            self._raise_failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise ProjectionFailed(
+                f"memory stopped following the log at position {self._position}: {self._failure}. "
+                f"What was remembered is safe in the log; start the host again"
+            ) from self._failure
+
+    def _follow(self) -> None:
+        try:
+            while not self._closing:
+                batch = self._subscription.next(timeout_s=IDLE_S)
+                if batch.events:
+                    self._index.upsert([_point(recorded) for recorded in batch.events])
+                idle = batch.position == self._position
+                with self._changed:
+                    self._position = batch.position
+                    self._changed.notify_all()
+                if self._position - self._saved >= (1 if idle else SAVE_EVERY):
+                    self._save()
+        except BaseException as error:  # noqa: BLE001  kept, and raised to whoever waits or closes
+            with self._changed:
+                if not (self._closing and isinstance(error, LogClosed)):
+                    self._failure = error
+                self._changed.notify_all()
+
+    def _resume(self, *, head: int) -> int:
+        """The position to go on from; 0 with an emptied index when the saved cursor cannot be trusted."""
+        try:
+            cursor = _Cursor.model_validate_json(self._cursor_path.read_bytes())
+            if (
+                cursor.log == self._log_id
+                and cursor.position <= head
+                and _holds(self._index.counts(), cursor.points)
+            ):
+                return cursor.position
+        except (OSError, ValidationError, IndexDamaged):
+            pass  # all three mean that the cursor vouches for nothing
+        self._cursor_path.unlink(missing_ok=True)
+        self._index.clear()
+        return 0
+
+    def _save(self) -> None:
+        """Flushes the index, then replaces the cursor: written aside, fsynced, renamed, and the folder
+        fsynced."""
+        position = self._position
+        self._index.flush()
+        cursor = _Cursor(log=self._log_id, position=position, points=dict(self._index.counts()))
+        aside = self._cursor_path.with_suffix(".new")
+        with aside.open("wb") as file:
+            file.write(cursor.model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._cursor_path)
+        folder = os.open(self._cursor_path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._saved = position
+
+
+def _holds(counts: Mapping[ModelId, int], saved: Mapping[ModelId, int]) -> bool:
+    """Whether every shard has at least the points it had; a kill may leave more than the cursor knows, never
+    fewer."""
+    return all(counts.get(embedder, 0) >= points for embedder, points in saved.items())
+
+
+def _point(recorded: Recorded) -> MemoryPoint:
+    event = recorded.event
+    if not isinstance(event, Remembered):
+        raise MemoryFault(
+            f"event {recorded.id} is a {recorded.type} of schema {recorded.schema}, which this version cannot read. "
+            f"Use the version that wrote it, or a newer one"
+        )
+    return MemoryPoint(
+        stream=recorded.stream,
+        version=recorded.version,
+        position=recorded.position,
+        embedder=event.embedder,
+        vector=event.vector.numpy(),
+    )

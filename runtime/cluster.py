@@ -1,0 +1,142 @@
+"""Ray: a local one of our own, or the cluster that is there; and the session host on it.
+
+Knows how Ray is started, attached to and left; ends nothing that it did not start. Invariant: whatever a phase or
+host raised comes out of here as that error, not as Ray's wrapping of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+
+from runtime.errors import Unavailable
+from runtime.host import SessionHost
+from runtime.orders import HostStatus, SessionOrder
+from runtime.sessions import SessionRow
+from runtime.settings import Settings, log_url
+
+T = TypeVar("T")
+
+START_TIMEOUT_S = 120.0
+"""A host that has not answered by then has found no resources."""
+POLL_S = 0.25
+CLOSE_TIMEOUT_S = 60.0
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""One thread an actor for BLAS and torch: several actors share few cores, and sums come out in one order."""
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[None]:
+    """Attaches to `settings.address` or the job's cluster, else starts a local Ray in a folder of its own.
+
+    Raises `Unavailable` when the cluster cannot be reached."""
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    folder: str | None = None
+    options: dict[str, object] = {"log_to_driver": True, "logging_level": "warning"}
+    if address:
+        options["address"] = address
+    else:
+        folder = tempfile.mkdtemp(prefix="aether-")
+        options |= {"include_dashboard": False, "_temp_dir": folder, "num_cpus": max(2, os.cpu_count() or 1)}
+    try:
+        ray.init(runtime_env={"env_vars": ONE_THREAD}, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise Unavailable(f"Ray {'at ' + address if address else 'on this machine'} cannot be used: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Host:
+    """A session host on the connected cluster. Calls are made again by Ray when the host was killed and restarted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = log_url(settings)
+        Path(self.url).parent.mkdir(parents=True, exist_ok=True)
+        needed = settings.host_cpus
+        self._actor: ActorHandle[SessionHost] = (
+            ray.remote(SessionHost)
+            .options(
+                num_cpus=needed,
+                max_restarts=-1,
+                max_task_retries=-1,
+                max_concurrency=settings.max_sessions + 16,
+            )
+            .remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s)
+        )
+        ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)
+        if not ready:
+            raise Unavailable(
+                f"no node of the cluster gave the session host {needed:g} CPUs within {START_TIMEOUT_S:g} s: "
+                f"{ray.available_resources()} are free. Nothing was started"
+            )
+        unwrapped(lambda: ray.get(self._actor.open.remote()))
+
+    def run(
+        self, orders: Sequence[SessionOrder], *, watch: Callable[[HostStatus], None]
+    ) -> Iterator[tuple[str, Exception | None]]:
+        """Runs the sessions and yields each one's id as it ends, with the error that kept it from its end, if any.
+
+        `watch` is called about four times a second with the host's status."""
+        names: dict[ObjectRef[SessionRow], str] = {self._actor.run.remote(order): order.session for order in orders}
+        while names:
+            done, _ = ray.wait(list(names), timeout=POLL_S)
+            for reference in done:
+                yield names.pop(reference), _error_of(reference)
+            status = self._status()
+            if status is not None:
+                watch(status)
+
+    def position(self) -> int:
+        """Position of the log's last event."""
+        return unwrapped(lambda: ray.get(self._actor.position.remote()))
+
+    def _status(self) -> HostStatus | None:
+        """None while the host is being restarted."""
+        reference = self._actor.status.remote()
+        ready, _ = ray.wait([reference], timeout=POLL_S)
+        try:
+            return ray.get(reference) if ready else None
+        except (ActorDiedError, ActorUnavailableError):
+            return None
+
+    def suspend(self) -> None:
+        """Lets every session finish its cycle and rest."""
+        ray.get(self._actor.suspend.remote(), timeout=CLOSE_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Suspends what still runs, releases the log, ends the actor."""
+        ray.get(self._actor.close.remote(), timeout=CLOSE_TIMEOUT_S)
+        ray.kill(self._actor)
+
+
+def _error_of(reference: ObjectRef[SessionRow]) -> Exception | None:
+    try:
+        ray.get(reference)
+    except RayTaskError as error:
+        return cast(Exception, error.cause)
+    except RayActorError as error:
+        return Unavailable(f"the session host is gone and did not come back: {error}")
+    return None
+
+
+def unwrapped(call: Callable[[], T]) -> T:
+    """What the remote side raised, as itself."""
+    try:
+        return call()
+    except RayTaskError as error:
+        raise error.cause from None
+

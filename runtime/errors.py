@@ -1,0 +1,74 @@
+"""Errors of the runtime, each with the exit code that the CLI ends in.
+
+    RuntimeFailure            1
+    ├── UsageError            2  a scenario, setting or argument that cannot be meant
+    ├── NotFound              3  no such session, environment, event or log
+    ├── VerificationFailed    4  the log or a replay does not agree with itself
+    ├── Refused               5  ethics or consent
+    └── Unavailable           6  somebody else holds it, or there is no room or resource"""
+
+from __future__ import annotations
+
+from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
+from telemetry.errors import (
+    InvalidSeal,
+    LogDamaged,
+    LogHeld,
+    LogNotFound,
+    LogUnwritable,
+    StreamNotFound,
+    TelemetryError,
+)
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+class RuntimeFailure(Exception):
+    exit_code = 1
+
+
+class UsageError(RuntimeFailure):
+    exit_code = 2
+
+
+class NotFound(RuntimeFailure):
+    exit_code = 3
+
+
+class VerificationFailed(RuntimeFailure):
+    exit_code = 4
+
+
+class Refused(RuntimeFailure):
+    exit_code = 5
+
+
+class Unavailable(RuntimeFailure):
+    exit_code = 6
+
+
+class Backpressure(Unavailable):
+    """The host's mailbox is full; the call left nothing behind and can be made again."""
+
+
+_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (ScenarioInvalid, UsageError.exit_code),
+    (EnvironmentNotFound, NotFound.exit_code),
+    (LogNotFound, NotFound.exit_code),
+    (StreamNotFound, NotFound.exit_code),
+    (LogDamaged, VerificationFailed.exit_code),
+    (InvalidSeal, VerificationFailed.exit_code),
+    (LogHeld, Unavailable.exit_code),
+    (LogUnwritable, Unavailable.exit_code),
+)
+"""Exit codes of the errors that lower rooms raise; the rest of theirs are plain failures."""
+
+EXPECTED = (RuntimeFailure, LoopError, TelemetryError)
+"""Errors with a message for people; any other exception is a mistake of ours and keeps its traceback."""
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code that `error` ends a command with."""
+    if isinstance(error, RuntimeFailure):
+        return error.exit_code
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

@@ -1,0 +1,186 @@
+"""The session host: one Ray actor that owns many sessions, each an asyncio task, and alone writes their events.
+
+Knows the log, the placements and its mailbox; knows nothing of what phases do. Invariant: every call can be made
+again after the actor was killed, because all that it needs is in the call and on the log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ray
+from runtime.errors import Backpressure
+from runtime.orders import HostStatus, SessionOrder
+from runtime.placement import Placement
+from runtime.runner import Progress, SessionRunner
+from runtime.scenario import ScenarioFile, parse_scenario
+from runtime.sessions import SessionRow, opened, stream_of
+from telemetry.errors import LogHeld, LogUnwritable
+from telemetry.log import EventLog, open_log
+
+if TYPE_CHECKING:
+    from runtime.recall import HostMemory
+
+LOCK_PATIENCE_S = 10.0
+"""A restarted host waits this long for its killed predecessor's lock to be released by the system."""
+SWITCH_INTERVAL_S = 0.0005
+"""Threads take turns every half millisecond: the log's writer must not wait 5 ms for the event loop."""
+BLOCKING_CALLS = 64
+"""Environment steps under way at once; further ones queue."""
+
+
+STALL_MEMORY_S = 5.0
+"""Write errors further apart than this are stalls of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stalled:
+    error: str
+    since: float
+    latest: float
+
+
+class SessionHost:
+    def __init__(self, log: str, *, max_sessions: int, disk_patience_s: float) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._url = log
+        self._max_sessions = max_sessions
+        self._disk_patience_s = disk_patience_s
+        self._owner = f"{platform.node()}/{os.getpid()}"
+        self._log: EventLog | None = None
+        self._memory: HostMemory | None = None
+        self._placements: dict[str, Placement] = {}
+        self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
+        self._progress: dict[str, Progress] = {}
+        self._running: dict[str, asyncio.Task[SessionRow]] = {}
+        self._stopping = False
+        self._stalled: _Stalled | None = None
+        self._ready = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Opens the log. Raises `LogHeld` when another live host writes it, `LogDamaged`, `LogUnwritable`."""
+        await self._open()
+
+    async def ping(self) -> None:
+        """Answers once the actor has its resources."""
+
+    async def run(self, order: SessionOrder) -> SessionRow:
+        """Runs the session to its end, suspension or stall. The same order again joins the run under way.
+
+        Raises `Backpressure` when the host is full, `LogHeld`, `VerificationFailed`, `NotFound`."""
+        log = await self._open()
+        stream = stream_of(order.session)
+        task = self._running.get(stream)
+        if task is None:
+            if len(self._running) >= self._max_sessions:
+                raise Backpressure(
+                    f"this host runs {len(self._running)} sessions, its bound is {self._max_sessions}; "
+                    f"{order.session} was not started. Try again when one has ended, or raise max_sessions"
+                )
+            task = asyncio.create_task(self._run(log, stream, order))
+            self._running[stream] = task
+            task.add_done_callback(lambda _: self._running.pop(stream, None))
+        return await asyncio.shield(task)
+
+    async def _run(self, log: EventLog, stream: str, order: SessionOrder) -> SessionRow:
+        seed, cycles, text = order.seed, order.cycles, order.scenario_text
+        if text is None:
+            first = await asyncio.to_thread(opened, log, stream)
+            seed, cycles, text = first.seed, first.cycles, first.scenario_text
+        file = parse_scenario(text, source=order.source)
+        runner = SessionRunner(
+            stream,
+            file,
+            log=log,
+            placement=self._placement(log, file),
+            memory=self._recalling(log, file),
+            owner=self._owner,
+            stall=self._stall,
+        )
+        self._progress[stream] = runner.progress
+        return await runner.run(seed=seed, cycles=cycles, stop=lambda: self._stopping)
+
+    async def position(self) -> int:
+        """Position of the log's last event."""
+        return (await self._open()).position()
+
+    def status(self) -> HostStatus:
+        everything = list(self._progress.values())
+        running = [self._progress[stream] for stream in self._running if stream in self._progress]
+        nats = [p.nats for p in running if p.nats is not None]
+        return HostStatus(
+            running=len(running),
+            sessions=len(everything),
+            cycles=sum(p.cycles for p in everything),
+            episodes=sum(p.episodes for p in everything),
+            successes=sum(p.successes for p in everything),
+            nats=sum(nats) / len(nats) if nats else None,
+            stalled=self._stalled.error if self._stalled and _recent(self._stalled) else None,
+            pid=os.getpid(),
+        )
+
+    async def suspend(self) -> None:
+        """Lets every session finish its cycle and records that it rests; returns when all do."""
+        self._stopping = True
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Suspends, then releases the log and its lock."""
+        await self.suspend()
+        if self._memory is not None:
+            await asyncio.to_thread(self._memory.close)
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._log = self._memory = None
+
+    async def _open(self) -> EventLog:
+        async with self._ready:
+            deadline = time.monotonic() + LOCK_PATIENCE_S
+            while self._log is None:
+                try:
+                    self._log = await asyncio.to_thread(open_log, self._url)
+                except LogHeld:
+                    if not _restarted() or time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(0.1)
+            return self._log
+
+    def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
+        if file.digest not in self._placements:
+            self._placements[file.digest] = Placement(file.scenario, file.text, log, self._threads)
+        return self._placements[file.digest]
+
+    def _recalling(self, log: EventLog, file: ScenarioFile) -> HostMemory | None:
+        if not file.scenario.memory.recall:
+            return None
+        if self._memory is None:
+            from memory.project import EpisodeProjection  # loads Qdrant, which costs memory that not every host needs
+            from runtime.recall import HostMemory
+
+            self._memory = HostMemory(EpisodeProjection(log, folder=Path(f"{self._url}.memory")))
+        return self._memory
+
+    async def _stall(self, error: LogUnwritable) -> None:
+        """Waits a second for room on the disk; gives up after the patience that was set."""
+        now = time.monotonic()
+        since = self._stalled.since if self._stalled and now - self._stalled.latest < STALL_MEMORY_S else now
+        self._stalled = _Stalled(str(error), since, now)
+        if now - since >= self._disk_patience_s:
+            raise error
+        await asyncio.sleep(1.0)
+
+
+def _recent(stalled: _Stalled) -> bool:
+    return time.monotonic() - stalled.latest < STALL_MEMORY_S
+
+
+def _restarted() -> bool:
+    return ray.get_runtime_context().was_current_actor_reconstructed

@@ -1,0 +1,162 @@
+"""Where each phase of a session runs: in the host, or in a pool of phase actors.
+
+Knows Ray and time-outs; knows nothing of what a phase does. Invariant: a replica that is behind is restored
+from the log, then the same call is made again, so a restarted phase actor is only slower, never wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+
+from loops.context import Context
+from loops.errors import Behind, EnvironmentFailed
+from loops.history import episode, transitions
+from runtime.compose import Phases, compose
+from runtime.errors import Unavailable
+from runtime.scenario import HOST, Phase, Scenario, parse_scenario
+from loops.spaces import Spaces
+from telemetry.events.values import EffectClass
+from telemetry.log import EventLog
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PhaseT = TypeVar("PhaseT")
+
+PAGE = 512
+"""Transitions sent to a replica at a time."""
+RESTART_ATTEMPTS = 8
+"""Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
+
+
+class PhaseActor:
+    """A Ray actor that hosts the phases of one scenario for the sessions routed to it."""
+
+    def __init__(self, scenario_text: str) -> None:
+        self._phases: Phases = compose(parse_scenario(scenario_text, source="scenario").scenario)
+
+    def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
+        return getattr(getattr(self._phases, phase), method)(context, *args)
+
+    def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
+        self._phases.models.restore(context, page, begin=begin)
+
+    def restore_world(self, context: Context, shown: str, taken: list[Any]) -> None:
+        self._phases.worlds.restore(context, shown, taken)
+
+    def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
+        return self._phases.worlds.describe(stream)
+
+    def forget(self, stream: str) -> None:
+        self._phases.forget(stream)
+
+
+class Placement:
+    """The phases of one scenario in one host, and the pools that the scenario asks for."""
+
+    def __init__(self, scenario: Scenario, text: str, log: EventLog, threads: ThreadPoolExecutor) -> None:
+        self.scenario = scenario
+        self.local = compose(scenario)
+        self._log = log
+        self._threads = threads
+        self._pools: Mapping[str, list[ActorHandle[PhaseActor]]] = {
+            name: [
+                ray.remote(PhaseActor)
+                .options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_task_retries=0)
+                .remote(text)
+                for _ in range(pool.actors)
+            ]
+            for name, pool in scenario.pools.items()
+            if name in scenario.placement.values()
+        }
+
+    async def run(
+        self, method: Callable[Concatenate[PhaseT, Context, P], T], context: Context, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
+        owner, _, name = method.__qualname__.partition(".")
+        phase: Phase = owner.lower()  # type: ignore[assignment]  # the five phase classes carry the phases' names
+        actor = self._actor(phase, context.stream)
+        for _ in range(3):
+            try:
+                return await self._call(actor, phase, name, context, *args)  # type: ignore[return-value]  # by name
+            except Behind as behind:
+                await self._restore(actor, behind, context)
+        raise Unavailable(f"{context.stream}: a replica in {phase} stays behind after it was restored three times")
+
+    async def _call(
+        self, actor: ActorHandle[PhaseActor] | None, phase: Phase, name: str, context: Context, *args: object
+    ) -> object:
+        limit_s = self.scenario.timeouts.of(phase)
+        if actor is None:
+            bound = getattr(getattr(self.local, phase), name)
+            if phase != "execute":
+                return bound(context, *args)
+            call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
+        else:
+            call = _remote(lambda: actor.run.remote(phase, name, context, *args))
+        try:
+            return await asyncio.wait_for(call, limit_s)
+        except TimeoutError as error:
+            raise EnvironmentFailed(f"{phase} did not answer within {limit_s:g} s", "timeout") from error
+
+    async def _restore(self, actor: ActorHandle[PhaseActor] | None, behind: Behind, context: Context) -> None:
+        if behind.replica == "environment":
+            shown, taken = await asyncio.to_thread(episode, self._log, context.stream)
+            if actor is None:
+                await asyncio.to_thread(self.local.worlds.restore, context, shown, taken)
+            else:
+                await _remote(lambda: actor.restore_world.remote(context, shown, taken))
+            return
+        past = transitions(self._log, context.stream)
+        for begin in itertools.chain((True,), itertools.repeat(False)):
+            page = await asyncio.to_thread(lambda: list(itertools.islice(past, PAGE)))
+            if not page and not begin:
+                return
+            if actor is None:
+                self.local.models.restore(context, page, begin=begin)
+            else:
+                await _remote(lambda page=page, begin=begin: actor.restore_model.remote(context, page, begin=begin))
+
+    def _actor(self, phase: Phase, stream: str) -> ActorHandle[PhaseActor] | None:
+        pool = self.scenario.placement.get(phase, HOST)
+        if pool == HOST:
+            return None
+        actors = self._pools[pool]
+        return actors[int.from_bytes(stream.encode()[-8:], "big") % len(actors)]
+
+    async def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
+        """The spaces of the session's environment and the class of its effects."""
+        actor = self._actor("execute", stream)
+        if actor is None:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self.local.worlds.describe, stream
+            )
+        return cast(tuple[Spaces, EffectClass], await _remote(lambda: actor.describe.remote(stream)))
+
+    def forget(self, stream: str) -> None:
+        """Frees what is kept for a session, here and in the pools."""
+        self.local.forget(stream)
+        for pool in set(self.scenario.placement.values()) - {HOST}:
+            for actor in self._pools[pool]:
+                actor.forget.remote(stream)
+
+
+async def _remote(call: Callable[[], Any]) -> Any:
+    """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised."""
+    for attempt in range(RESTART_ATTEMPTS):
+        try:
+            return await call()
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            if attempt == RESTART_ATTEMPTS - 1:
+                raise Unavailable(f"a phase actor keeps dying: {error}") from error
+            await asyncio.sleep(min(1.0, 0.1 * 2**attempt))
+    raise AssertionError("the loop above returns or raises")

@@ -1,0 +1,170 @@
+"""Running sessions, from a scenario or from the log: the use case behind `aether run` and `session resume`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict
+
+from loops.environments import make_environment
+from loops.randomness import derive
+from runtime.compose import check_fit
+from runtime.errors import DONE, FAILED, INTERRUPTED, exit_code_of
+from runtime.orders import HostStatus, SessionOrder
+from runtime.scenario import ScenarioFile
+from runtime.sessions import PREFIX, SessionRow, all_heads, new_session, opened, row_of, stream_of
+from runtime.settings import Settings, log_url
+from telemetry.events import feel, learn, sense, session
+from telemetry.log import EventLog, open_log
+
+TENTH = 10
+"""Parts that a session's surprises are cut into; its first and last are shown."""
+
+_COUNTED = ("sense.surprised", "session.cycle_closed", "feel.inhibited", "learn.rewarded")
+
+
+class Summary(BaseModel):
+    """What a run came to, from the log. Surprise is in nats per dimension, the mean over the sessions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sessions: int
+    cycles: int
+    episodes: int
+    successes: int
+    success_rate: float | None
+    """Share of the episodes that the environment called a success; None when none ended with its word on it."""
+    surprise_first_tenth: float | None
+    surprise_last_tenth: float | None
+    inhibitions: int
+    events: int
+    log: str
+    log_bytes: int
+
+
+class RunResult(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    rows: tuple[SessionRow, ...]
+    errors: tuple[str, ...]
+    """What kept a session from ending, with its id."""
+    exit_code: int
+    summary: Summary
+    as_of: int
+
+
+Watch = Callable[[HostStatus], None]
+
+
+def check_scenario(file: ScenarioFile) -> None:
+    """Makes the environment once, before any cluster is started. Raises `EnvironmentNotFound`, `ScenarioInvalid`."""
+    environment = make_environment(file.scenario.environment)
+    try:
+        check_fit(file.scenario, environment.spaces)
+    finally:
+        environment.close()
+
+
+def new_orders(
+    file: ScenarioFile, *, sessions: int | None = None, cycles: int | None = None, seed: int | None = None
+) -> list[SessionOrder]:
+    """Orders for fresh sessions; each session's seed is derived from the scenario's, so a run can be repeated."""
+    scenario = file.scenario
+    root = scenario.seed if seed is None else seed
+    return [
+        SessionOrder(
+            session=new_session(),
+            scenario_text=file.text,
+            seed=derive(root, "session", index),
+            cycles=scenario.cycles if cycles is None else cycles,
+        )
+        for index in range(scenario.sessions if sessions is None else sessions)
+    ]
+
+
+def resume_orders(log: EventLog, sessions: Sequence[str]) -> list[SessionOrder]:
+    """Orders for sessions that are on the log and not closed; all of those when none is named."""
+    if not sessions:
+        rows = (row_of(log, head) for head in all_heads(log))
+        return [SessionOrder(session=row.session) for row in rows if row.status != "closed"]
+    for name in sessions:
+        opened(log, stream_of(name))
+    return [SessionOrder(session=name.removeprefix(PREFIX)) for name in sessions]
+
+
+def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
+    """Runs the orders on Ray. Ctrl-C lets every session finish its cycle and rest; the exit code is 130 then."""
+    from runtime.cluster import Host, connected  # loads Ray, which a wrong scenario should not wait for
+
+    exit_code = DONE
+    errors: list[str] = []
+    with connected(settings):
+        host = Host(settings)
+        before = host.position()
+        try:
+            for session, error in host.run(orders, watch=watch):
+                if error is not None:
+                    errors.append(f"{session}: {error}")
+                    exit_code = max(exit_code, exit_code_of(error))
+        except KeyboardInterrupt:
+            exit_code = INTERRUPTED
+        finally:
+            host.close()
+    with open_log(log_url(settings), mode="read") as log:
+        rows = tuple(row_of(log, head) for order in orders if (head := log.head(stream_of(order.session))))
+        if exit_code == DONE and any(row.outcome == "failed" for row in rows):
+            exit_code = FAILED
+        return RunResult(
+            rows=rows,
+            errors=tuple(errors),
+            exit_code=exit_code,
+            summary=summarise(log, rows, since=before),
+            as_of=log.position(),
+        )
+
+
+def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summary:
+    """The figures of these sessions from their events after position `since`."""
+    counts = Counter[str]()
+    nats: dict[str, list[float]] = {}
+    streams = {stream_of(row.session) for row in rows}
+    for recorded in log.read_all(after=since, types=_COUNTED):
+        if recorded.stream not in streams:
+            continue
+        match recorded.event:
+            case sense.Surprised(nats=surprise):
+                nats.setdefault(recorded.stream, []).append(surprise)
+            case session.CycleClosed():
+                counts["cycles"] += 1
+            case feel.Inhibited():
+                counts["inhibitions"] += 1
+            case learn.Rewarded(ends_episode=True, success=success):
+                counts["episodes"] += 1
+                counts["judged"] += success is not None
+                counts["successes"] += bool(success)
+    tenths = [_tenths(values) for values in nats.values() if len(values) >= TENTH]
+    return Summary(
+        sessions=len(rows),
+        cycles=counts["cycles"],
+        episodes=counts["episodes"],
+        successes=counts["successes"],
+        success_rate=counts["successes"] / counts["judged"] if counts["judged"] else None,
+        surprise_first_tenth=fmean(first for first, _ in tenths) if tenths else None,
+        surprise_last_tenth=fmean(last for _, last in tenths) if tenths else None,
+        inhibitions=counts["inhibitions"],
+        events=log.position() - since,
+        log=log.url,
+        log_bytes=sum(path.stat().st_size for path in _files(log.url)),
+    )
+
+
+def _tenths(values: Sequence[float]) -> tuple[float, float]:
+    size = len(values) // TENTH
+    return fmean(values[:size]), fmean(values[-size:])
+
+
+def _files(url: str) -> list[Path]:
+    return [path for suffix in ("", "-wal") if (path := Path(url + suffix)).exists()]

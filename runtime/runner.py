@@ -1,0 +1,203 @@
+"""One session from its first event to its last: open or resume, then cycle by cycle.
+
+Knows the journal, the phases and when to stop; knows nothing of Ray. Invariant: it writes only under an epoch
+that it has taken, and every way out leaves a log that the next owner can go on from."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from loops.context import Context
+from loops.cycle import Cycle, run_cycle
+from loops.errors import EnvironmentFailed, StateTooLarge
+from loops.journal import Journal, Stall
+from loops.spaces import Spaces
+from loops.state import apply, state_hash
+from runtime import __version__
+from runtime.compose import check_fit
+from runtime.errors import VerificationFailed
+from runtime.placement import Placement
+from runtime.recall import HostMemory
+from runtime.scenario import ScenarioFile
+from runtime.sessions import WAITING, SessionRow, row_of
+from telemetry.events import sense, session
+from telemetry.events.values import EffectClass
+from telemetry.log import EventLog, Head
+
+PINNED = ("gymnasium", "gymnasium-robotics", "minigrid", "mujoco", "numpy", "qdrant-edge-py")
+"""Libraries that can change what a session does; their versions are pinned in its first event."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a session is: written by its runner, read by whoever shows it."""
+
+    cycles: int = 0
+    episodes: int = 0
+    successes: int = 0
+    nats: float | None = None
+    """The latest surprise."""
+    closed: bool = False
+
+
+class SessionRunner:
+    """Runs one session. `file` is its scenario, `owner` names this host, `stall` waits for room on the disk."""
+
+    def __init__(
+        self,
+        stream: str,
+        file: ScenarioFile,
+        *,
+        log: EventLog,
+        placement: Placement,
+        memory: HostMemory | None,
+        owner: str,
+        stall: Stall,
+    ) -> None:
+        self.progress = Progress()
+        self._stream = stream
+        self._file = file
+        self._log = log
+        self._placement = placement
+        self._memory = memory
+        self._owner = owner
+        self._journal = Journal(log, stream, stall=stall)
+
+    async def run(self, *, seed: int, cycles: int | None, stop: Callable[[], bool]) -> SessionRow:
+        """Opens the session or takes it up where it stopped; ends with its episodes, after `cycles` in all,
+        when it fails or waits for a person, or at the next closed cycle once `stop()` is true.
+
+        Raises `VerificationFailed` when its log was altered: nothing is written then."""
+        journal = self._journal
+        await asyncio.to_thread(self._load)
+        self._show()
+        if journal.state.status != "closed":
+            try:
+                await self._begin(seed, cycles)
+                await self._cycles(stop)
+            except (EnvironmentFailed, StateTooLarge) as error:
+                await self._close("failed", str(error))
+        self._placement.forget(self._stream)
+        return row_of(self._log, self._head())
+
+    def _load(self) -> None:
+        report = self._log.verify(streams=[self._stream])
+        if report.problems:
+            raise VerificationFailed(f"{report.problems[0]} Nothing was written; try: aether log verify")
+        self._journal.load(self._log.read(self._stream))
+
+    async def _begin(self, seed: int, cycles: int | None) -> None:
+        spaces, effect_class = await self._placement.describe(self._stream)
+        self._effect_class: EffectClass = effect_class
+        journal = self._journal
+        if journal.version == 0:
+            check_fit(self._file.scenario, spaces)
+            journal.record("open", (self._opening(seed, cycles, spaces),))
+        elif journal.scene.spaces != spaces:
+            raise EnvironmentFailed(
+                f"the environment now has the spaces {spaces.describe()}, the session began with "
+                f"{journal.scene.spaces and journal.scene.spaces.describe()}",
+                "invalid",
+            )
+        else:
+            suspended = journal.last_type == "session.suspended"
+            journal.take_over()
+            journal.record(
+                f"resume.{journal.epoch}",
+                (
+                    session.Resumed(
+                        after="suspended" if suspended else "interrupted",
+                        owner=self._owner,
+                        verified_to=journal.committed,
+                    ),
+                ),
+            )
+        await journal.commit()
+
+    def _opening(self, seed: int, cycles: int | None, spaces: Spaces) -> session.Opened:
+        return session.Opened(
+            scenario=self._file.scenario.name,
+            scenario_text=self._file.text,
+            scenario_digest=self._file.digest,
+            seed=seed,
+            cycles=cycles,
+            environment=self._file.scenario.environment.id,
+            spaces=spaces.describe(),
+            versions={"aetherloop": __version__, "python": platform.python_version(), **{name: version(name) for name in PINNED}},
+        )
+
+    async def _cycles(self, stop: Callable[[], bool]) -> None:
+        journal, scenario = self._journal, self._file.scenario
+        cycle = Cycle(
+            journal=journal,
+            phases=self._placement,
+            recall=self._recall if self._memory is not None and scenario.memory.recall else None,
+            effect_class=self._effect_class,
+            executor=self._owner,
+            limit_ns=int(scenario.timeouts.execute_s * 1e9),
+        )
+        while not self._over():
+            if stop() and not journal.cycle_is_open:
+                return await self._suspend("asked to stop")
+            result = await run_cycle(cycle)
+            self._show()
+            if result == "failed":
+                return await self._close("failed", getattr(journal.scene.outcome, "error", None))
+            if result == "waiting":
+                assert journal.state.asked is not None
+                return await self._suspend(f"{WAITING} of {journal.state.asked.arguments[:12]}")
+        over = journal.state.episodes >= scenario.environment.episodes
+        return await self._close("done" if over else "cycles", None)
+
+    def _over(self) -> bool:
+        """Whether every episode has ended and been sensed to its end, or the budget of cycles is used."""
+        journal, state = self._journal, self._journal.state
+        if journal.cycle_is_open:
+            return False
+        ended = state.episodes >= self._file.scenario.environment.episodes and state.stage == "fresh"
+        return ended or (journal.scene.cycles is not None and state.cycles_closed >= journal.scene.cycles)
+
+    async def _recall(self, context: Context) -> sense.Recalled | None:
+        assert self._memory is not None
+        return await self._memory.recall(
+            context,
+            k=self._file.scenario.memory.recall,
+            version=self._journal.committed,
+            position=self._journal.positions.get("learn.remembered", 0),
+        )
+
+    async def _suspend(self, reason: str) -> None:
+        state = self._journal.state
+        event = session.Suspended(reason=reason, cycles=state.cycles_closed, state_hash=state_hash(state))
+        await self._end(f"suspend.{self._journal.epoch}", event)
+
+    async def _close(self, reason: Literal["done", "cycles", "failed"], error: str | None) -> None:
+        journal = self._journal
+        closing = session.Closed(
+            reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64
+        )
+        final = state_hash(apply(journal.state, closing))
+        await self._end("close", closing.model_copy(update={"state_hash": final}))
+
+    async def _end(self, command: str, event: session.Suspended | session.Closed) -> None:
+        self._journal.record(command, (event,))
+        await self._journal.commit()
+        self._show()
+
+    def _head(self) -> Head:
+        head = self._log.head(self._stream)
+        assert head is not None, "a session that was opened has a head"
+        return head
+
+    def _show(self) -> None:
+        state, scene, progress = self._journal.state, self._journal.scene, self.progress
+        progress.cycles = state.cycles_closed
+        progress.episodes, progress.successes = state.episodes, state.successes
+        if scene.surprised is not None:
+            progress.nats = scene.surprised.nats
+        progress.closed = state.status == "closed"

@@ -1,0 +1,115 @@
+"""A scenario: what a session is run with, as one TOML file. Read once, checked whole, then frozen.
+
+Knows every organ's settings; knows no machine. Invariant: the file's text is enough to build the session again,
+so that text is what `session.opened` pins."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from heart.rules import HeartSettings
+from loops.environments import EnvironmentSettings
+from memory.settings import MemorySettings
+from runtime.errors import UsageError
+from runtime.explain import explain_validation
+
+Phase = Literal["sense", "feel", "reason", "execute", "learn"]
+HOST = "host"
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReasonerSettings(Closed):
+    """`explore`: random persistent actions. `greedy`: one step on the linear model toward the declared goal."""
+
+    kind: Literal["explore", "greedy"] = "explore"
+    hold: int = Field(default=4, ge=1)
+    """Cycles that a random action is kept on average."""
+    explore: float = Field(default=0.2, ge=0, le=1)
+    """Share of its cycles in which `greedy` explores."""
+
+
+class Pool(Closed):
+    """Phase actors of their own. Each asks Ray for `cpus` and `gpus`."""
+
+    actors: int = Field(default=1, ge=1)
+    cpus: float = Field(default=1, ge=0)
+    gpus: float = Field(default=0, ge=0)
+
+
+class Timeouts(Closed):
+    """How long a phase may take, in seconds, before the session says that it hung."""
+
+    sense_s: float = Field(default=30, gt=0)
+    feel_s: float = Field(default=30, gt=0)
+    reason_s: float = Field(default=60, gt=0)
+    execute_s: float = Field(default=60, gt=0)
+    learn_s: float = Field(default=30, gt=0)
+
+    def of(self, phase: Phase) -> float:
+        return float(getattr(self, f"{phase}_s"))
+
+
+class Scenario(Closed):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = Field(default=0, ge=0)
+    sessions: int = Field(default=1, ge=1)
+    cycles: int | None = Field(default=None, ge=1)
+    """A budget a session; without one it ends with its episodes."""
+    environment: EnvironmentSettings
+    reasoner: ReasonerSettings = ReasonerSettings()
+    memory: MemorySettings = MemorySettings()
+    heart: HeartSettings = HeartSettings()
+    placement: dict[Phase, str] = {}
+    """Where each phase runs: "host", or the name of a pool."""
+    pools: dict[str, Pool] = {}
+    timeouts: Timeouts = Timeouts()
+
+    @model_validator(mode="after")
+    def _placements_exist(self) -> Scenario:
+        for phase, pool in self.placement.items():
+            if pool != HOST and pool not in self.pools:
+                known = ", ".join((HOST, *self.pools))
+                raise ValueError(f"placement.{phase} names the pool {pool!r}; there are: {known}")
+        if HOST in self.pools:
+            raise ValueError("a pool cannot be called 'host': that word means the session's own host")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFile:
+    """A scenario and the text it came from."""
+
+    scenario: Scenario
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def read_scenario(path: Path) -> ScenarioFile:
+    """Raises `UsageError` with file, line and the nearest known key for anything that cannot be meant."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"scenario {path} cannot be read: {error}") from error
+    return parse_scenario(text, source=str(path))
+
+
+def parse_scenario(text: str, *, source: str) -> ScenarioFile:
+    """As `read_scenario`, for a text that comes from `source`."""
+    try:
+        return ScenarioFile(Scenario.model_validate(tomllib.loads(text)), text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(explain_validation(error, Scenario, text=text, source=source)) from error

@@ -1,0 +1,108 @@
+"""Sessions as rows: what a list of them shows, read from the log alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from runtime.errors import NotFound
+from runtime.explain import nearest
+from telemetry.events import session
+from telemetry.log import EventLog, Head
+
+PREFIX = "session/"
+
+Status = Literal["open", "suspended", "waiting", "closed", "stalled"]
+
+_TELLING = ("session.cycle_closed", "session.closed", "session.suspended", "session.opened", "session.resumed")
+
+
+class SessionRow(BaseModel):
+    """One session as the log tells it. `open` means that nobody closed or suspended it: it runs, or was cut off."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session: str
+    status: Status
+    cycles: int
+    version: int
+    state_hash: str | None
+    scenario: str | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+
+def new_session() -> str:
+    """A fresh session id: 12 hexadecimal digits, 48 random bits."""
+    return secrets.token_hex(6)
+
+
+def stream_of(session_id: str) -> str:
+    return session_id if session_id.startswith(PREFIX) else PREFIX + session_id
+
+
+def row_of(log: EventLog, head: Head) -> SessionRow:
+    """The row of the session at `head`, from its newest telling events."""
+    status: Status | None = None
+    outcome: str | None = None
+    error: str | None = None
+    for recorded in log.read_back(head.stream, types=_TELLING):
+        event = recorded.event
+        match event:
+            case session.Closed():
+                status, outcome, error = status or "closed", event.reason, event.error
+            case session.Suspended():
+                status = status or ("waiting" if event.reason.startswith(WAITING) else "suspended")
+            case session.Resumed() | session.CycleClosed():
+                status = status or "open"
+        match event:
+            case session.Closed() | session.Suspended():
+                cycles, state_hash = event.cycles, event.state_hash
+            case session.CycleClosed():
+                cycles, state_hash = event.cycle, event.state_hash
+            case session.Opened():
+                cycles, state_hash = 0, None
+            case _:
+                continue
+        return SessionRow(
+            session=head.stream.removeprefix(PREFIX),
+            status=status or "open",
+            cycles=cycles,
+            version=head.version,
+            state_hash=state_hash,
+            scenario=opened(log, head.stream).scenario,
+            outcome=outcome,
+            error=error,
+        )
+    raise NotFound(f"{head.stream} has no event that opens it; try: aether log verify")
+
+
+WAITING = "waiting for approval"
+
+
+def opened(log: EventLog, stream: str) -> session.Opened:
+    """The session's first event. Raises `NotFound` with the nearest sessions when there is none."""
+    for recorded in log.read(stream, to=1):
+        if isinstance(recorded.event, session.Opened):
+            return recorded.event
+    known = [head.stream.removeprefix(PREFIX) for head in log.heads(prefix=PREFIX, limit=1000)]
+    hint = nearest(stream.removeprefix(PREFIX), known) if known else "; this log holds no session yet"
+    raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.url}{hint}")
+
+
+def rows(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[SessionRow], str | None]:
+    """A page of sessions in the order of their ids, and the id to continue after (None at the end)."""
+    heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)
+    page = [row_of(log, head) for head in heads[:limit]]
+    return page, page[-1].session if len(heads) > limit else None
+
+
+def all_heads(log: EventLog) -> Iterator[Head]:
+    """Every session's head, a page at a time."""
+    after = ""
+    while page := log.heads(prefix=PREFIX, after=after, limit=500):
+        yield from page
+        after = page[-1].stream

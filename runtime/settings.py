@@ -1,0 +1,95 @@
+"""Settings of this machine: defaults < aether.toml < AETHER_* < flags. Read once, then frozen.
+
+The only place that reads the environment. Invariant: `Settings` is whole and checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.errors import UsageError
+from runtime.explain import explain_validation, nearest
+
+PREFIX = "AETHER_"
+FILE = "aether.toml"
+UPLOAD_MARK = "working_dir_files"
+"""A folder in the path of every working directory that Ray uploads, and deletes with its job."""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=lambda: user_data_path("aetherloop"))
+    """Where logs lie that are named by no absolute path."""
+    log: str | None = None
+    """URL or path of the log; `aether.db` in `home` when there is none."""
+    address: str | None = None
+    """Ray cluster to attach to; a local one is started when there is none."""
+    host_cpus: float = Field(default=1, ge=0)
+    """CPUs the session host asks Ray for."""
+    max_sessions: int = Field(default=2000, ge=1)
+    """Sessions a host runs at once; a further one is answered with back-pressure."""
+    disk_patience_s: float = Field(default=30, ge=0)
+    """How long a session waits for room on the disk before it stops."""
+
+
+class Resolved:
+    """The settings and, for each, where its value came from."""
+
+    def __init__(self, settings: Settings, sources: dict[str, str]) -> None:
+        self.settings = settings
+        self.sources = sources
+
+
+def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None = None) -> Resolved:
+    """Raises `UsageError` for an unknown or invalid setting, with where it stands and the nearest name."""
+    known = tuple(Settings.model_fields)
+    file = (folder or Path.cwd()) / FILE
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    try:
+        from_file = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not TOML: {error}") from error
+    from_env = {name.removeprefix(PREFIX).lower(): value for name, value in os.environ.items() if _ours(name)}
+    for name in from_env.keys() - set(known):
+        raise UsageError(f"environment variable {PREFIX}{name.upper()} is no setting{nearest(name, known)}")
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        Settings.model_validate(from_file)
+        settings = Settings.model_validate({**from_file, **from_env, **given})
+    except ValidationError as error:
+        raise UsageError(explain_validation(error, Settings, text=text, source=str(file))) from error
+    sources = {name: "default" for name in known}
+    for origin, values in ((str(file), from_file), ("environment", from_env), ("flag", given)):
+        sources |= {name: origin for name in values}
+    return Resolved(settings, sources)
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(PREFIX) and not name.startswith(f"{PREFIX}REQUIRE_")
+
+
+def in_upload(path: Path) -> bool:
+    """Whether `path` lies in a working directory that Ray uploaded and will delete."""
+    return UPLOAD_MARK in path.parts
+
+
+def log_url(settings: Settings) -> str:
+    """Absolute path or URL of the log. Raises `UsageError` for one that Ray would delete with the job's upload."""
+    wanted = settings.log
+    if wanted is None:
+        return str(settings.home.expanduser() / "aether.db")
+    if "://" in wanted and not wanted.startswith("sqlite:///"):
+        return wanted
+    path = Path(wanted.removeprefix("sqlite:///")).expanduser()
+    here = Path.cwd()
+    if in_upload(here / path):
+        raise UsageError(
+            f"the log {wanted!r} would lie in this job's upload ({here}), which Ray deletes with the job. "
+            f"Leave --log out for {settings.home / 'aether.db'}, or give an absolute path outside the upload"
+        )
+    return str(here / path)

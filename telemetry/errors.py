@@ -1,0 +1,114 @@
+"""Errors of the record.
+
+    TelemetryError
+    ├── EventError
+    │   ├── InvalidEvent          a payload that is not of its declared type
+    │   ├── UnknownCriticalEvent  a critical type this version does not know
+    │   └── PayloadTooLarge       above MAX_PAYLOAD_BYTES, refused before anything is written
+    └── LogError
+        ├── LogNotFound           nothing at that URL
+        ├── LogHeld               another live process is the writer
+        ├── LogUnwritable         disk full or read-only; nothing of the append was kept
+        ├── LogDamaged            the file cannot be read as a log
+        ├── LogClosed             the log was closed while the call waited
+        ├── InvalidSeal           the seal itself was altered, or is none
+        ├── StreamNotFound
+        ├── WrongExpectedVersion  somebody else appended first
+        ├── FencedWriter          a newer owner has taken the stream over
+        └── IdempotencyConflict   the same command came again with other content
+
+Every message says what failed, what is intact, and what to do next."""
+
+from __future__ import annotations
+
+
+class TelemetryError(Exception):
+    """Root of this package's errors."""
+
+
+class EventError(TelemetryError):
+    pass
+
+
+class InvalidEvent(EventError):
+    pass
+
+
+class UnknownCriticalEvent(EventError):
+    pass
+
+
+class PayloadTooLarge(EventError):
+    pass
+
+
+class LogError(TelemetryError):
+    pass
+
+
+class LogNotFound(LogError):
+    pass
+
+
+class LogHeld(LogError):
+    """`owner` is the text of the lock file: pid, machine and time of the live writer."""
+
+    def __init__(self, message: str, *, owner: str) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args[0], {"owner": self.owner})
+
+
+class LogUnwritable(LogError):
+    pass
+
+
+class LogDamaged(LogError):
+    pass
+
+
+class LogClosed(LogError):
+    pass
+
+
+class InvalidSeal(LogError):
+    pass
+
+
+class StreamNotFound(LogError):
+    pass
+
+
+class WrongExpectedVersion(LogError):
+    """`expected` is what the caller thought the stream's version was, `found` what it is."""
+
+    def __init__(self, message: str, *, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args[0], {"expected": self.expected, "found": self.found})
+
+
+class FencedWriter(LogError):
+    """`epoch` is the stale writer's, `current` the stream's."""
+
+    def __init__(self, message: str, *, epoch: int, current: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.current = current
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args[0], {"epoch": self.epoch, "current": self.current})
+
+
+class IdempotencyConflict(LogError):
+    pass
+
+
+def _rebuild(kind: type[LogError], message: str, extra: dict[str, object]) -> LogError:
+    """Unpickles errors with keyword-only fields, so they cross process borders whole."""
+    return kind(message, **extra)

@@ -1,0 +1,150 @@
+"""The envelope: what surrounds a fact from the moment it is drafted to the moment it is read back.
+
+Knows the columns of the log and the chain over them; knows nothing of any store.
+Invariant: the header is every stored column except position, payload's digest and hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from telemetry.errors import InvalidEvent
+
+Phase = Literal["session", "sense", "feel", "reason", "execute", "learn", "privacy"]
+Mode = Literal["execution", "simulation", "optimisation", "import", "synthetic"]
+Encoding = Literal["plain", "zstd", "aes-gcm", "blob", "withheld"]
+
+GENESIS = bytes(32)
+"""The hash before a stream's first event."""
+
+class Event(BaseModel):
+    """A fact in the past tense. Subclasses set `type` once and for all and count `SCHEMA` up when their shape changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    type: str
+
+    SCHEMA: ClassVar[int] = 1
+    """Version of the payload's shape; a change needs an upcaster in `telemetry.events.upcast`."""
+    CRITICAL: ClassVar[bool] = False
+    """Whether a reader that does not know this schema must refuse instead of passing it through.
+    A whole type that a reader does not know is critical when its phase is `privacy`."""
+
+
+class Unknown(BaseModel):
+    """An event of a type or schema this version does not know, kept opaque and bit-exact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    schema_number: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An event on its way to the log. `command` names what caused it, `ordinal` its place in that command."""
+
+    event: Event
+    command: str
+    ordinal: int = 0
+    cycle: int = 0
+    cause: str = ""
+    refs: tuple[str, ...] = ()
+    mode: Mode = "execution"
+    elapsed_ns: int = 0
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One row of the log, as stored. `refs` and `keys` are canonical JSON lists, as the chain covers them."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    schema: int
+    command: str
+    ordinal: int
+    at: int
+    elapsed_ns: int
+    epoch: int
+    cycle: int
+    phase: str
+    cause: str
+    refs: str
+    mode: str
+    encoding: str
+    keys: str
+    payload: bytes
+    digest: bytes
+    hash: bytes
+    content: bytes | None = None
+    """What a blob reference in `payload` points to, filled in by the log on reading; never stored here."""
+
+    @property
+    def id(self) -> str:
+        """`stream@version`."""
+        return f"{self.stream}@{self.version}"
+
+    def header(self) -> bytes:
+        """Canonical bytes of every column except position, payload, digest and hash, in the envelope's order."""
+        return header_bytes(
+            (
+                self.stream,
+                self.version,
+                self.type,
+                self.schema,
+                self.command,
+                self.ordinal,
+                self.at,
+                self.elapsed_ns,
+                self.epoch,
+                self.cycle,
+                self.phase,
+                self.cause,
+                self.refs,
+                self.mode,
+                self.encoding,
+                self.keys,
+            )
+        )
+
+    @cached_property
+    def event(self) -> Event | Unknown:
+        """The payload, decoded and upcast to today's schema. Raises `InvalidEvent` when it is neither."""
+        from telemetry.events.registry import decode  # the registry imports every event, and those import this file
+
+        body = self.payload if self.encoding == "plain" else self.content
+        if body is None:
+            raise InvalidEvent(f"event {self.id} is stored as {self.encoding!r} and its content was not loaded")
+        return decode(self.type, self.schema, body)
+
+
+def header_bytes(columns: tuple[str | int, ...]) -> bytes:
+    """The header of the chain: a JSON list of the columns as stored."""
+    return orjson.dumps(columns)
+
+
+def chain_hash(previous: bytes, header: bytes, digest: bytes) -> bytes:
+    """SHA-256(previous hash ‖ header ‖ digest), 32 bytes."""
+    return hashlib.sha256(previous + header + digest).digest()
+
+
+def phase_of(event_type: str) -> str:
+    """The phase an event's type begins with: `reason.decided` is of `reason`."""
+    return event_type.partition(".")[0]
+
+
+def split_id(event_id: str) -> tuple[str, int]:
+    """`session/7f3a@12` → (`session/7f3a`, 12). Raises `InvalidEvent` for anything else."""
+    stream, at, version = event_id.rpartition("@")
+    if not at or not stream or not version.isdigit():
+        raise InvalidEvent(f"{event_id!r} is not an event id; one looks like session/7f3a9c01d2e4@12")
+    return stream, int(version)

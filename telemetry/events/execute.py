@@ -1,0 +1,107 @@
+"""Effects: intent first, an honest outcome after.
+
+`effect` is the effect's key, the same on every attempt; see `loops.effects`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from telemetry.events.envelope import Event
+from telemetry.events.values import Action, Digest, EffectClass, ToolResult
+
+
+class Intended(Event):
+    """The effect will be attempted. On disk before anything is dispatched."""
+
+    type: Literal["execute.intended"] = "execute.intended"
+    effect: Digest
+    action: Action
+    arguments: Digest
+    effect_class: EffectClass
+    proposal: int | None = None
+    ordinal: int = 0
+    """Place of the effect among those of its decision."""
+
+
+class Dispatched(Event):
+    """The effect was handed to `executor`; no answer is awaited after `deadline` (UTC, ns)."""
+
+    type: Literal["execute.dispatched"] = "execute.dispatched"
+    effect: Digest
+    executor: str
+    deadline: int
+
+
+class Succeeded(Event):
+    """The effect happened. A simulator's observation is recorded when it is sensed; here stands its digest."""
+
+    type: Literal["execute.succeeded"] = "execute.succeeded"
+    effect: Digest
+    result: ToolResult | None = None
+    observed: Digest | None = None
+    reward: float | None = None
+    terminated: bool = False
+    truncated: bool = False
+    success: bool | None = None
+    """The environment's own word on whether its goal is reached; None where it has none."""
+
+
+class Failed(Event):
+    """The effect was attempted and did not happen, as its target says."""
+
+    type: Literal["execute.failed"] = "execute.failed"
+    effect: Digest
+    kind: Literal["raised", "timeout", "invalid", "lost"]
+    """invalid: it answered NaN or left its declared space; lost: its executor died and nothing can be re-run."""
+    error: str
+
+
+class UnknownOutcome(Event):
+    """Whether the effect happened cannot be known; nobody pretends otherwise."""
+
+    type: Literal["execute.unknown"] = "execute.unknown"
+    effect: Digest
+    why: str
+
+
+class Reconciled(Event):
+    """Somebody found out what became of an unknown effect."""
+
+    type: Literal["execute.reconciled"] = "execute.reconciled"
+    effect: Digest
+    happened: bool
+    by: str
+    why: str
+    result: ToolResult | None = None
+
+
+class Cancelled(Event):
+    """The intent was given up before anything was dispatched."""
+
+    type: Literal["execute.cancelled"] = "execute.cancelled"
+    effect: Digest
+    why: str
+
+
+class ApprovalAsked(Event):
+    """A person is asked to allow exactly these arguments."""
+
+    type: Literal["execute.approval_asked"] = "execute.approval_asked"
+    effect: Digest
+    action: Action
+    arguments: Digest
+    why: str
+    until: int | None = Field(default=None, description="UTC ns after which the answer is no")
+
+
+class ApprovalGiven(Event):
+    """A person's answer, bound to the digest of the arguments it was given for."""
+
+    type: Literal["execute.approval_given"] = "execute.approval_given"
+    effect: Digest
+    arguments: Digest
+    granted: bool
+    by: str
+    why: str = ""

@@ -1,0 +1,115 @@
+"""What was learnt of a cycle, a session, or many of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from telemetry.events.envelope import Event
+from telemetry.events.values import Array, Belief, Digest, Episode, EventId, Feedback, ModelId
+
+
+class Rewarded(Event):
+    """What the last action brought. Sums are recorded here so that reducers only copy."""
+
+    type: Literal["learn.rewarded"] = "learn.rewarded"
+    reward: float
+    episode_return: float
+    success: bool | None = None
+    ends_episode: bool = False
+
+
+class FeedbackReceived(Event):
+    type: Literal["learn.feedback_received"] = "learn.feedback_received"
+    feedback: Feedback
+    implicit: bool = False
+
+
+class Remembered(Event):
+    """An episode to be recalled by nearness of `vector`, float32, shape (D,), made by `embedder`."""
+
+    type: Literal["learn.remembered"] = "learn.remembered"
+    episode: Episode
+    vector: Array
+    embedder: ModelId
+
+
+class Forgotten(Event):
+    type: Literal["learn.forgotten"] = "learn.forgotten"
+    memory: EventId
+    why: str
+
+
+class BeliefUpdated(Event):
+    """The world model learnt a transition."""
+
+    type: Literal["learn.belief_updated"] = "learn.belief_updated"
+    model: ModelId
+    prior: Belief
+    posterior: Belief
+
+
+class StrategyAdjusted(Event):
+    type: Literal["learn.strategy_adjusted"] = "learn.strategy_adjusted"
+    strategy: str
+    before: JsonValue = None
+    after: JsonValue = None
+    why: str
+
+
+class Corrected(Event):
+    """A later attempt stands in for an earlier one."""
+
+    type: Literal["learn.corrected"] = "learn.corrected"
+    retry_of: EventId
+    why: str
+
+
+class SessionReviewed(Event):
+    """A session's figures, from its log only."""
+
+    type: Literal["learn.session_reviewed"] = "learn.session_reviewed"
+    figures: dict[str, JsonValue]
+    summary: str = ""
+
+
+class DatasetBuilt(Event):
+    type: Literal["learn.dataset_built"] = "learn.dataset_built"
+    recipe: str
+    pinned_position: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    digest: Digest
+
+
+class ModelTrained(Event):
+    type: Literal["learn.model_trained"] = "learn.model_trained"
+    model: ModelId
+    from_position: int = Field(ge=0)
+    to_position: int = Field(ge=0)
+    data: Digest
+    config: dict[str, JsonValue]
+    code: str
+    metrics: dict[str, float]
+
+
+class ModelPromoted(Event):
+    type: Literal["learn.model_promoted"] = "learn.model_promoted"
+    model: ModelId
+    incumbent: ModelId | None = None
+    figures: dict[str, JsonValue]
+
+
+class ModelRejected(Event):
+    type: Literal["learn.model_rejected"] = "learn.model_rejected"
+    model: ModelId
+    incumbent: ModelId
+    figures: dict[str, JsonValue]
+    why: str
+
+
+class ModelRolledBack(Event):
+    type: Literal["learn.model_rolled_back"] = "learn.model_rolled_back"
+    model: ModelId
+    to: ModelId
+    why: str

@@ -1,0 +1,81 @@
+"""What was proposed, expected and decided, and what was asked of models on the way."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from telemetry.events.envelope import Event
+from telemetry.events.values import (
+    Action,
+    Array,
+    Digest,
+    EventId,
+    ModelId,
+    Option,
+    Persistence,
+    ToolCall,
+    Usage,
+)
+
+
+class Requested(Event):
+    """A model was asked. The prompt is rebuilt from the log; its digest shows that it was the same."""
+
+    type: Literal["reason.requested"] = "reason.requested"
+    endpoint: str
+    model: str
+    parameters: dict[str, JsonValue] = {}
+    seed: int | None = None
+    prompt: Digest
+    context: tuple[EventId, ...] = ()
+
+
+class Answered(Event):
+    """A model answered."""
+
+    type: Literal["reason.answered"] = "reason.answered"
+    model: str
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    finish: str
+    usage: Usage = Usage()
+    tokens: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+
+
+class Proposed(Event):
+    """One thing that could be done. The lower `score`, the better the reasoner thinks of it."""
+
+    type: Literal["reason.proposed"] = "reason.proposed"
+    proposal: int = Field(ge=0)
+    action: Action
+    arguments: Digest
+    score: float | None = None
+    why: str = ""
+
+
+class Predicted(Event):
+    """What the world model expects to be observed after the chosen action."""
+
+    type: Literal["reason.predicted"] = "reason.predicted"
+    proposal: int
+    mean: Array
+    """float32, shape (D,): the numeric observations flattened, then the achieved goal, in their own units."""
+    variance: Array
+    """float32, shape (D,), > 0."""
+    model: ModelId
+
+
+class Decided(Event):
+    """The reasoner's choice among what was allowed. `persist` is an action it means to keep."""
+
+    type: Literal["reason.decided"] = "reason.decided"
+    proposal: int | None = None
+    """None when the choice is to wait because nothing was allowed."""
+    action: Action
+    arguments: Digest
+    options: tuple[Option, ...] = ()
+    why: str
+    persist: Persistence | None = None

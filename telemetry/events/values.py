@@ -1,0 +1,285 @@
+"""The values that stand inside events: arrays, observations, actions, appraisals, predictions.
+
+Knows their shape and how they are told apart; knows nothing of where they come from.
+Invariant: two equal values have one canonical JSON, so they have one digest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from telemetry.errors import InvalidEvent
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in lower-case hexadecimal."""
+
+EventId = Annotated[str, Field(pattern=r"^[^@\s]+@[1-9][0-9]*$")]
+"""`stream@version`, for example `session/7f3a9c01d2e4@12`."""
+
+ModelId = Annotated[str, Field(pattern=r"^[^@\s]+@[0-9a-zA-Z.\-]+$")]
+"""`name@digest` of the weights used, or `name@version` of a model that has none."""
+
+EffectClass = Literal["pure", "read", "keyed", "probeable", "replayable", "compensable", "unsafe"]
+"""How an effect that may or may not have happened is settled; see `loops.effects`."""
+
+Verdict = Literal["allow", "refuse", "ask"]
+
+
+def _tag(value: str) -> Any:
+    """A discriminator. Stored JSON leaves defaults out; a factory that takes the validated data is
+    never 'the default' to pydantic, so the tag stays in and the value can be read back."""
+    return Field(default_factory=lambda _: value)
+
+
+class Value(BaseModel):
+    """Base of everything stored: immutable, closed, free of NaN and infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def canonical(value: BaseModel) -> bytes:
+    """Canonical JSON (UTF-8, sorted keys, defaults left out) of `value`."""
+    return orjson.dumps(
+        value.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS
+    )
+
+
+def digest_of(*values: BaseModel) -> Digest:
+    """SHA-256 over the canonical JSON of `values`, each preceded by its length."""
+    sha = hashlib.sha256()
+    for value in values:
+        body = canonical(value)
+        sha.update(len(body).to_bytes(8, "big"))
+        sha.update(body)
+    return sha.hexdigest()
+
+
+class Array(Value):
+    """A dense array as `{dtype, shape, data}`; `data` is base64 of little-endian C-order bytes."""
+
+    dtype: Literal["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    data: str
+
+    @classmethod
+    def of(cls, values: NDArray[Any] | list[float] | float, *, dtype: str | None = None) -> Array:
+        """Raises `InvalidEvent` for NaN, infinities and dtypes that are not in the list above."""
+        array = np.asarray(values, dtype=dtype)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InvalidEvent(f"array of shape {array.shape} holds NaN or infinity; events refuse both")
+        little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        if array.dtype.name not in _DTYPES:
+            raise InvalidEvent(f"arrays of dtype {array.dtype.name} cannot be stored; use one of {sorted(_DTYPES)}")
+        return cls(
+            dtype=array.dtype.name,  # type: ignore[arg-type]  # checked against the literal just above
+            shape=array.shape,
+            data=base64.b64encode(little.tobytes()).decode("ascii"),
+        )
+
+    def numpy(self) -> NDArray[Any]:
+        """A fresh writable array."""
+        dtype = np.dtype(self.dtype).newbyteorder("<")
+        return np.frombuffer(base64.b64decode(self.data), dtype=dtype).reshape(self.shape).astype(self.dtype)
+
+    @model_validator(mode="after")
+    def _bytes_fit_shape(self) -> Array:
+        padding = self.data.count("=", -2) if self.data else 0
+        have = len(self.data) // 4 * 3 - padding
+        need = int(np.prod(self.shape, dtype=np.int64)) * _DTYPES[self.dtype]
+        if have != need:
+            raise ValueError(f"{self.dtype} array of shape {self.shape} needs {need} bytes, data has {have}")
+        return self
+
+
+_DTYPES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+
+
+# --- what is perceived -------------------------------------------------------------------------
+
+
+class ArrayObservation(Value):
+    """One named array of what was seen, in the environment's own units."""
+
+    kind: Literal["array"] = _tag("array")
+    name: str
+    array: Array
+
+
+class Text(Value):
+    """One named text of what was seen, such as a mission."""
+
+    kind: Literal["text"] = _tag("text")
+    name: str
+    text: str
+
+
+class TextPart(Value):
+    kind: Literal["text"] = _tag("text")
+    text: str
+
+
+class FilePart(Value):
+    """A file or picture by content digest; the bytes lie in the log's blob store."""
+
+    kind: Literal["file"] = _tag("file")
+    name: str
+    media_type: str
+    digest: Digest
+
+
+Part = Annotated[TextPart | FilePart, Field(discriminator="kind")]
+
+
+class Message(Value):
+    kind: Literal["message"] = _tag("message")
+    role: Literal["system", "user", "assistant", "tool"]
+    parts: tuple[Part, ...]
+
+
+class ToolResult(Value):
+    """What a tool answered to the call `call`; `error` is set when it raised."""
+
+    kind: Literal["tool_result"] = _tag("tool_result")
+    call: str
+    tool: str
+    content: JsonValue = None
+    error: str | None = None
+
+
+class Feedback(Value):
+    """A person's judgement, rating in [-1, 1], about the event `about`."""
+
+    kind: Literal["feedback"] = _tag("feedback")
+    rating: float | None = Field(default=None, ge=-1, le=1)
+    text: str = ""
+    about: EventId | None = None
+
+
+Observation = Annotated[
+    ArrayObservation | Text | Message | ToolResult | Feedback, Field(discriminator="kind")
+]
+
+
+class Goal(Value):
+    """Where a goal-conditioned agent is and should be, in goal space; equal shapes."""
+
+    achieved: Array
+    desired: Array
+
+
+# --- what is done ------------------------------------------------------------------------------
+
+
+class Move(Value):
+    """One control input: an array for continuous spaces, an index for discrete ones."""
+
+    kind: Literal["move"] = _tag("move")
+    to: Array | int
+
+
+class ToolCall(Value):
+    id: str
+    tool: str
+    arguments: dict[str, JsonValue] = {}
+
+
+class ToolCalls(Value):
+    """One or more calls that may run in parallel."""
+
+    kind: Literal["tool_calls"] = _tag("tool_calls")
+    calls: tuple[ToolCall, ...] = Field(min_length=1)
+
+
+class Say(Value):
+    kind: Literal["say"] = _tag("say")
+    text: str
+
+
+class AskHuman(Value):
+    kind: Literal["ask_human"] = _tag("ask_human")
+    question: str
+
+
+class Wait(Value):
+    """Deliberately nothing, this cycle."""
+
+    kind: Literal["wait"] = _tag("wait")
+
+
+Action = Annotated[Move | ToolCalls | Say | AskHuman | Wait, Field(discriminator="kind")]
+
+
+# --- what is judged, expected, kept ------------------------------------------------------------
+
+
+class Ground(Value):
+    """Why the heart judged as it did: the rule and its reason in words."""
+
+    rule: str
+    reason: str
+
+
+class Appraisal(Value):
+    """The heart's judgement of what was asked or of exactly one proposal (by digest of its arguments)."""
+
+    of: Literal["request", "proposal"]
+    verdict: Verdict
+    proposal: int | None = None
+    arguments: Digest | None = None
+    grounds: tuple[Ground, ...] = ()
+
+
+class Option(Value):
+    """One proposal as the decision saw it; the lower `score`, the better."""
+
+    proposal: int
+    score: float | None = None
+    verdict: Verdict
+
+
+class Hit(Value):
+    """One remembered episode that a recall returned; `score` is a similarity in (0, 1]."""
+
+    event: EventId
+    score: float
+
+
+class Episode(Value):
+    """What is worth remembering of one cycle: what was seen, done, and what came of it."""
+
+    observation: Digest
+    action: Action | None = None
+    reward: float | None = None
+    nats: float | None = None
+    why: Literal["surprise", "reward", "always"]
+
+
+class Belief(Value):
+    """The world model's confidence in itself: transitions learnt from, and its residual spread.
+
+    `spread` is the root mean predictive standard deviation over the dimensions, in observation units."""
+
+    transitions: int = Field(ge=0)
+    spread: float = Field(ge=0)
+
+
+class Persistence(Value):
+    """An action that a reasoner keeps for `remaining` more cycles."""
+
+    action: Action
+    remaining: int = Field(ge=0)
+
+
+class Usage(Value):
+    """What a cycle cost. Tokens are counts, `cost_usd` US dollars."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0

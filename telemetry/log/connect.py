@@ -1,0 +1,136 @@
+"""Opening the SQLite file: pragmas, what is a log and what is not, and connections to read with.
+
+Invariant: a file that is not a log is never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from telemetry.errors import LogClosed, LogDamaged, LogError, LogNotFound, LogUnwritable
+
+FORMAT = 1
+"""Version of the tables; a log of a newer one is refused."""
+
+BUSY_S = 5.0
+"""How long a write waits for a foreign tool that has locked the file."""
+
+WAL_PAGES = 4_000
+"""16 MiB of WAL between checkpoints."""
+
+
+def open_for_writing(path: Path, *, create: bool) -> tuple[sqlite3.Connection, str]:
+    """A connection for the holder of the writer's lock, and the log's id; makes the log where `create` allows."""
+    try:
+        connection = _connect(f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}")
+        try:
+            if create and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                _make(connection)
+            log_id = identify(connection, path)
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                raise LogUnwritable(f"{path} lies on a file system without shared memory, which a log needs; move it.")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * 4096 * 4}")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise LogUnwritable(f"{path} cannot be opened for writing: {error}. Nothing was changed.") from error
+    except sqlite3.DatabaseError as error:
+        raise _not_a_log(path, str(error)) from error
+    return connection, log_id
+
+
+def open_for_reading(path: Path) -> tuple[Readers, str]:
+    """Connections that never write, and the log's id. A cleanly closed log is read even where no file can be
+    made beside it. Raises `LogNotFound`, `LogDamaged`."""
+    if not path.exists():
+        raise LogNotFound(f"there is no log at {path}. Check the path, or run something that writes one.")
+    readers = Readers(path)
+    try:
+        with readers.use() as connection:
+            return readers, identify(connection, path)
+    except LogError:
+        readers.close()
+        if path.with_name(path.name + "-wal").exists():
+            raise
+    except sqlite3.DatabaseError as error:
+        readers.close()
+        raise _not_a_log(path, str(error)) from error
+    readers = Readers(path, immutable=True)
+    with readers.use() as connection:
+        return readers, identify(connection, path)
+
+
+def identify(connection: sqlite3.Connection, path: Path) -> str:
+    """The log's id. Raises `LogDamaged` for what is no log, `LogError` for one of a newer version."""
+    try:
+        row = connection.execute("SELECT id, format FROM log").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _not_a_log(path, str(error)) from error
+    if row is None:
+        raise _not_a_log(path, "it has no id")
+    log_id, found = row
+    if found > FORMAT:
+        raise LogError(f"{path} is of format {found}, this version reads up to {FORMAT}. It is intact; upgrade.")
+    return str(log_id)
+
+
+class Readers:
+    """Connections for short reads from any thread, kept for the next one."""
+
+    def __init__(self, path: Path, *, immutable: bool = False) -> None:
+        self._path = path
+        self._uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=ro'}"
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        """Raises `LogClosed`."""
+        with self._lock:
+            if self._closed:
+                raise LogClosed(f"{self._path} was closed; open it again to read on.")
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = _connect(self._uri)
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                if not self._closed:
+                    self._idle.append(connection)
+                    connection = None
+            if connection is not None:
+                connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    from telemetry.log.schema import sqlite_ddl  # SQLModel is slow to import and only needed once in a log's life
+
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in sqlite_ddl():
+        connection.execute(statement)
+    connection.execute("INSERT INTO log (id, format) VALUES (?, ?)", (str(uuid.uuid4()), FORMAT))
+    connection.execute("COMMIT")
+
+
+def _not_a_log(path: Path, why: str) -> LogDamaged:
+    return LogDamaged(f"{path} cannot be read as a log: {why}. It was not touched. Check the path, or restore a copy.")

@@ -1,0 +1,48 @@
+"""One writer a log: an OS lock on `<log>.lock`, held for the writer's life and gone when its process is.
+
+The file's text names the owner for people; only the lock itself decides."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import portalocker
+
+from telemetry.errors import LogHeld, LogUnwritable
+
+
+class WriterLock:
+    """Held from construction to `release`. Raises `LogHeld` when another writer lives, `LogUnwritable` when the
+    folder takes no file."""
+
+    def __init__(self, log: Path) -> None:
+        path = log.with_name(log.name + ".lock")
+        try:
+            self._file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise LogUnwritable(
+                f"{log} cannot be opened for writing: {error.strerror} ({path}). Nothing was changed. "
+                "Choose a folder you may write to, or open it for reading."
+            ) from error
+        try:
+            portalocker.lock(self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException as error:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "a process that has not written its name yet"
+            self._file.close()
+            raise LogHeld(
+                f"{log} is held by {owner}. The log is intact and can be read; "
+                "to write to it, end that process first.",
+                owner=owner,
+            ) from error
+        self._file.truncate(0)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file.write(f"pid {os.getpid()} on {socket.gethostname()} since {started}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.truncate(0)
+        self._file.close()

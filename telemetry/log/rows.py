@@ -1,0 +1,137 @@
+"""Between drafts, rows and recorded events.
+
+Knows the order of the columns; knows no store.
+Invariant: the header of a row is the JSON list of its columns 1 to 16, exactly as stored."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import orjson
+
+from telemetry.errors import InvalidEvent
+from telemetry.events.envelope import Draft, Recorded, header_bytes, phase_of
+from telemetry.events.registry import encode
+
+COLUMNS = (
+    "position",
+    "stream",
+    "version",
+    "type",
+    "schema",
+    "command",
+    "ordinal",
+    "at",
+    "elapsed_ns",
+    "epoch",
+    "cycle",
+    "phase",
+    "cause",
+    "refs",
+    "mode",
+    "encoding",
+    "keys",
+    "payload",
+    "digest",
+    "hash",
+)
+POSITION, STREAM, VERSION = 0, 1, 2
+ENCODING = COLUMNS.index("encoding")
+PAYLOAD = COLUMNS.index("payload")
+
+SELECT = 'SELECT ' + ', '.join(f'"{name}"' for name in COLUMNS) + ' FROM events'
+
+Row: TypeAlias = tuple[int | str | bytes, ...]
+"""The columns of one event, in the order of COLUMNS."""
+
+MAX_INLINE_BYTES = 32 * 1024
+"""A larger payload goes to the content store (architecture, "The event")."""
+
+_STREAM = re.compile(r"[^@\s]{1,200}")
+
+
+class Prepared(NamedTuple):
+    """A draft with all its bytes, lacking only what the writer gives: position and hash."""
+
+    columns: tuple[str | int, ...]
+    header: bytes
+    payload: bytes
+    digest: bytes
+    content: bytes | None
+
+
+def prepare(
+    stream: str,
+    drafts: Sequence[Draft],
+    *,
+    version: int,
+    epoch: int,
+    at: int,
+    put_blob: Callable[[bytes], str],
+) -> list[Prepared]:
+    """Encodes `drafts` as versions `version + 1`…; every payload is encoded before the first blob is stored.
+
+    Raises `InvalidEvent` for what cannot be an append, and what `encode` and `put_blob` raise."""
+    if not _STREAM.fullmatch(stream):
+        raise InvalidEvent(f"{stream!r} is no stream name: 1 to 200 characters, no '@' and no space")
+    if not drafts:
+        raise InvalidEvent(f"an append to {stream} needs at least one event")
+    if len({(draft.command, draft.ordinal) for draft in drafts}) < len(drafts):
+        raise InvalidEvent(f"two drafts of one append to {stream} carry the same command and ordinal")
+    payloads = [encode(draft.event) for draft in drafts]
+    prepared = []
+    for draft, body in zip(drafts, payloads, strict=True):
+        version += 1
+        payload, encoding, content = body, "plain", None
+        if len(body) > MAX_INLINE_BYTES:
+            payload, encoding, content = blob_reference(put_blob(body), len(body)), "blob", body
+        event = draft.event
+        columns = (
+            stream,
+            version,
+            event.type,
+            event.SCHEMA,
+            draft.command,
+            draft.ordinal,
+            at,
+            draft.elapsed_ns,
+            epoch,
+            draft.cycle,
+            phase_of(event.type),
+            draft.cause,
+            orjson.dumps(draft.refs).decode() if draft.refs else "[]",
+            draft.mode,
+            encoding,
+            orjson.dumps(draft.keys).decode() if draft.keys else "[]",
+        )
+        try:
+            header = header_bytes(columns)
+        except TypeError as error:  # a lone surrogate, or an integer beyond 64 bits
+            raise InvalidEvent(f"the envelope of {stream}@{version} cannot be stored: {error}") from error
+        prepared.append(Prepared(columns, header, payload, hashlib.sha256(payload).digest(), content))
+    return prepared
+
+
+def blob_reference(digest: str, size_bytes: int) -> bytes:
+    """The stored payload of an event whose content is a blob."""
+    return orjson.dumps({"blob": digest, "bytes": size_bytes})
+
+
+def blob_digest(payload: bytes) -> str:
+    """The digest that a blob reference names. Raises `InvalidEvent` when it is none."""
+    try:
+        return str(orjson.loads(payload)["blob"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidEvent(f"a blob reference of {len(payload)} bytes cannot be read: {error}") from error
+
+
+def recorded(row: Row, content: bytes | None = None) -> Recorded:
+    """The event of one row. Fills the frozen object's dictionary at once: its own constructor sets 21 fields
+    one by one and takes five times as long, which would be most of the time to read an event."""
+    event = object.__new__(Recorded)
+    event.__dict__.update(zip(COLUMNS, row, strict=True))
+    event.__dict__["content"] = content
+    return event

@@ -1,0 +1,156 @@
+"""Verifying a SQLite log: reads past what is broken, so that one bad page does not hide the rest.
+
+Knows how SQLite fails; what an intact event is, `verify` knows. Invariant: never raises for a damaged file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from telemetry.errors import InvalidEvent
+from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.log.blobs import Blobs
+from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
+from telemetry.log.seal import Seal
+from telemetry.log.verify import Checker, VerifyReport
+from telemetry.log.writer import last_position
+
+PAGE_ROWS = 512
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+"""What a rowid can be: positions from outside 1…N must be seen too."""
+
+
+def verify_sqlite(
+    connection: sqlite3.Connection, blobs: Blobs, *, seal: Seal | None, streams: Collection[str] | None
+) -> VerifyReport:
+    """`EventLog.verify` over one connection."""
+    if seal is not None:
+        seal.check()
+        if streams is not None:
+            seal = Seal.of((head for head in seal.heads if head[0] in streams), as_of=seal.as_of)
+
+    def blob_fault(payload: bytes) -> str | None:
+        try:
+            return blobs.fault(blob_digest(payload))
+        except InvalidEvent as error:
+            return str(error)
+
+    checker = Checker(
+        locate=lambda stream, version: _locate(connection, stream, version),
+        blob_fault=blob_fault,
+        genesis=GENESIS,
+        chain=chain_hash,
+        contiguous=streams is None,
+        seal=seal,
+    )
+    if streams is None:
+        _Scan(connection, checker, "NOT INDEXED WHERE position > ? AND position <= ? ORDER BY position").run(POSITION)
+        if checker.damaged:
+            _see_heads(connection, checker)
+        else:
+            _check_file(connection, checker)
+    for stream in sorted(set(streams or ())):
+        order = "WHERE version > ? AND position <= ? AND stream = ? ORDER BY version"
+        _Scan(connection, checker, order, stream).run(VERSION)
+    return checker.report()
+
+
+class _Scan:
+    """Every readable row in one order, and a word for each place where there is none."""
+
+    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str) -> None:
+        self._connection = connection
+        self._checker = checker
+        self._order = order
+        self._values = (_last(connection), *values)
+
+    def run(self, key: int) -> None:
+        """`key` is the column that leads the order."""
+        after = LOWEST
+        while True:
+            rows, error = self._page(after, PAGE_ROWS)
+            for row in rows:
+                self._checker.see(recorded(row))
+            if rows:
+                after = int(rows[-1][key])
+            if error is not None:
+                after = self._skip(after, error)
+            elif not rows:
+                return
+
+    def _page(self, after: int, limit: int) -> tuple[list[Row], str | None]:
+        """Up to `limit` rows, and what SQLite said where it stopped before."""
+        rows: list[Row] = []
+        try:
+            for row in self._connection.execute(f"{SELECT} {self._order} LIMIT {limit}", (after, *self._values)):
+                rows.append(row)
+        except sqlite3.DatabaseError as error:
+            return rows, str(error)
+        return rows, None
+
+    def _skip(self, after: int, error: str) -> int:
+        """Names what cannot be read after `after`; the nearest key after which something can."""
+        self._checker.see_unreadable(max(after, 0) + 1, self._name(after), error)
+        bad = max(after, 0) if after == LOWEST else after
+        step = 1
+        while bad + step < HIGHEST and self._page(bad + step, 1)[1] is not None:
+            bad, step = bad + step, step * 2
+        good = min(bad + step, HIGHEST)
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            if self._page(middle, 1)[1] is None:
+                good = middle
+            else:
+                bad = middle
+        self._checker.skip_to(good)
+        return good
+
+    def _name(self, after: int) -> tuple[str, int] | None:
+        """Stream and version of the row that cannot be read, where at least these can."""
+        try:
+            row = self._connection.execute(
+                f"SELECT stream, version FROM events {self._order} LIMIT 1", (after, *self._values)
+            ).fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return row and (str(row[0]), int(row[1]))
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    try:
+        return last_position(connection)
+    except sqlite3.DatabaseError:
+        return HIGHEST
+
+
+def _locate(connection: sqlite3.Connection, stream: str, version: int) -> int | None:
+    try:
+        row = connection.execute(
+            "SELECT position FROM events WHERE stream = ? AND version = ?", (stream, version)
+        ).fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    return row and int(row[0])
+
+
+def _see_heads(connection: sqlite3.Connection, checker: Checker) -> None:
+    """What the index still knows of streams whose last events could not be read."""
+    stream = ""
+    try:
+        while row := connection.execute(
+            "SELECT stream, version FROM events WHERE stream > ? ORDER BY stream, version DESC LIMIT 1", (stream,)
+        ).fetchone():
+            stream = row[0]
+            checker.see_head(stream, row[1])
+    except sqlite3.DatabaseError:
+        pass  # the index is broken as well; the page was reported
+
+
+def _check_file(connection: sqlite3.Connection, checker: Checker) -> None:
+    """Broken pages that no row lies on: indices, free pages."""
+    try:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        checker.see_unreadable(0, None, found)

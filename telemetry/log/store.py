@@ -1,0 +1,135 @@
+"""What a log promises, whatever keeps it.
+
+Knows the vocabulary of streams, versions and positions; knows nothing of SQLite, files or threads.
+Invariant: `tests/contract/` passes for every store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from telemetry.events.envelope import Draft, Recorded
+    from telemetry.log.seal import Seal
+    from telemetry.log.verify import VerifyReport
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last event of a stream. `epoch` is the highest of its writers so far: it fences all lower ones."""
+
+    stream: str
+    version: int
+    hash: bytes
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a subscription saw up to and including `position`; `events` may be empty where no type matched."""
+
+    events: tuple[Recorded, ...]
+    position: int
+
+
+class Subscription(Protocol):
+    """Events in position order, each exactly once, first from disk and then as they are committed.
+
+    Nothing is seen before it is durable. Not for several threads at once, except `close`."""
+
+    @property
+    def position(self) -> int:
+        """The position up to which everything was handed over."""
+
+    def next(self, timeout_s: float | None = None) -> Batch:
+        """The next batch; after `timeout_s` without news an empty one at the same position.
+
+        Raises `LogClosed` when the subscription or its log is closed."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches that move the position, until the subscription or its log is closed."""
+
+    def close(self) -> None:
+        """Wakes a waiting `next`. May be called from any thread, and twice."""
+
+
+class EventLog(Protocol):
+    """An append-only log of streams. Every method may be called from any thread.
+
+    Versions of a stream count from 1 without a gap; positions count from 1 over the whole log without a gap,
+    in commit order. A call on a closed log raises `LogClosed`; a write to one opened for reading, `LogUnwritable`."""
+
+    id: str
+    """Made with the log and kept for its life."""
+
+    def submit(
+        self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
+    ) -> Future[tuple[Recorded, ...]]:
+        """Appends all of `drafts` as versions `expected_version + 1`…, or none. Resolves after fsync.
+
+        Many submitted together share one commit, and no failure among them touches another. A stream's submits
+        are taken in order, so the next may be submitted before the last has resolved.
+
+        Raises at once, before anything is written: `InvalidEvent`, `PayloadTooLarge`, `LogClosed`, and
+        `LogUnwritable` when a payload above 32 KiB cannot be stored. Waits while too much is pending.
+        The future raises `FencedWriter` for an `epoch` below the stream's (a higher one takes the stream over),
+        `WrongExpectedVersion`, or `LogUnwritable`; nothing of the append was kept then.
+
+        A command that stands on the stream already returns its first result, whatever `expected_version` says;
+        with another type or payload it raises `IdempotencyConflict`.
+
+        Callbacks of the future run on the writer's thread: they must be short and must not append."""
+
+    def append(
+        self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
+    ) -> tuple[Recorded, ...]:
+        """`submit`, waited for."""
+
+    def head(self, stream: str) -> Head | None:
+        """The stream's last committed event; None when it has none."""
+
+    def heads(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[Head]:
+        """Heads of the streams that begin with `prefix`, in order of their names' UTF-8 bytes, from the first
+        after `after`. Costs a look-up a stream, however long the streams are."""
+
+    def read(
+        self, stream: str, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
+    ) -> Iterator[Recorded]:
+        """Events of versions above `after` up to `to`, or up to the head as it is when reading begins; only
+        those of `types` if given. Pages; holds no transaction between them."""
+
+    def read_back(
+        self, stream: str, *, before: int | None = None, types: Collection[str] = ()
+    ) -> Iterator[Recorded]:
+        """Events of versions below `before`, newest first. Pages as `read` does."""
+
+    def read_all(
+        self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
+    ) -> Iterator[Recorded]:
+        """Events of all streams by position, above `after` up to `to`, or up to the last as reading begins."""
+
+    def position(self) -> int:
+        """Position of the last committed event, 0 for an empty log."""
+
+    def subscribe(self, *, after: int = 0, types: Collection[str] = ()) -> Subscription:
+        """Everything above `after`, with no gap between what is on disk and what is committed later."""
+
+    def put_blob(self, content: bytes) -> str:
+        """Stores `content` durably beside the log and returns its SHA-256 in hexadecimal. May be repeated."""
+
+    def get_blob(self, digest: str) -> bytes:
+        """The content with that digest. Raises `LogDamaged` when it is missing or was altered."""
+
+    def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
+        """Checks every event (or those of `streams`) and says what is wrong and what is intact; raises for
+        neither. With `seal`, also that each stream still ends, as of the sealed position, where it was sealed;
+        raises `InvalidSeal` when the seal contradicts itself."""
+
+    def seal(self) -> Seal:
+        """The heads of all streams as of now, under one Merkle root. To be kept outside the log."""
+
+    def close(self) -> None:
+        """Commits what was submitted, then lets go of the log. May be called twice."""

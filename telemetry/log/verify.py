@@ -1,0 +1,218 @@
+"""Is every event still what was acknowledged? One pass in position order, one small state a stream.
+
+Knows the chain; knows no store. Invariant: of each stream the first bad event is named, and nothing before it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from telemetry.log.seal import Seal
+
+if TYPE_CHECKING:
+    from telemetry.events.envelope import Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it was acknowledged. `stream` is empty where no event can be named.
+
+    `what`: `version`, `digest`, `hash`, `position`, `missing` (a version), `gap` (positions without events),
+    `blob`, `unreadable` (bytes that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it
+    was sealed), `cut` (the stream ends before its seal), `deleted` (the sealed stream is gone)."""
+
+    stream: str
+    version: int
+    position: int
+    what: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        if self.what == "page":
+            where = f" at position {self.position}" if self.position else ""
+            return f"the file is broken{where}: {self.found}"
+        if self.what == "gap":
+            return f"no event stands at position {self.position}: {self.found}"
+        where = f"event {self.version} of {self.stream} (position {self.position})"
+        return f"{where}: {self.what}: {self.found} found, {self.expected} expected"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """`problems` in the order they were met, at most one a stream and then those of the whole log.
+
+    `intact` maps each broken stream to its last good version; when the file itself is broken, every stream."""
+
+    as_of: int
+    events: int
+    streams: int
+    problems: tuple[Problem, ...]
+    intact: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.events:,} events of {self.streams:,} streams are intact up to position {self.as_of:,}"
+        lines = [str(problem) for problem in self.problems]
+        for stream, version in self.intact.items():
+            rest = f"events 1–{version} are intact. Try: aether log export {stream} --to {version}"
+            lines.append(f"{stream}: {rest}" if version else f"{stream}: no event is intact")
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class _Chain:
+    """How far a stream is good."""
+
+    version: int
+    hash: bytes
+    position: int = 0
+    broken: bool = False
+
+
+@dataclass
+class Checker:
+    """Sees every event once and collects what is wrong: all in position order, or stream by stream in version
+    order, where `contiguous` is off.
+
+    `locate(stream, version)` gives the position at which such an event stands, wherever that is; `blob_fault`
+    says what is wrong with the content that a blob reference names."""
+
+    locate: Callable[[str, int], int | None]
+    blob_fault: Callable[[bytes], str | None]
+    genesis: bytes
+    chain: Callable[[bytes, bytes, bytes], bytes]
+    contiguous: bool = True
+    seal: Seal | None = None
+    events: int = 0
+    damaged: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    _chains: dict[str, _Chain] = field(default_factory=dict)
+    _sealed: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _last: int = 0
+    _outside: list[tuple[Recorded, int]] = field(default_factory=list)
+    """Events after a gap in the positions, with the position that was expected."""
+
+    def see(self, event: Recorded) -> None:
+        self.events += 1
+        if self.contiguous and event.position != self._last + 1:
+            self._outside.append((event, self._last + 1))
+        if event.position < 1:
+            return  # its own stream will miss it
+        self._last = max(self._last, event.position)
+        chain = self._chains.setdefault(event.stream, _Chain(0, self.genesis))
+        if self.seal is not None and event.position <= self.seal.as_of:
+            self._sealed[event.stream] = (event.version, _hex(event.hash))
+        if chain.broken:
+            return
+        problem = self._fault(event, chain)
+        if problem is None:
+            chain.version, chain.hash, chain.position = event.version, event.hash, event.position
+        else:
+            self._blame(problem)
+
+    def see_unreadable(self, position: int, named: tuple[str, int] | None, error: str) -> None:
+        """An event, or a whole page when even its stream and version cannot be read."""
+        if named is None:
+            self.damaged = True
+            self.problems.append(Problem("", 0, position, "page", error, "readable pages"))
+        elif not self._chains.setdefault(named[0], _Chain(0, self.genesis)).broken:
+            self._blame(Problem(*named, position, "unreadable", error, "a readable event"))
+
+    def skip_to(self, position: int) -> None:
+        """Positions up to here could not be read, so their absence is no further news."""
+        if self.contiguous:
+            self._last = max(self._last, position)
+
+    def see_head(self, stream: str, version: int) -> None:
+        """Where the index says that the stream ends, for a file of which not all could be read."""
+        chain = self._chains.setdefault(stream, _Chain(0, self.genesis))
+        if not chain.broken and chain.version < version:
+            self._blame(Problem(stream, chain.version + 1, 0, "missing", "an unreadable page", "an event"))
+
+    def report(self) -> VerifyReport:
+        self._judge_positions()
+        if self.seal is not None:
+            self._judge_seal(self.seal)
+        intact = {name: chain.version for name, chain in self._chains.items() if chain.broken or self.damaged}
+        return VerifyReport(self._last, self.events, len(self._chains), tuple(self.problems), intact)
+
+    def _blame(self, problem: Problem) -> None:
+        self._chains[problem.stream].broken = True
+        self.problems.append(problem)
+
+    def _fault(self, event: Recorded, chain: _Chain) -> Problem | None:
+        expected = chain.version + 1
+        if event.version != expected:
+            return self._misplaced(event, expected, chain.hash)
+        if event.position <= chain.position:
+            return _problem(event, "position", str(event.position), f"one after {chain.position}")
+        payload = event.payload if isinstance(event.payload, bytes) else b""
+        digest = hashlib.sha256(payload).digest()
+        if digest != event.digest:
+            return _problem(event, "digest", _short(digest), _short(event.digest))
+        hash_ = self.chain(chain.hash, event.header(), event.digest)
+        if hash_ != event.hash:
+            return _problem(event, "hash", _short(event.hash), _short(hash_))
+        if event.encoding == "blob":
+            fault = self.blob_fault(event.payload)
+            if fault is not None:
+                return _problem(event, "blob", f"content that {fault}", "the content as stored")
+        return None
+
+    def _misplaced(self, event: Recorded, expected: int, previous: bytes) -> Problem:
+        """Another version stands where `expected` should: renumbered, moved, or the expected one is gone."""
+        stream = event.stream
+        position = self.locate(stream, expected)
+        if position is not None:
+            return Problem(stream, expected, position, "position", str(position), f"one before {event.position}")
+        renumbered = {**vars(event), "version": expected}
+        if self.chain(previous, type(event)(**renumbered).header(), event.digest) == event.hash:
+            return Problem(stream, expected, event.position, "version", str(event.version), str(expected))
+        return Problem(stream, expected, event.position, "missing", f"version {event.version}", f"version {expected}")
+
+    def _judge_positions(self) -> None:
+        for event, expected in self._outside:
+            if 1 <= event.position <= self.events:
+                found = f"the next event is {event.id} at position {event.position}"
+                self.problems.append(Problem("", 0, expected, "gap", found, "an event"))
+            elif not any(p.stream == event.stream and p.version == event.version for p in self.problems):
+                self.problems.append(_problem(event, "position", str(event.position), str(expected)))
+
+    def _judge_seal(self, seal: Seal) -> None:
+        for stream, version, end in seal.heads:
+            found = self._sealed.pop(stream, None)
+            if found == (version, end):
+                continue
+            chain = self._chains.setdefault(stream, _Chain(0, self.genesis))
+            if chain.broken:
+                continue
+            if found is None:
+                what, text = "deleted", "no event"
+            elif found[0] < version:
+                what, text = "cut", f"version {found[0]} as the last of position {seal.as_of}"
+            else:
+                what, text = "seal", f"version {found[0]} with hash {found[1][:12]}…"
+                chain.version = 0  # a rewritten chain agrees with itself, so nothing shows which part is old
+            self._blame(Problem(stream, version, seal.as_of, what, text, f"version {version} with hash {end[:12]}…"))
+        for stream, (version, _) in self._sealed.items():
+            if not self._chains[stream].broken:
+                self._blame(Problem(stream, version, seal.as_of, "seal", "a stream", "none of that name"))
+
+
+def _problem(event: Recorded, what: str, found: str, expected: str) -> Problem:
+    return Problem(event.stream, event.version, event.position, what, found, expected)
+
+
+def _hex(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else repr(value)
+
+
+def _short(value: object) -> str:
+    return f"{_hex(value)[:12]}…"
