@@ -84,8 +84,8 @@ class Rule(_Settings):
             raise ValueError(f"rule {self.id!r} needs at least one of actions, tools, region")
         if self.actions is not None and self.tools is not None:
             raise ValueError(
-                f"rule {self.id!r} gives actions and tools; nothing is both a move and a tool call, so it could "
-                f"never apply. Make it two rules"
+                f"rule {self.id!r} gives actions and tools; nothing is both a move and a tool call, so it "
+                f"could never apply. Make it two rules"
             )
         return self
 

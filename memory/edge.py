@@ -93,7 +93,7 @@ class EdgeIndex:
                 return ()
             self._check_width(embedder, vector)
             limit = k + 1
-            # Of several equally near ones Qdrant cuts off any, so we ask for more until none of them is missing.
+            # Of equally near ones Qdrant cuts off any, so we ask for more until none of them is missing.
             while True:
                 with _qdrant(self._path(embedder)):
                     found = self._shard(embedder).query(_query(vector, limit=limit, lineage=lineage))
@@ -282,6 +282,6 @@ def _qdrant(shard: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         raise IndexDamaged(
-            f"Qdrant failed on the memory index {shard}: {error}. The log is intact, and the index is rebuilt from it "
-            f"when the folder is removed and the host started again"
+            f"Qdrant failed on the memory index {shard}: {error}. The log is intact, and the index "
+            f"is rebuilt from it when the folder is removed and the host started again"
         ) from error

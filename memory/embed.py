@@ -3,8 +3,6 @@
 Knows flat numeric vectors; texts are not embedded in this cut, so an observation of words alone cannot be
 recalled. Invariant: one embedder id always gives the same vector for the same observation."""
 
-
-
 from __future__ import annotations
 
 import math

@@ -18,6 +18,8 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from runtime.errors import Unavailable
 from runtime.host import SessionHost
 from runtime.orders import HostStatus, SessionOrder
@@ -61,26 +63,28 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 class Host:
-    """A session host on the connected cluster. Calls are made again by Ray when the host was killed and restarted."""
+    """A session host on this node, where its SQLite log lies. Calls are made again by Ray when the host was killed and restarted."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = log_url(settings)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        needed = settings.host_cpus
         self._actor: ActorHandle[SessionHost] = (
             ray.remote(SessionHost)
             .options(
-                num_cpus=needed,
+                num_cpus=settings.host_cpus,
                 max_restarts=-1,
                 max_task_retries=-1,
                 max_concurrency=settings.max_sessions + 16,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(
+                    ray.get_runtime_context().get_node_id(), soft=False
+                ),
             )
             .remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s)
         )
         ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)
         if not ready:
             raise Unavailable(
-                f"no node of the cluster gave the session host {needed:g} CPUs within {START_TIMEOUT_S:g} s: "
+                f"this node did not give the session host {settings.host_cpus:g} CPUs within {START_TIMEOUT_S:g} s: "
                 f"{ray.available_resources()} are free. Nothing was started"
             )
         unwrapped(lambda: ray.get(self._actor.open.remote()))

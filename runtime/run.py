@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -113,7 +114,7 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
             exit_code = INTERRUPTED
         finally:
             host.close()
-    with open_log(log_url(settings), mode="read") as log:
+    with closing(open_log(log_url(settings), mode="read")) as log:
         rows = tuple(row_of(log, head) for order in orders if (head := log.head(stream_of(order.session))))
         if exit_code == DONE and any(row.outcome == "failed" for row in rows):
             exit_code = FAILED

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
+from heart.errors import HeartError
 from loops.context import Context
 from loops.cycle import Cycle, run_cycle
-from loops.errors import EnvironmentFailed, StateTooLarge
+from loops.errors import EnvironmentFailed, ScenarioInvalid, StateTooLarge
 from loops.journal import Journal, Stall
 from loops.spaces import Spaces
 from loops.state import apply, state_hash
@@ -25,12 +26,18 @@ from runtime.placement import Placement
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import WAITING, SessionRow, row_of
+from telemetry.errors import InvalidEvent
 from telemetry.events import sense, session
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
+from world_model.errors import WorldModelError
 
 PINNED = ("gymnasium", "gymnasium-robotics", "minigrid", "mujoco", "numpy", "qdrant-edge-py")
 """Libraries that can change what a session does; their versions are pinned in its first event."""
+
+
+FAILURES = (EnvironmentFailed, StateTooLarge, ScenarioInvalid, InvalidEvent, HeartError, WorldModelError)
+"""What ends one session with its reason on the log, while others go on. Anything else leaves it open to resume."""
 
 
 @dataclass(slots=True)
@@ -80,7 +87,7 @@ class SessionRunner:
             try:
                 await self._begin(seed, cycles)
                 await self._cycles(stop)
-            except (EnvironmentFailed, StateTooLarge) as error:
+            except FAILURES as error:
                 await self._close("failed", str(error))
         self._placement.forget(self._stream)
         return row_of(self._log, self._head())

@@ -4,8 +4,6 @@ Knows flat vectors of what is seen (x) and done (u); knows nothing of what their
 without forgetting, after n transitions the weights are the ridge regression over all n of them, and the same
 calls in the same order give the same bits."""
 
-
-
 from __future__ import annotations
 
 import math
@@ -87,8 +85,8 @@ class LinearModel:
         features = 1 + width + action_width
         if features > MAX_FEATURES:
             raise ShapeError(
-                f"{width} observed and {action_width} action dimensions make {features} features; the linear model "
-                f"takes at most {MAX_FEATURES}. Observe fewer dimensions or run without a world model"
+                f"{width} observed and {action_width} action dimensions make {features} features; the linear "
+                f"model takes at most {MAX_FEATURES}. Observe fewer dimensions or run without a world model"
             )
         if not 0 < forgetting <= 1 or not 0 < ridge < math.inf:
             raise ValueError(f"forgetting must be in (0, 1] and ridge positive, not {forgetting} and {ridge}")

@@ -37,8 +37,8 @@ def surprise(mean: ArrayLike, variance: ArrayLike, seen: ArrayLike) -> Surprise:
     expected, spread, found = (np.asarray(v, dtype=np.float64) for v in (mean, variance, seen))
     if not expected.shape == spread.shape == found.shape or expected.size == 0:
         raise ShapeError(
-            f"mean {expected.shape}, variance {spread.shape} and what was seen {found.shape} must be of one shape "
-            f"with at least one element"
+            f"mean {expected.shape}, variance {spread.shape} and what was seen {found.shape} must be of one "
+            f"shape with at least one element"
         )
     assert (spread > 0).all(), "a predictive variance that is not positive"
     squares = np.square(found - expected)

@@ -41,6 +41,7 @@ class SqliteLog:
 
     def __init__(self, path: Path, *, mode: Literal["write", "read"], create: bool) -> None:
         self._path = path
+        self.url = str(path)
         self._blobs = Blobs(path)
         self._notice = Notice()
         self._writer: Writer | None = None

@@ -64,6 +64,8 @@ class EventLog(Protocol):
 
     id: str
     """Made with the log and kept for its life."""
+    url: str
+    """What `open_log` opens it by again."""
 
     def submit(
         self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int

@@ -1,0 +1,57 @@
+"""Aetherloop's public API: run sessions, replay them, open their log.
+
+    from aetherloop import open_log, replay, run
+
+Importing it loads neither Ray nor torch; each function loads what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from telemetry.log import EventLog, open_log
+
+if TYPE_CHECKING:
+    from runtime.replay import ReplayReport
+    from runtime.run import RunResult
+
+__all__ = ["EventLog", "open_log", "replay", "run"]
+
+
+def run(
+    scenario: str | Path,
+    *,
+    sessions: int | None = None,
+    cycles: int | None = None,
+    seed: int | None = None,
+    log: str | None = None,
+    address: str | None = None,
+) -> RunResult:
+    """Runs the sessions of a scenario file on Ray and returns their rows and a summary.
+
+    What is left out comes from the scenario, and for `log` and `address` from the settings of this machine.
+    Raises the errors of `runtime.errors`, `loops.errors` and `telemetry.errors`; what was recorded is kept."""
+    from runtime.run import check_scenario, new_orders, run_orders
+    from runtime.scenario import read_scenario
+    from runtime.settings import read_settings
+
+    settings = read_settings({"log": log, "address": address}).settings
+    file = read_scenario(Path(scenario))
+    check_scenario(file)
+    orders = new_orders(file, sessions=sessions, cycles=cycles, seed=seed)
+    return run_orders(settings, orders, watch=lambda _: None)
+
+
+def replay(session: str, *, log: str | EventLog, to: int | None = None) -> ReplayReport:
+    """Folds a session's record up to version `to` and compares it with its recorded state hashes.
+
+    Raises `NotFound` when `log` has no such session."""
+    from runtime.replay import replay as fold
+
+    if not isinstance(log, str):
+        return fold(log, session, to=to)
+    opened = open_log(log, mode="read")
+    try:
+        return fold(opened, session, to=to)
+    finally:
+        opened.close()

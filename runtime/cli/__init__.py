@@ -1,0 +1,32 @@
+"""The command line: `aether …` and `python -m runtime …`, the same program.
+
+Knows how commands are named and how they end; each command's work lies in its own module and is loaded when
+called. Invariant: importing this loads neither Ray nor torch, and every way out has a code of `runtime.errors`."""
+
+from __future__ import annotations
+
+import typer
+
+from runtime.cli import log, session
+from runtime.cli.doctor import doctor
+from runtime.cli.replay import replay
+from runtime.cli.run import run
+
+app = typer.Typer(
+    name="aether",
+    help="Run agent sessions whose every transition is an event, replay them, and check their log.\n\n"
+    "Example: aether run examples/maze.toml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run)
+app.add_typer(session.app, name="session")
+app.add_typer(log.app, name="log")
+app.command()(replay)
+app.command()(doctor)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="aether")

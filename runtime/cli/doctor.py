@@ -1,0 +1,94 @@
+"""`aether doctor`: what is installed, what is set and by whom, and whether the log can be used."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.cli.output import Json, LogUrl, command, document
+
+LIBRARIES = (
+    "ray",
+    "torch",
+    "numpy",
+    "pydantic",
+    "qdrant-edge-py",
+    "qdrant-client",
+    "sqlmodel",
+    "opentelemetry-sdk",
+    "gymnasium",
+    "gymnasium-robotics",
+    "minigrid",
+)
+
+
+@command
+def doctor(
+    log: LogUrl = None,
+    address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to attach to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print each setting with where it came from, the versions in use, and the state of the log.
+
+    Example: aether doctor
+    """
+    from runtime import __version__
+    from runtime.settings import log_url, read_settings
+
+    resolved = read_settings({"log": log, "address": address})
+    settings = {
+        name: {"value": str(value), "from": resolved.sources[name]}
+        for name, value in resolved.settings.model_dump().items()
+    }
+    url = log_url(resolved.settings)
+    report: dict[str, dict[str, object]] = {
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "sqlite": sqlite3.sqlite_version,
+            "aetherloop": __version__,
+        },
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "settings": dict(settings),
+        "log": _log(url),
+    }
+    if as_json:
+        document(report)
+        return
+    for part, values in report.items():
+        typer.echo(part)
+        for name, value in values.items():
+            shown = f"{value['value']}  ({value['from']})" if isinstance(value, dict) else value
+            typer.echo(f"  {name:<20} {shown}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _log(url: str) -> dict[str, object]:
+    """How the log stands: there or not, its last position, who writes it, the room left beside it."""
+    from telemetry.errors import LogError
+    from telemetry.log import lock_owner, open_log
+
+    folder = next((p for p in Path(url).parents if p.exists()), Path("/"))
+    found: dict[str, object] = {"url": url, "free_mib": shutil.disk_usage(folder).free // 2**20}
+    try:
+        log = open_log(url, mode="read")
+    except LogError as error:
+        return {**found, "state": str(error)}
+    try:
+        return {**found, "state": "readable", "position": log.position(), "writer": lock_owner(url) or "nobody"}
+    finally:
+        log.close()

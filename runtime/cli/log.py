@@ -1,0 +1,120 @@
+"""`aether log …`: is the record whole, and taking it elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.cli.output import Json, LogUrl, answer, command, document, reading, talk
+
+app = typer.Typer(help="Verify, seal and export the log; print the schema of its events.", no_args_is_help=True)
+
+
+@app.command()
+@command
+def verify(
+    seal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A seal, which also finds cut tails and deleted streams.")
+    ] = None,
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Check every event against its digest and chain, and name the first bad one of each stream.
+
+    Example: aether log verify --seal maze.seal.json
+    """
+    from runtime.errors import NotFound, VerificationFailed
+    from telemetry.log import Seal
+
+    if seal is not None and not seal.is_file():
+        raise NotFound(f"there is no seal at {seal}; make one with: aether log seal --out {seal}")
+    with reading(log) as store:
+        report = store.verify(seal=Seal.from_json(seal.read_bytes()) if seal is not None else None)
+    if as_json:
+        rows: list[dict[str, object]] = [
+            {name: getattr(problem, name) for name in problem.__slots__} for problem in report.problems
+        ]
+        figures = {"events": report.events, "streams": report.streams}
+        answer(rows, as_of=report.as_of, ok=report.ok, intact=report.intact, **figures)
+    else:
+        typer.echo(str(report))
+    if not report.ok:
+        raise typer.Exit(VerificationFailed.exit_code)
+
+
+@app.command()
+@command
+def seal(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.  [default: stdout]")] = None,
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Write down where every stream ends, under one Merkle root. Keep it outside the log.
+
+    Example: aether log seal --out maze.seal.json
+    """
+    with reading(log) as store:
+        made = store.seal()
+    if out is None:
+        sys.stdout.buffer.write(made.to_json() + b"\n")
+        return
+    out.write_bytes(made.to_json() + b"\n")
+    row = {"file": str(out), "root": made.root, "streams": len(made.heads)}
+    if as_json:
+        answer([row], as_of=made.as_of)
+    else:
+        typer.echo(f"sealed {len(made.heads)} streams at position {made.as_of}: {made.root}")
+
+
+@app.command()
+@command
+def export(
+    session: Annotated[str | None, typer.Argument(help="Only this session.  [default: the whole log]")] = None,
+    to: Annotated[int | None, typer.Option(metavar="VERSION", help="Up to this version of the session.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write.  [default: stdout]")] = None,
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Write events as lines of JSON that hold every stored column, bit for bit.
+
+    Example: aether log export 7f3a9c01d2e4 --to 4811 --out good.jsonl
+    """
+    from runtime.errors import UsageError
+    from runtime.sessions import opened, stream_of
+    from telemetry.log.export import export_lines
+
+    if to is not None and session is None:
+        raise UsageError("--to is a version of one session: name the session too. Nothing was written")
+    written = 0
+    with reading(log) as store:
+        if session is not None:
+            opened(store, stream_of(session))
+        events = store.read_all() if session is None else store.read(stream_of(session), to=to)
+        target = sys.stdout.buffer if out is None else out.open("wb")
+        try:
+            for line in export_lines(events):
+                target.write(line)
+                written += 1
+        finally:
+            if out is not None:
+                target.close()
+        as_of = store.position()
+    if as_json and out is not None:
+        answer([{"file": str(out), "events": written}], as_of=as_of)
+    else:
+        talk(f"{written} events written")
+
+
+@app.command()
+@command
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of every event.
+
+    Example: aether log schema > events.schema.json
+    """
+    from telemetry.events import json_schema
+
+    document(json_schema())

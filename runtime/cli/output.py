@@ -1,0 +1,102 @@
+"""What commands print: data on stdout, talk on stderr, errors with their exit code.
+
+Invariant: with `--json` everything on stdout is one JSON document, errors included."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+
+if TYPE_CHECKING:
+    from telemetry.log import EventLog
+
+P = ParamSpec("P")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]
+LogUrl = Annotated[
+    str | None,
+    typer.Option("--log", metavar="URL", help="Path or URL of the log.  [default: aether.db in $AETHER_HOME]"),
+]
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Ends a command as the table of exit codes says; an exception nobody foresaw keeps its traceback."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from runtime.errors import EXPECTED, INTERRUPTED, exit_code_of
+        from runtime.guard import check_rooms
+
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            check_rooms()
+            function(*args, **kwargs)
+        except EXPECTED as error:
+            code = exit_code_of(error)
+            if as_json:
+                body = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+                document({"error": body})
+            else:
+                talk(f"aether: {error}")
+            raise typer.Exit(code) from None
+        except KeyboardInterrupt:
+            talk("aether: interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def talk(text: str) -> None:
+    """A line for people, on stderr."""
+    typer.echo(text, err=True)
+
+
+def document(body: Mapping[str, object]) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(body, ensure_ascii=False))
+
+
+def answer(rows: Sequence[Mapping[str, object]], *, as_of: int, next_after: str | None = None, **more: object) -> None:
+    """The JSON answer of every listing: the log's position it is true of, the rows, where to go on."""
+    document({"as_of": as_of, "rows": list(rows), "next": next_after, **more})
+
+
+def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Rows for people. Ids are printed whole: they are the next command's arguments."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, no_wrap=True)
+    for row in rows:
+        shown.add_row(*(_cell(column, row.get(column)) for column in columns))
+    Console(soft_wrap=True).print(shown)
+
+
+def _cell(column: str, value: object) -> str:
+    if value is None:
+        return "—"
+    return str(value)[:12] if column == "state_hash" else str(value)
+
+
+@contextmanager
+def reading(url: str | None) -> Iterator[EventLog]:
+    """The log that a command reads, closed at its end."""
+    from runtime.settings import log_url, read_settings
+    from telemetry.log import open_log
+
+    log = open_log(log_url(read_settings({"log": url}).settings), mode="read")
+    try:
+        yield log
+    finally:
+        log.close()

@@ -1,0 +1,134 @@
+"""`aether run`: sessions of a scenario, live on a terminal, in plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runtime.cli.output import Json, LogUrl, answer, command, table, talk
+
+if TYPE_CHECKING:
+    from runtime.orders import HostStatus
+    from runtime.run import RunResult, Watch
+
+PLAIN_EVERY_S = 5.0
+
+Sessions = Annotated[int | None, typer.Option(min=1, help="How many sessions.  [default: the scenario's]")]
+Cycles = Annotated[int | None, typer.Option(min=1, help="End each session after this many cycles.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the run.  [default: the scenario's]")]
+Address = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to attach to.  [default: a local one]")
+]
+
+
+@command
+def run(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="What the sessions are run with.")],
+    sessions: Sessions = None,
+    cycles: Cycles = None,
+    seed: Seed = None,
+    log: LogUrl = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Run the sessions of a scenario on Ray and record every transition.
+
+    Ctrl-C lets each session finish its cycle and rest; `aether session resume` goes on.
+
+    Example: aether run examples/maze.toml --sessions 2 --cycles 50
+    """
+    from runtime.run import check_scenario, new_orders, run_orders
+    from runtime.scenario import read_scenario
+    from runtime.settings import read_settings
+
+    settings = read_settings({"log": log, "address": address}).settings
+    file = read_scenario(scenario)
+    check_scenario(file)
+    orders = new_orders(file, sessions=sessions, cycles=cycles, seed=seed)
+    with watching(file.scenario.name, quiet=as_json) as watch:
+        result = run_orders(settings, orders, watch=watch)
+    finish(result, as_json=as_json)
+
+
+@contextmanager
+def watching(title: str, *, quiet: bool) -> Iterator[Watch]:
+    """Shows how a run goes: a live line on a terminal, a plain one every PLAIN_EVERY_S seconds elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with console.status(f"{title}: starting Ray…") as shown:
+            yield lambda status: shown.update(_line(title, status, time.monotonic() - began))
+    else:
+        yield _plainly(title, began)
+
+
+def _plainly(title: str, began: float) -> Callable[[HostStatus], None]:
+    last = began
+
+    def say(status: HostStatus) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PLAIN_EVERY_S:
+            last = now
+            talk(_line(title, status, now - began))
+
+    return say
+
+
+def _line(title: str, status: HostStatus, elapsed_s: float) -> str:
+    surprise = "—" if status.nats is None else f"{status.nats:+.2f}"
+    stalled = f" · waiting: {status.stalled}" if status.stalled else ""
+    return (
+        f"{title}: {status.sessions - status.running}/{status.sessions} sessions ended · "
+        f"{status.cycles} cycles, {status.cycles / elapsed_s:.0f}/s · "
+        f"{status.successes}/{status.episodes} episodes succeeded · surprise {surprise} nats{stalled}"
+    )
+
+
+def finish(result: RunResult, *, as_json: bool) -> None:
+    """Prints a run's result and ends with its exit code."""
+    from runtime.errors import INTERRUPTED
+
+    rows = [row.model_dump() for row in result.rows]
+    summary = result.summary.model_dump()
+    if as_json:
+        answer(rows, as_of=result.as_of, summary=summary, errors=list(result.errors))
+    else:
+        table(rows, ("session", "status", "outcome", "cycles", "version", "state_hash"))
+        typer.echo(_words(result))
+        for error in result.errors:
+            talk(f"aether: {error}")
+        for row in result.rows:
+            if row.error is not None:
+                talk(f"aether: {row.session} failed: {row.error}")
+        if result.exit_code == INTERRUPTED:
+            talk("Interrupted: the sessions rest at a closed cycle. Go on with: aether session resume --all")
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def _words(result: RunResult) -> str:
+    summary = result.summary
+    rate = "" if summary.success_rate is None else f", success rate {summary.success_rate:.0%}"
+    first, last = summary.surprise_first_tenth, summary.surprise_last_tenth
+    surprise = "" if first is None else f"surprise     {first:+.2f} nats in the first tenth, {last:+.2f} in the last\n"
+    held = f"inhibitions  {summary.inhibitions}\n" if summary.inhibitions else ""
+    example = result.rows[0].session if result.rows else "SESSION"
+    return (
+        f"\nepisodes     {summary.episodes}, {summary.successes} succeeded{rate}\n"
+        f"{surprise}{held}"
+        f"events       {summary.events:,} in {summary.cycles:,} cycles\n"
+        f"log          {summary.log} ({summary.log_bytes / 2**20:.1f} MiB)\n\n"
+        f"Next: aether session show {example}\n"
+        f"      aether replay {example}\n"
+        f"      aether log verify"
+    )

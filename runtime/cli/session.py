@@ -1,0 +1,178 @@
+"""`aether session …`: which sessions there are, what they did, and going on with them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table
+from runtime.cli.run import Address, finish, watching
+
+if TYPE_CHECKING:
+    from telemetry.events import Recorded
+    from telemetry.log import EventLog
+
+app = typer.Typer(help="List, show, follow and resume sessions.", no_args_is_help=True)
+
+SessionId = Annotated[str, typer.Argument(help="Id of the session, as `aether session list` prints it.")]
+
+POLL_S = 0.2
+COLUMNS = ("session", "status", "scenario", "outcome", "cycles", "version", "state_hash")
+
+
+@app.command("list")
+@command
+def list_sessions(
+    limit: Annotated[int, typer.Option(min=1, help="Rows on a page.")] = 100,
+    after: Annotated[str, typer.Option(metavar="SESSION", help="Begin after this session.")] = "",
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """List the sessions of a log in the order of their ids.
+
+    Example: aether session list --limit 20
+    """
+    from runtime.sessions import rows
+
+    with reading(log) as store:
+        page, following = rows(store, after=after, limit=limit)
+        as_of = store.position()
+    shown = [row.model_dump() for row in page]
+    if as_json:
+        answer(shown, as_of=as_of, next_after=following)
+        return
+    table(shown, COLUMNS)
+    if following is not None:
+        typer.echo(f"\nMore: aether session list --after {following}")
+
+
+@app.command()
+@command
+def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
+    """Show what a session was run with, how it stands, and how many events of each type it has.
+
+    Example: aether session show 7f3a9c01d2e4
+    """
+    from runtime.sessions import opened, row_of, stream_of
+
+    with reading(log) as store:
+        stream = stream_of(session)
+        first = opened(store, stream)
+        head = store.head(stream)
+        assert head is not None, "a session with a first event has a head"
+        row = row_of(store, head).model_dump()
+        counts = Counter(recorded.type for recorded in store.read(stream))
+        as_of = store.position()
+    row |= {"environment": first.environment, "seed": first.seed, "versions": first.versions, "events": counts}
+    if as_json:
+        answer([row], as_of=as_of)
+        return
+    for name, value in row.items():
+        if isinstance(value, dict):
+            typer.echo(name)
+            for key, inner in sorted(value.items()):
+                typer.echo(f"  {key:<28} {inner}")
+        elif value is not None:
+            typer.echo(f"{name:<14} {value}")
+
+
+@app.command()
+@command
+def tail(
+    session: SessionId,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last events.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the session closes.")] = False,
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Print a session's last events, one a line; with --follow the next ones as they come.
+
+    Example: aether session tail 7f3a9c01d2e4 -n 5 --follow
+    """
+    from runtime.sessions import opened, stream_of
+
+    with reading(log) as store:
+        stream = stream_of(session)
+        opened(store, stream)
+        head = store.head(stream)
+        assert head is not None, "a session with a first event has a head"
+        after = max(0, head.version - lines)
+        if as_json and not follow:
+            answer([_row(r) for r in store.read(stream, after=after)], as_of=store.position())
+            return
+        for recorded in _events(store, stream, after, follow=follow):
+            if as_json:
+                document(_row(recorded))
+            else:
+                typer.echo(_line(recorded))
+
+
+def _events(store: EventLog, stream: str, after: int, *, follow: bool) -> Iterator[Recorded]:
+    while True:
+        for recorded in store.read(stream, after=after):
+            after = recorded.version
+            yield recorded
+            if recorded.type == "session.closed":
+                return
+        if not follow:
+            return
+        time.sleep(POLL_S)
+
+
+def _row(recorded: Recorded) -> dict[str, object]:
+    return {
+        "event": recorded.id,
+        "type": recorded.type,
+        "cycle": recorded.cycle,
+        "cause": recorded.cause,
+        "at": recorded.at,
+        "elapsed_ns": recorded.elapsed_ns,
+        "payload": recorded.event.model_dump(mode="json", exclude={"type"}),
+    }
+
+
+LINE_CHARACTERS = 100
+
+
+def _line(recorded: Recorded) -> str:
+    body = recorded.event.model_dump_json(exclude={"type"}, exclude_defaults=True)
+    shown = body if len(body) <= LINE_CHARACTERS else f"{body[:LINE_CHARACTERS]}…"
+    return f"{recorded.version:>6}  {recorded.cycle:>5}  {recorded.type:<26} {shown}"
+
+
+@app.command()
+@command
+def resume(
+    sessions: Annotated[list[str] | None, typer.Argument(metavar="[SESSION]...", help="Ids of sessions.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every session that is not closed.")] = False,
+    log: LogUrl = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with sessions that were suspended or cut off: each is verified, folded and settled first.
+
+    Example: aether session resume 7f3a9c01d2e4
+    """
+    from runtime.errors import UsageError
+    from runtime.run import resume_orders, run_orders
+    from runtime.settings import read_settings
+
+    if bool(sessions) == everything:
+        raise UsageError("name the sessions to resume, or give --all; nothing was resumed")
+    with reading(log) as store:
+        orders = resume_orders(store, sessions or [])
+        as_of = store.position()
+    if not orders:
+        if as_json:
+            answer([], as_of=as_of)
+        else:
+            typer.echo("Every session of this log is closed; there is nothing to resume.")
+        return
+    settings = read_settings({"log": log, "address": address}).settings
+    with watching("resume", quiet=as_json) as watch:
+        result = run_orders(settings, orders, watch=watch)
+    finish(result, as_json=as_json)
