@@ -103,9 +103,7 @@ async def _execute(cycle: Cycle) -> Literal["done", "waiting"]:
     settling = journal.recorded(intent)
     if not settling:
         deadline = cycle.clock() + cycle.limit_ns
-        events = intend(
-            _context(journal), effect_class=cycle.effect_class, executor=cycle.executor, deadline=deadline
-        )
+        events = intend(_context(journal), effect_class=cycle.effect_class, executor=cycle.executor, deadline=deadline)
         journal.record(intent, events)
         await journal.commit()
     began = time.perf_counter_ns()
@@ -120,7 +118,8 @@ async def _attempt(cycle: Cycle, *, settling: bool) -> Event:
     assert intended is not None
     if settling and SETTLE[intended.effect_class] == "unknown":
         return execute.UnknownOutcome(
-            effect=intended.effect, why="its owner stopped between dispatch and answer, and it must not be repeated"
+            effect=intended.effect,
+            why="its owner stopped between dispatch and answer, and it must not be repeated",
         )
     try:
         percept: Percept = await cycle.phases.run(Execute.act, _context(cycle.journal))
@@ -151,7 +150,11 @@ async def _close(cycle: Cycle) -> None:
 
 
 async def _step(
-    cycle: Cycle, name: str, method: Callable[Concatenate[PhaseT, Context, P], Sequence[Event]], *args: P.args, **kwargs: P.kwargs
+    cycle: Cycle,
+    name: str,
+    method: Callable[Concatenate[PhaseT, Context, P], Sequence[Event]],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> None:
     """Runs one phase method and records its events under `<cycle>.<name>`, unless they already stand."""
     journal = cycle.journal

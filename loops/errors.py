@@ -1,12 +1,12 @@
 """Errors of the loop.
 
-    LoopError
-    ├── EnvironmentNotFound     no environment of that name; `nearest` are the closest ones
-    ├── EnvironmentFailed       it raised, hung, answered NaN or left its declared spaces
-    ├── ScenarioInvalid         parts of a scenario do not fit each other
-    ├── StateTooLarge           the session's state passed its bound
-    ├── Diverged                a rebuilt simulator answered other than the log says
-    └── Behind                  a replica needs history from the log before it can answer"""
+LoopError
+├── EnvironmentNotFound     no environment of that name; `nearest` are the closest ones
+├── EnvironmentFailed       it raised, hung, answered NaN or left its declared spaces
+├── ScenarioInvalid         parts of a scenario do not fit each other
+├── StateTooLarge           the session's state passed its bound
+├── Diverged                a rebuilt simulator answered other than the log says
+└── Behind                  a replica needs history from the log before it can answer"""
 
 from __future__ import annotations
 

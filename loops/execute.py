@@ -33,7 +33,7 @@ class Execute:
 def intend(context: Context, *, effect_class: EffectClass, executor: str, deadline: int) -> Sequence[Event]:
     """`execute.intended` and `execute.dispatched` for what was decided.
 
-    Raises AssertionError when no appraisal, and no person, allowed exactly these arguments: the loop itself is wrong."""
+    Raises AssertionError when neither an appraisal nor a person allowed exactly these arguments."""
     scene, decided = context.scene, _decided(context)
     allowed = decided.arguments in scene.granted or any(
         a.arguments == decided.arguments and a.verdict == "allow" for a in scene.appraisals

@@ -53,7 +53,10 @@ class Feel:
             self._gate.appraise(p.proposal, p.action, p.arguments, seen=now, forecast=forecast)
             for p in context.scene.proposals
         ]
-        return (*(feel.Appraised(appraisal=appraisal) for appraisal in judged), *self._held_back(context, judged))
+        return (
+            *(feel.Appraised(appraisal=appraisal) for appraisal in judged),
+            *self._held_back(context, judged),
+        )
 
     def _held_back(self, context: Context, judged: Sequence[Appraisal]) -> Sequence[Event]:
         selection = self._gate.select(judged)

@@ -47,4 +47,3 @@ def episode(log: EventLog, stream: str) -> tuple[Digest, list[Taken]]:
             case sense.Observed(step=0, digest=digest):
                 return digest, taken[::-1]
     raise LogDamaged(f"{stream} has no observation that begins its episode; try: aether log verify")
-

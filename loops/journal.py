@@ -90,19 +90,19 @@ class Journal:
         """The barrier: returns when everything recorded is on disk. Raises what the log raises."""
         if not self._buffer:
             return ()
-        while True:
-            try:
-                future = self._log.submit(
-                    self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch
-                )
-                written = await asyncio.wrap_future(future)
-                break
-            except LogUnwritable as error:
-                await self._stall(error)
+        written = await self._append()
         self._buffer = []
         self.committed = written[-1].version
         self.positions.update((recorded.type, recorded.position) for recorded in written)
         return written
+
+    async def _append(self) -> tuple[Recorded, ...]:
+        while True:
+            future = self._log.submit(self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch)
+            try:
+                return await asyncio.wrap_future(future)
+            except LogUnwritable as error:
+                await self._stall(error)
 
     def take_over(self) -> None:
         """Writes under the next epoch from now on, which fences the former owner."""

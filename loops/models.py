@@ -53,5 +53,7 @@ def seen(spaces: Spaces, observed: sense.Observed) -> Vector:
 
 def learn(model: LinearModel, spaces: Spaces, transition: Transition) -> None:
     model.learn(
-        seen(spaces, transition.before), spaces.action.vector(transition.action), seen(spaces, transition.after)
+        seen(spaces, transition.before),
+        spaces.action.vector(transition.action),
+        seen(spaces, transition.after),
     )

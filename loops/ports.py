@@ -8,7 +8,16 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from loops.context import Context
 from loops.spaces import Spaces
 from telemetry.events import reason, sense
-from telemetry.events.values import Action, Digest, EffectClass, Goal, Observation, Persistence, Value, digest_of
+from telemetry.events.values import (
+    Action,
+    Digest,
+    EffectClass,
+    Goal,
+    Observation,
+    Persistence,
+    Value,
+    digest_of,
+)
 from world_model.linear import Prediction
 
 P = ParamSpec("P")
@@ -84,5 +93,9 @@ class PhaseRunner(Protocol):
     """Runs a phase's method where the scenario placed it, within the phase's time-out."""
 
     async def run(
-        self, method: Callable[Concatenate[PhaseT, Context, P], T], context: Context, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[PhaseT, Context, P], T],
+        context: Context,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T: ...

@@ -20,7 +20,7 @@ DESIRED = "desired_goal"
 
 
 class ArrayPart(Value):
-    """A numeric part of what is seen. `categories` counts a discrete part's values; it is one-hot when flat."""
+    """A numeric part of what is seen. `categories` counts the values of a discrete part, one-hot when flat."""
 
     kind: Literal["array"] = "array"
     name: str
@@ -151,7 +151,7 @@ def flatten(spaces: Spaces, observations: Sequence[Observation], goal: Goal | No
 
 
 def parts(spaces: Spaces, flat: Vector) -> Mapping[str, NDArray[Any]]:
-    """The named numeric parts of a flat vector in their own shapes; of a discrete part its likeliest value."""
+    """The named numeric parts of a flat vector in their own shapes, of a discrete part the likeliest value."""
     named: dict[str, NDArray[Any]] = {}
     at = 0
     for part in spaces.arrays:

@@ -93,8 +93,8 @@ class EpisodeProjection:
                 )
             if self._position < position:
                 raise RecallLate(
-                    f"memory is at position {self._position} of the log after {timeout_s:g} s, {position} was "
-                    f"asked for. Nothing is lost; it is catching up, so ask again"
+                    f"memory is at position {self._position} of the log after {timeout_s:g} s, "
+                    f"{position} was asked for. Nothing is lost; it is catching up, so ask again"
                 )
 
     def recall(
@@ -216,8 +216,8 @@ def _point(recorded: Recorded) -> MemoryPoint:
     event = recorded.event
     if not isinstance(event, Remembered):
         raise MemoryFault(
-            f"event {recorded.id} is a {recorded.type} of schema {recorded.schema}, which this version cannot "
-            f"read. Use the version that wrote it, or a newer one"
+            f"event {recorded.id} is a {recorded.type} of schema {recorded.schema}, which this version "
+            f"cannot read. Use the version that wrote it, or a newer one"
         )
     return MemoryPoint(
         stream=recorded.stream,

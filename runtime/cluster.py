@@ -5,6 +5,7 @@ host raised comes out of here as that error, not as Ray's wrapping of it."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -15,14 +16,13 @@ from typing import TypeVar, cast
 
 import ray
 from ray import ObjectRef
-from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
-
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runtime.errors import Unavailable
 from runtime.host import SessionHost
 from runtime.orders import HostStatus, SessionOrder
+from runtime.placement import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
 
@@ -43,15 +43,18 @@ def connected(settings: Settings) -> Iterator[None]:
 
     Raises `Unavailable` when the cluster cannot be reached."""
     address = settings.address or os.environ.get("RAY_ADDRESS")
-    folder: str | None = None
-    options: dict[str, object] = {"log_to_driver": True, "logging_level": "warning"}
-    if address:
-        options["address"] = address
-    else:
-        folder = tempfile.mkdtemp(prefix="aether-")
-        options |= {"include_dashboard": False, "_temp_dir": folder, "num_cpus": max(2, os.cpu_count() or 1)}
+    folder = None if address else tempfile.mkdtemp(prefix="aether-")
     try:
-        ray.init(runtime_env={"env_vars": ONE_THREAD}, **options)
+        if address:
+            ray.init(address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR)
+        else:
+            ray.init(
+                num_cpus=max(2, os.cpu_count() or 1),
+                include_dashboard=False,
+                runtime_env={"env_vars": ONE_THREAD},
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise Unavailable(f"Ray {'at ' + address if address else 'on this machine'} cannot be used: {error}") from error
     try:
@@ -63,21 +66,21 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 class Host:
-    """A session host on this node, where its SQLite log lies. Calls are made again by Ray when the host was killed and restarted."""
+    """A session host on this node, where its SQLite log lies.
+
+    Ray makes calls again when the host was killed and restarted."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = log_url(settings)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        self._actor: ActorHandle[SessionHost] = (
+        self._actor: Handle = (
             ray.remote(SessionHost)
             .options(
                 num_cpus=settings.host_cpus,
                 max_restarts=-1,
                 max_task_retries=-1,
                 max_concurrency=settings.max_sessions + 16,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(
-                    ray.get_runtime_context().get_node_id(), soft=False
-                ),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
             )
             .remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s)
         )
@@ -87,7 +90,8 @@ class Host:
                 f"this node did not give the session host {settings.host_cpus:g} CPUs within {START_TIMEOUT_S:g} s: "
                 f"{ray.available_resources()} are free. Nothing was started"
             )
-        unwrapped(lambda: ray.get(self._actor.open.remote()))
+        opened: ObjectRef[None] = self._actor.open.remote()
+        unwrapped(lambda: ray.get(opened))
 
     def run(
         self, orders: Sequence[SessionOrder], *, watch: Callable[[HostStatus], None]
@@ -106,11 +110,12 @@ class Host:
 
     def position(self) -> int:
         """Position of the log's last event."""
-        return unwrapped(lambda: ray.get(self._actor.position.remote()))
+        reference: ObjectRef[int] = self._actor.position.remote()
+        return unwrapped(lambda: ray.get(reference))
 
     def _status(self) -> HostStatus | None:
         """None while the host is being restarted."""
-        reference = self._actor.status.remote()
+        reference: ObjectRef[HostStatus] = self._actor.status.remote()
         ready, _ = ray.wait([reference], timeout=POLL_S)
         try:
             return ray.get(reference) if ready else None
@@ -143,4 +148,3 @@ def unwrapped(call: Callable[[], T]) -> T:
         return call()
     except RayTaskError as error:
         raise error.cause from None
-

@@ -1,11 +1,11 @@
 """Errors of the runtime, each with the exit code that the CLI ends in.
 
-    RuntimeFailure            1
-    ├── UsageError            2  a scenario, setting or argument that cannot be meant
-    ├── NotFound              3  no such session, environment, event or log
-    ├── VerificationFailed    4  the log or a replay does not agree with itself
-    ├── Refused               5  ethics or consent
-    └── Unavailable           6  somebody else holds it, or there is no room or resource"""
+RuntimeFailure            1
+├── UsageError            2  a scenario, setting or argument that cannot be meant
+├── NotFound              3  no such session, environment, event or log
+├── VerificationFailed    4  the log or a replay does not agree with itself
+├── Refused               5  ethics or consent
+└── Unavailable           6  somebody else holds it, or there is no room or resource"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
+
 from runtime.errors import Backpressure
 from runtime.orders import HostStatus, SessionOrder
 from runtime.placement import Placement
@@ -162,7 +163,9 @@ class SessionHost:
         if not file.scenario.memory.recall:
             return None
         if self._memory is None:
-            from memory.project import EpisodeProjection  # loads Qdrant, which costs memory that not every host needs
+            from memory.project import (
+                EpisodeProjection,
+            )  # loads Qdrant, which costs memory that not every host needs
             from runtime.recall import HostMemory
 
             self._memory = HostMemory(EpisodeProjection(log, folder=Path(f"{self._url}.memory")))
@@ -183,4 +186,4 @@ def _recent(stalled: _Stalled) -> bool:
 
 
 def _restarted() -> bool:
-    return ray.get_runtime_context().was_current_actor_reconstructed
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)

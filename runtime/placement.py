@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import ray
 from ray.actor import ActorHandle
@@ -18,16 +19,19 @@ from ray.exceptions import RayActorError, RayTaskError
 from loops.context import Context
 from loops.errors import Behind, EnvironmentFailed
 from loops.history import episode, transitions
+from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Unavailable
-from runtime.scenario import HOST, Phase, Scenario, parse_scenario
-from loops.spaces import Spaces
+from runtime.scenario import HOST, Phase, Pool, Scenario, parse_scenario
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog
 
 P = ParamSpec("P")
 T = TypeVar("T")
 PhaseT = TypeVar("PhaseT")
+
+Handle: TypeAlias = ActorHandle[Any]
+"""Ray knows the types of remote methods only where each one is decorated."""
 
 PAGE = 512
 """Transitions sent to a replica at a time."""
@@ -65,19 +69,18 @@ class Placement:
         self.local = compose(scenario)
         self._log = log
         self._threads = threads
-        self._pools: Mapping[str, list[ActorHandle[PhaseActor]]] = {
-            name: [
-                ray.remote(PhaseActor)
-                .options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_task_retries=0)
-                .remote(text)
-                for _ in range(pool.actors)
-            ]
+        self._pools: Mapping[str, list[Handle]] = {
+            name: [_start(pool, text) for _ in range(pool.actors)]
             for name, pool in scenario.pools.items()
             if name in scenario.placement.values()
         }
 
     async def run(
-        self, method: Callable[Concatenate[PhaseT, Context, P], T], context: Context, *args: P.args, **kwargs: P.kwargs
+        self,
+        method: Callable[Concatenate[PhaseT, Context, P], T],
+        context: Context,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
         owner, _, name = method.__qualname__.partition(".")
@@ -90,10 +93,9 @@ class Placement:
                 await self._restore(actor, behind, context)
         raise Unavailable(f"{context.stream}: a replica in {phase} stays behind after it was restored three times")
 
-    async def _call(
-        self, actor: ActorHandle[PhaseActor] | None, phase: Phase, name: str, context: Context, *args: object
-    ) -> object:
+    async def _call(self, actor: Handle | None, phase: Phase, name: str, context: Context, *args: object) -> object:
         limit_s = self.scenario.timeouts.of(phase)
+        call: Awaitable[object]
         if actor is None:
             bound = getattr(getattr(self.local, phase), name)
             if phase != "execute":
@@ -104,9 +106,11 @@ class Placement:
         try:
             return await asyncio.wait_for(call, limit_s)
         except TimeoutError as error:
+            if actor is not None:
+                ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
             raise EnvironmentFailed(f"{phase} did not answer within {limit_s:g} s", "timeout") from error
 
-    async def _restore(self, actor: ActorHandle[PhaseActor] | None, behind: Behind, context: Context) -> None:
+    async def _restore(self, actor: Handle | None, behind: Behind, context: Context) -> None:
         if behind.replica == "environment":
             shown, taken = await asyncio.to_thread(episode, self._log, context.stream)
             if actor is None:
@@ -122,9 +126,9 @@ class Placement:
             if actor is None:
                 self.local.models.restore(context, page, begin=begin)
             else:
-                await _remote(lambda page=page, begin=begin: actor.restore_model.remote(context, page, begin=begin))
+                await _remote(partial(actor.restore_model.remote, context, page, begin=begin))
 
-    def _actor(self, phase: Phase, stream: str) -> ActorHandle[PhaseActor] | None:
+    def _actor(self, phase: Phase, stream: str) -> Handle | None:
         pool = self.scenario.placement.get(phase, HOST)
         if pool == HOST:
             return None
@@ -135,10 +139,9 @@ class Placement:
         """The spaces of the session's environment and the class of its effects."""
         actor = self._actor("execute", stream)
         if actor is None:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self.local.worlds.describe, stream
-            )
-        return cast(tuple[Spaces, EffectClass], await _remote(lambda: actor.describe.remote(stream)))
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self.local.worlds.describe, stream)
+        described: tuple[Spaces, EffectClass] = await _remote(lambda: actor.describe.remote(stream))
+        return described
 
     def forget(self, stream: str) -> None:
         """Frees what is kept for a session, here and in the pools."""
@@ -148,7 +151,12 @@ class Placement:
                 actor.forget.remote(stream)
 
 
-async def _remote(call: Callable[[], Any]) -> Any:
+def _start(pool: Pool, text: str) -> Handle:
+    actor: Handle = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1).remote(text)
+    return actor
+
+
+async def _remote(call: Callable[[], Awaitable[T]]) -> T:
     """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised."""
     for attempt in range(RESTART_ATTEMPTS):
         try:

@@ -25,9 +25,7 @@ class HostMemory:
         self._projection = projection
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recall")
 
-    async def recall(
-        self, context: Context, *, k: int, version: int, position: int
-    ) -> sense.Recalled | None:
+    async def recall(self, context: Context, *, k: int, version: int, position: int) -> sense.Recalled | None:
         """The `k` nearest episodes of the session up to `version`; waits until the index has seen `position`."""
         observed = context.scene.observed
         if observed is None or context.state.remembered == 0 or context.spaces.width == 0:

@@ -135,7 +135,11 @@ class SessionRunner:
             cycles=cycles,
             environment=self._file.scenario.environment.id,
             spaces=spaces.describe(),
-            versions={"aetherloop": __version__, "python": platform.python_version(), **{name: version(name) for name in PINNED}},
+            versions={
+                "aetherloop": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in PINNED},
+            },
         )
 
     async def _cycles(self, stop: Callable[[], bool]) -> None:
@@ -185,9 +189,7 @@ class SessionRunner:
 
     async def _close(self, reason: Literal["done", "cycles", "failed"], error: str | None) -> None:
         journal = self._journal
-        closing = session.Closed(
-            reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64
-        )
+        closing = session.Closed(reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64)
         final = state_hash(apply(journal.state, closing))
         await self._end("close", closing.model_copy(update={"state_hash": final}))
 

@@ -17,7 +17,13 @@ PREFIX = "session/"
 
 Status = Literal["open", "suspended", "waiting", "closed", "stalled"]
 
-_TELLING = ("session.cycle_closed", "session.closed", "session.suspended", "session.opened", "session.resumed")
+_TELLING = (
+    "session.cycle_closed",
+    "session.closed",
+    "session.suspended",
+    "session.opened",
+    "session.resumed",
+)
 
 
 class SessionRow(BaseModel):
@@ -64,7 +70,7 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
             case session.CycleClosed():
                 cycles, state_hash = event.cycle, event.state_hash
             case session.Opened():
-                cycles, state_hash = 0, None
+                cycles, state_hash = 0, ""
             case _:
                 continue
         return SessionRow(
@@ -72,7 +78,7 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
             status=status or "open",
             cycles=cycles,
             version=head.version,
-            state_hash=state_hash,
+            state_hash=state_hash or None,
             scenario=opened(log, head.stream).scenario,
             outcome=outcome,
             error=error,

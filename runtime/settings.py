@@ -63,9 +63,9 @@ def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None
         settings = Settings.model_validate({**from_file, **from_env, **given})
     except ValidationError as error:
         raise UsageError(explain_validation(error, Settings, text=text, source=str(file))) from error
-    sources = {name: "default" for name in known}
+    sources = dict.fromkeys(known, "default")
     for origin, values in ((str(file), from_file), ("environment", from_env), ("flag", given)):
-        sources |= {name: origin for name in values}
+        sources |= dict.fromkeys(values, origin)
     return Resolved(settings, sources)
 
 

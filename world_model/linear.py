@@ -65,9 +65,16 @@ class LinearModel:
     1971), so P stays symmetric and positive however many updates follow.
 
     The predictive distribution is that of Bayesian linear regression (Bishop, *Pattern Recognition and
-    Machine Learning*, §3.3.2): variance σ²_d (1 + φᵀPφ). σ²_d is the mean of the squared innovations, each
-    over its own 1 + φᵀPφ, with `PRIOR_VARIANCE` counted `PRIOR_COUNT` times (the conjugate update, Murphy,
-    *Machine Learning: A Probabilistic Perspective*, §7.6.3), and at least `VARIANCE_FLOOR`.
+    Machine Learning*, §3.3.2): variance σ²_d (1 + φᵀPφ). σ²_d is the penalised cost Σ e² / (1 + φᵀPφ) over n
+    − γ, where e is the innovation and γ = F − `ridge` tr P the effective number of parameters (MacKay,
+    *Bayesian interpolation*, Neural Computation 4(3), 1992), which each step raises by `ridge` |Pφ|² / (1 +
+    φᵀPφ). `PRIOR_VARIANCE` counts `PRIOR_COUNT` times, and `VARIANCE_FLOOR` is the least.
+
+    Measured on linear worlds (D = 4, F = 7, 800 models a cell), the mean of e² / variance, ideally a little
+    above 1, after 30 transitions with weights of deviation 0 | .3 | 1 (noise .5): over n it is 1.39 | 1.25 |
+    .68, so too sure of itself; over n − γ 1.08 | .97 | .53; with the unpenalised residuals over n − γ 1.10 |
+    1.09 | 1.08. The second costs the fewest early nats on PointMaze and MiniGrid, so it is the one taken: it
+    may be too cautious while real weights are large, and is not too sure.
 
     `forgetting` in (0, 1] weighs a transition by forgetting^age. A direction that nothing excites would grow
     without bound; a step therefore forgets nothing while trace(P) is above the prior's.
@@ -94,11 +101,13 @@ class LinearModel:
         self.action_width = action_width
         self.model_id: ModelId = MODEL_ID
         self._forgetting = forgetting
+        self._ridge = ridge
         self._prior_trace = features / ridge
         self._weights_DF = np.zeros((width, features))
         self._root_FF = np.eye(features) / math.sqrt(ridge)
         self._squares_D = np.full(width, PRIOR_COUNT * PRIOR_VARIANCE)
-        self._count = 0.0
+        self._weight = 0.0
+        self._freedom = 0.0
         self._mean_feature_F = np.zeros(features)
         self._mean_feature_F[0] = 1.0
         self._transitions = 0
@@ -154,8 +163,9 @@ class LinearModel:
         self._weights_DF += np.outer(innovation_D / scale, gain_F)
         self._root_FF -= np.outer(gain_F, a_F / (scale + math.sqrt(scale)))
         self._squares_D += np.square(innovation_D) / scale
-        self._count += 1
-        self._mean_feature_F += (feature_F - self._mean_feature_F) / self._count
+        self._freedom += 1 - self._ridge * float(gain_F @ gain_F) / scale
+        self._weight += 1
+        self._mean_feature_F += (feature_F - self._mean_feature_F) / self._weight
         self._transitions += 1
 
     def _forget(self) -> None:
@@ -163,7 +173,9 @@ class LinearModel:
             return
         self._root_FF /= math.sqrt(self._forgetting)
         self._squares_D *= self._forgetting
-        self._count *= self._forgetting
+        self._ridge *= self._forgetting
+        self._freedom *= self._forgetting
+        self._weight *= self._forgetting
 
     def _leverage(self, feature_F: Vector) -> float:
         """φᵀPφ ≥ 0: how far `feature_F` lies from what was learnt, in units of one transition."""
@@ -171,7 +183,7 @@ class LinearModel:
         return float(a_F @ a_F)
 
     def _residual_variance(self) -> Vector:
-        return np.maximum(self._squares_D / (PRIOR_COUNT + self._count), VARIANCE_FLOOR)
+        return np.maximum(self._squares_D / (PRIOR_COUNT + self._freedom), VARIANCE_FLOOR)
 
 
 def _vector(values: ArrayLike, *, width: int, name: str) -> Vector:

@@ -58,9 +58,7 @@ def make_environment(settings: EnvironmentSettings) -> Environment:
     if colon and prefix == "null":
         from loops.environments.null import NullEnvironment
 
-        return NullEnvironment(
-            name, frames=settings.frames, max_frames=settings.max_frames, options=settings.options
-        )
+        return NullEnvironment(name, frames=settings.frames, max_frames=settings.max_frames, options=settings.options)
     raise _unknown_prefix(settings.id)
 
 

@@ -149,9 +149,7 @@ def _leaves(space: Space[Any], path: tuple[Key, ...]) -> Iterator[_Leaf]:
             for key, inner in _inner(space):
                 yield from _leaves(inner, (*path, key))
         case spaces.Discrete():
-            part = ArrayPart(
-                name=name, shape=(), dtype="int64", categories=int(space.n), first=int(space.start)
-            )
+            part = ArrayPart(name=name, shape=(), dtype="int64", categories=int(space.n), first=int(space.start))
             yield _Leaf(path, part)
         case spaces.Box():
             yield _Leaf(path, _dense(space, name), _bound(space.low, "min"), _bound(space.high, "max"))

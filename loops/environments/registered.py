@@ -60,9 +60,7 @@ def build(spec: EnvSpec, *, max_frames: int | None, options: Mapping[str, JsonVa
     try:
         if "continuing_task" in _parameters(spec) and "continuing_task" not in spec.kwargs:
             arguments.setdefault("continuing_task", False)
-        env: GymEnv = gymnasium.make(
-            spec, max_episode_steps=max_frames, disable_env_checker=True, **arguments
-        )
+        env: GymEnv = gymnasium.make(spec, max_episode_steps=max_frames, disable_env_checker=True, **arguments)
     except TypeError as error:
         raise ScenarioInvalid(f"options of {PREFIX}{spec.id} do not fit its constructor: {error}") from error
     except Exception as error:

@@ -32,7 +32,5 @@ def proposals(actions: Iterable[Action], why: str, scores: Sequence[float] | Non
             continue
         known.add(arguments)
         score = None if scores is None else scores[index]
-        made.append(
-            reason.Proposed(proposal=len(made), action=action, arguments=arguments, score=score, why=why)
-        )
+        made.append(reason.Proposed(proposal=len(made), action=action, arguments=arguments, score=score, why=why))
     return made

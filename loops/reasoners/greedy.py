@@ -44,9 +44,7 @@ class Greedy:
         achieved = [parts(context.spaces, mean)[ACHIEVED] for mean in expected.mean]
         scores = [float(np.linalg.norm(where - desired)) for where in achieved]
         best = sorted(range(len(actions)), key=lambda i: (scores[i], i))[:OFFERED]
-        return proposals(
-            [actions[i] for i in best], "nearest to the goal after one step", [scores[i] for i in best]
-        )
+        return proposals([actions[i] for i in best], "nearest to the goal after one step", [scores[i] for i in best])
 
     def persist(self, context: Context, action: Action) -> Persistence | None:
         return self._explore.persist(context, action) if self._exploring(context) else None

@@ -80,7 +80,8 @@ def _version(name: str) -> str:
 def _log(url: str) -> dict[str, object]:
     """How the log stands: there or not, its last position, who writes it, the room left beside it."""
     from telemetry.errors import LogError
-    from telemetry.log import lock_owner, open_log
+    from telemetry.log import open_log
+    from telemetry.log.lock import lock_owner
 
     folder = next((p for p in Path(url).parents if p.exists()), Path("/"))
     found: dict[str, object] = {"url": url, "free_mib": shutil.disk_usage(folder).free // 2**20}
@@ -89,6 +90,11 @@ def _log(url: str) -> dict[str, object]:
     except LogError as error:
         return {**found, "state": str(error)}
     try:
-        return {**found, "state": "readable", "position": log.position(), "writer": lock_owner(url) or "nobody"}
+        return {
+            **found,
+            "state": "readable",
+            "position": log.position(),
+            "writer": lock_owner(Path(url)) or "nobody",
+        }
     finally:
         log.close()

@@ -17,7 +17,8 @@ app = typer.Typer(help="Verify, seal and export the log; print the schema of its
 @command
 def verify(
     seal: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A seal, which also finds cut tails and deleted streams.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A seal, which also finds cut tails and deleted streams."),
     ] = None,
     log: LogUrl = None,
     as_json: Json = False,
@@ -37,8 +38,8 @@ def verify(
         rows: list[dict[str, object]] = [
             {name: getattr(problem, name) for name in problem.__slots__} for problem in report.problems
         ]
-        figures = {"events": report.events, "streams": report.streams}
-        answer(rows, as_of=report.as_of, ok=report.ok, intact=report.intact, **figures)
+        figures = {"ok": report.ok, "events": report.events, "streams": report.streams, "intact": report.intact}
+        answer(rows, as_of=report.as_of, more=figures)
     else:
         typer.echo(str(report))
     if not report.ok:

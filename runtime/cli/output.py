@@ -65,9 +65,15 @@ def document(body: Mapping[str, object]) -> None:
     typer.echo(json.dumps(body, ensure_ascii=False))
 
 
-def answer(rows: Sequence[Mapping[str, object]], *, as_of: int, next_after: str | None = None, **more: object) -> None:
-    """The JSON answer of every listing: the log's position it is true of, the rows, where to go on."""
-    document({"as_of": as_of, "rows": list(rows), "next": next_after, **more})
+def answer(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    as_of: int,
+    next_after: str | None = None,
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """The JSON answer of every listing: the log's position it is true of, the rows, where to go on, and `more`."""
+    document({"as_of": as_of, "rows": list(rows), "next": next_after, **(more or {})})
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:

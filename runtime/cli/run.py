@@ -101,7 +101,7 @@ def finish(result: RunResult, *, as_json: bool) -> None:
     rows = [row.model_dump() for row in result.rows]
     summary = result.summary.model_dump()
     if as_json:
-        answer(rows, as_of=result.as_of, summary=summary, errors=list(result.errors))
+        answer(rows, as_of=result.as_of, more={"summary": summary, "errors": list(result.errors)})
     else:
         table(rows, ("session", "status", "outcome", "cycles", "version", "state_hash"))
         typer.echo(_words(result))

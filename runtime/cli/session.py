@@ -67,7 +67,12 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         row = row_of(store, head).model_dump()
         counts = Counter(recorded.type for recorded in store.read(stream))
         as_of = store.position()
-    row |= {"environment": first.environment, "seed": first.seed, "versions": first.versions, "events": counts}
+    row |= {
+        "environment": first.environment,
+        "seed": first.seed,
+        "versions": first.versions,
+        "events": counts,
+    }
     if as_json:
         answer([row], as_of=as_of)
         return

@@ -22,8 +22,9 @@ Encoding = Literal["plain", "zstd", "aes-gcm", "blob", "withheld"]
 GENESIS = bytes(32)
 """The hash before a stream's first event."""
 
+
 class Event(BaseModel):
-    """A fact in the past tense. Subclasses set `type` once and for all and count `SCHEMA` up when their shape changes."""
+    """A fact in the past tense. Its `type` is never renamed; a changed shape counts `SCHEMA` up."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -119,7 +120,9 @@ class Recorded:
     @cached_property
     def event(self) -> Event | Unknown:
         """The payload, decoded and upcast to today's schema. Raises `InvalidEvent` when it is neither."""
-        from telemetry.events.registry import decode  # the registry imports every event, and those import this file
+        from telemetry.events.registry import (
+            decode,
+        )  # the registry imports every event, and those import this file
 
         body = self.payload if self.encoding == "plain" else self.content
         if body is None:

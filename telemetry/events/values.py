@@ -31,7 +31,7 @@ EffectClass = Literal["pure", "read", "keyed", "probeable", "replayable", "compe
 Verdict = Literal["allow", "refuse", "ask"]
 
 
-def _tag(value: str) -> Any:
+def _tag(value: str) -> Any:  # noqa: ANN401  it stands for whichever literal the field declares
     """A discriminator. Stored JSON leaves defaults out; a factory that takes the validated data is
     never 'the default' to pydantic, so the tag stays in and the value can be read back."""
     return Field(default_factory=lambda _: value)
@@ -45,9 +45,7 @@ class Value(BaseModel):
 
 def canonical(value: BaseModel) -> bytes:
     """Canonical JSON (UTF-8, sorted keys, defaults left out) of `value`."""
-    return orjson.dumps(
-        value.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS
-    )
+    return orjson.dumps(value.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
 
 
 def digest_of(*values: BaseModel) -> Digest:
@@ -161,9 +159,7 @@ class Feedback(Value):
     about: EventId | None = None
 
 
-Observation = Annotated[
-    ArrayObservation | Text | Message | ToolResult | Feedback, Field(discriminator="kind")
-]
+Observation = Annotated[ArrayObservation | Text | Message | ToolResult | Feedback, Field(discriminator="kind")]
 
 
 class Goal(Value):

@@ -14,6 +14,19 @@ import portalocker
 from telemetry.errors import LogHeld, LogUnwritable
 
 
+def lock_owner(log: Path) -> str | None:
+    """Who writes the log now, in the words of its lock file; None when nobody does."""
+    path = log.with_name(log.name + ".lock")
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as file:
+        try:
+            portalocker.lock(file, portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            return file.read().strip() or "a process that has not written its name yet"
+    return None
+
+
 class WriterLock:
     """Held from construction to `release`. Raises `LogHeld` when another writer lives, `LogUnwritable` when the
     folder takes no file."""

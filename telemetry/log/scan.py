@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection
 
 from telemetry.errors import InvalidEvent
-from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.events.envelope import GENESIS, chain_hash
 from telemetry.log.blobs import Blobs
 from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal

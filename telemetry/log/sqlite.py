@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal
 
-from telemetry.errors import LogClosed, LogNotFound, LogUnwritable
+from telemetry.errors import LogNotFound, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.blobs import Blobs
 from telemetry.log.connect import Readers, open_for_reading, open_for_writing
@@ -189,7 +189,6 @@ class SqliteLog:
         """Commits what was submitted, leaves one file without a WAL where nobody reads, gives up the lock."""
         self._notice.close()
         writer, self._writer = self._writer, None
-        ...
 
     def _head_as_of(self, stream: str, position: int) -> Head | None:
         """Where the stream ended at `position`; looked for from its end, as it has not grown far since."""

@@ -253,9 +253,7 @@ def test_a_positive_reward_at_the_end_is_success_where_the_scenario_says_so() ->
 
 def test_a_discrete_observation_is_an_index_of_its_space() -> None:
     env = GymnasiumEnvironment("FrozenLake-v1", options={"is_slippery": False})
-    assert env.spaces.observation == (
-        ArrayPart(name="observation", shape=(), dtype="int64", categories=16, first=0),
-    )
+    assert env.spaces.observation == (ArrayPart(name="observation", shape=(), dtype="int64", categories=16, first=0),)
     env.reset(seed=0)
     percept = env.act(Move(to=RIGHT))
     (seen,) = percept.observations
@@ -327,9 +325,7 @@ def test_parts_of_a_dict_are_checked_by_name(
     assert found in str(failure.value)
 
 
-def test_a_bounded_space_is_left_by_a_value_out_of_bounds(
-    registered: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bounded_space_is_left_by_a_value_out_of_bounds(registered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     bounded = spaces.Box(np.array([0.0, -np.inf]), np.array([1.0, np.inf]), dtype=np.float64)
     monkeypatch.setattr(Scripted, "observation_space", bounded)
     monkeypatch.setattr(Scripted, "script", [np.array([1.0, 1e300]), np.array([1.5, 0.0])])
@@ -360,9 +356,7 @@ def test_a_reward_that_is_no_finite_number_fails_the_step(
     assert failure.value.kind == "invalid"
 
 
-def test_an_exception_inside_the_world_is_named_and_chained(
-    registered: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exception_inside_the_world_is_named_and_chained(registered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scripted, "script", [ZeroDivisionError("mass is zero")])
     env = GymnasiumEnvironment("aether-test/Scripted-v0")
     env.reset(seed=0)
@@ -489,9 +483,7 @@ def test_only_a_deterministic_environment_is_replayable(registered: None) -> Non
     assert GymnasiumEnvironment("aether-test/Fickle-v0").effect_class == "unsafe"
 
 
-def test_building_mazes_leaves_nothing_in_the_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_building_mazes_leaves_nothing_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     env = GymnasiumEnvironment(MAZE)
     env.reset(seed=0)
@@ -501,9 +493,7 @@ def test_building_mazes_leaves_nothing_in_the_temporary_folder(
 
 def test_settings_reach_the_environment() -> None:
     env = make_environment(
-        EnvironmentSettings(
-            id=f"gymnasium:{MAZE}", frames=5, max_frames=10, options={"reward_type": "dense"}
-        )
+        EnvironmentSettings(id=f"gymnasium:{MAZE}", frames=5, max_frames=10, options={"reward_type": "dense"})
     )
     env.reset(seed=0)
     assert isinstance(env.spaces.action, BoxActions)
@@ -530,5 +520,5 @@ def test_what_registers_environments_is_loaded_only_when_needed_and_says_nothing
 
 
 def _into_lava(env: GymnasiumEnvironment) -> list[Percept]:
-    """Walks ahead until something ends the episode, turning right at walls; seed 0 meets lava first."""
+    """Under seed 0 the agent looks at the gap's wall of lava from the start."""
     return play(env, [Move(to=FORWARD)] * 3, seed=0)
