@@ -73,16 +73,16 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self.url = log_url(settings)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        self._actor: Handle = (
-            ray.remote(SessionHost)
-            .options(
-                num_cpus=settings.host_cpus,
-                max_restarts=-1,
-                max_task_retries=-1,
-                max_concurrency=settings.max_sessions + 16,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
-            )
-            .remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s)
+        options = ray.remote(SessionHost).options(
+            num_cpus=settings.host_cpus,
+            max_restarts=-1,
+            max_task_retries=-1,
+            max_concurrency=settings.max_sessions + 16,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+        )
+        self._actor = cast(
+            "Handle",
+            options.remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s),
         )
         ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)
         if not ready:

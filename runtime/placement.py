@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -152,8 +152,8 @@ class Placement:
 
 
 def _start(pool: Pool, text: str) -> Handle:
-    actor: Handle = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1).remote(text)
-    return actor
+    options = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1)
+    return cast("Handle", options.remote(text))
 
 
 async def _remote(call: Callable[[], Awaitable[T]]) -> T:
