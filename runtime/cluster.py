@@ -88,7 +88,7 @@ class Host:
         if not ready:
             raise Unavailable(
                 f"this node did not give the session host {settings.host_cpus:g} CPUs within {START_TIMEOUT_S:g} s: "
-                f"{ray.available_resources()} are free. Nothing was started"
+                f"{ray.available_resources()} are free. Nothing was started"  # type: ignore[no-untyped-call]  # Ray's
             )
         opened: ObjectRef[None] = self._actor.open.remote()
         unwrapped(lambda: ray.get(opened))

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
 from loops.context import Context
@@ -30,8 +29,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 PhaseT = TypeVar("PhaseT")
 
-Handle: TypeAlias = ActorHandle[Any]
-"""Ray knows the types of remote methods only where each one is decorated."""
+Handle: TypeAlias = Any
+"""A Ray actor handle. Ray's own type says that methods which are not decorated for it never return."""
 
 PAGE = 512
 """Transitions sent to a replica at a time."""

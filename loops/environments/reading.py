@@ -36,6 +36,7 @@ class _Leaf:
 
     path: tuple[Key, ...]
     part: ArrayPart | TextPart
+    dtype: np.dtype[Any] | None = None
     low: Numbers | None = None
     high: Numbers | None = None
 
@@ -55,22 +56,26 @@ class _Leaf:
         raise Misfit(f'"{part.name}" should be an integer from {part.first} to {last}; found {value!r:.80}')
 
     def _array(self, part: ArrayPart, value: object) -> Numbers:
-        expected = f'"{part.name}" should be finite {part.dtype} of shape {part.shape}'
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise Misfit(f"{expected}; found what is no array: {error}") from error
-        if array.shape != part.shape or array.dtype.name != part.dtype:
-            raise Misfit(f"{expected}; found {array.dtype.name} of shape {array.shape}")
+            raise self._misfit(f"what is no array: {error}") from error
+        if array.dtype != self.dtype or array.shape != part.shape:
+            raise self._misfit(f"{array.dtype.name} of shape {array.shape}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise Misfit(f"{expected}; found {_first(array, ~np.isfinite(array))}")
+            raise self._misfit(_first(array, ~np.isfinite(array)))
         if self.low is not None and (array < self.low).any():
-            where = array < self.low
-            raise Misfit(f"{expected} and at least {self.low[where][0]}; found {_first(array, where)}")
+            wrong = array < self.low
+            raise self._misfit(_first(array, wrong), f" and at least {self.low[wrong][0]}")
         if self.high is not None and (array > self.high).any():
-            where = array > self.high
-            raise Misfit(f"{expected} and at most {self.high[where][0]}; found {_first(array, where)}")
+            wrong = array > self.high
+            raise self._misfit(_first(array, wrong), f" and at most {self.high[wrong][0]}")
         return array
+
+    def _misfit(self, found: str, bound: str = "") -> Misfit:
+        assert isinstance(self.part, ArrayPart)
+        expected = f"finite {self.part.dtype} of shape {self.part.shape}{bound}"
+        return Misfit(f'"{self.part.name}" should be {expected}; found {found}')
 
 
 class Reading:
@@ -80,7 +85,7 @@ class Reading:
     `desired_goal` of equal shape are the goal, not parts. Raises `ScenarioInvalid` for other spaces."""
 
     def __init__(self, space: Space[Any]) -> None:
-        self._keys = dict(_keys(space, ()))
+        self._keys = tuple(_keys(space, ()))
         self._leaves = tuple(_leaves(space, ()))
         if len({leaf.part.name for leaf in self._leaves}) < len(self._leaves):
             raise ScenarioInvalid(f"two parts of the observation space have one name: {space}")
@@ -99,10 +104,10 @@ class Reading:
 
     def check(self, seen: object) -> Checked:
         """Every part by name. Raises `Misfit` for other keys, shapes or dtypes, NaN, and out of bounds."""
-        for path, keys in self._keys.items():
-            found = _keys_of(_at(seen, path))
-            if found != keys:
-                raise Misfit(f"{_name(path)} should hold {_words(keys)}; found {_words(found)}")
+        for path, keys in self._keys:
+            branch = _at(seen, path)
+            if not (isinstance(branch, dict) and branch.keys() == keys) and _keys_of(branch) != keys:
+                raise Misfit(f"{_name(path)} should hold {_words(keys)}; found {_words(_keys_of(branch))}")
         return {leaf.part.name: leaf.check(_at(seen, leaf.path)) for leaf in self._leaves}
 
     def record(self, checked: Checked) -> tuple[tuple[Observation, ...], Goal | None]:
@@ -152,9 +157,10 @@ def _leaves(space: Space[Any], path: tuple[Key, ...]) -> Iterator[_Leaf]:
             part = ArrayPart(name=name, shape=(), dtype="int64", categories=int(space.n), first=int(space.start))
             yield _Leaf(path, part)
         case spaces.Box():
-            yield _Leaf(path, _dense(space, name), _bound(space.low, "min"), _bound(space.high, "max"))
+            low, high = _bound(space.low, "min"), _bound(space.high, "max")
+            yield _Leaf(path, _dense(space, name), space.dtype, low, high)
         case spaces.MultiBinary() | spaces.MultiDiscrete():
-            yield _Leaf(path, _dense(space, name))
+            yield _Leaf(path, _dense(space, name), space.dtype)
         case _ if space.dtype is not None and space.dtype.kind == "U":  # Text, and MiniGrid's missions
             yield _Leaf(path, TextPart(name=name))
         case _:

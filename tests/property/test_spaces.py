@@ -29,7 +29,7 @@ def cases(draw: st.DrawFn) -> Case:
                 seen.append(ArrayObservation(name=name, array=Array.of(values)))
             case "discrete":
                 n, first = draw(st.integers(1, 6)), draw(st.integers(-3, 3))
-                index = np.int64(draw(st.integers(first, first + n - 1)))
+                index = np.array(draw(st.integers(first, first + n - 1)))
                 declared.append(ArrayPart(name=name, shape=(), dtype="int64", categories=n, first=first))
                 seen.append(ArrayObservation(name=name, array=Array.of(index)))
             case _:

@@ -8,7 +8,7 @@ import pytest
 from loops.spaces import ACHIEVED, DESIRED, BoxActions, DiscreteActions, named_arrays
 from telemetry.events.values import Action, Array, ArrayObservation, Goal, Move, Say, Text, Wait
 
-BOX = BoxActions(low=Array.of(np.float32([-1, 0])), high=Array.of(np.float32([1, 5])))
+BOX = BoxActions(low=Array.of([-1, 0], dtype="float32"), high=Array.of([1, 5], dtype="float32"))
 DISCRETE = DiscreteActions(n=3, first=5)
 
 
@@ -24,7 +24,7 @@ def test_a_continuous_space_gives_the_move_in_its_own_dtype() -> None:
         Move(to=Array.of([0.0, 5.5])),
         Move(to=Array.of([-1.5, 0.0])),
         Move(to=Array.of([0.0])),
-        Move(to=Array.of([[0.0, 0.0]])),
+        Move(to=Array.of(np.zeros((1, 2)))),
         Move(to=0),
         Wait(),
         Say(text="left"),
