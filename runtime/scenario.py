@@ -41,18 +41,27 @@ class Pool(Closed):
     """Phase actors of their own. Each asks Ray for `cpus` and `gpus`."""
 
     actors: int = Field(default=1, ge=1)
+    """Sessions are spread over this many actors, each session always to the same one."""
     cpus: float = Field(default=1, ge=0)
+    """CPUs that each actor asks Ray for."""
     gpus: float = Field(default=0, ge=0)
+    """GPUs that each actor asks Ray for."""
 
 
 class Timeouts(Closed):
-    """How long a phase may take, in seconds, before the session says that it hung."""
+    """How long a phase may take before the session says that it hung. Light phases in the host are plain calls
+    that nothing can interrupt; a phase that may hang belongs in a pool."""
 
     sense_s: float = Field(default=30, gt=0)
+    """Seconds, in a pool."""
     feel_s: float = Field(default=30, gt=0)
+    """Seconds, in a pool."""
     reason_s: float = Field(default=60, gt=0)
+    """Seconds, in a pool."""
     execute_s: float = Field(default=60, gt=0)
+    """Seconds, in a pool or in the host."""
     learn_s: float = Field(default=30, gt=0)
+    """Seconds, in a pool."""
 
     def of(self, phase: Phase) -> float:
         return float(getattr(self, f"{phase}_s"))
@@ -60,8 +69,11 @@ class Timeouts(Closed):
 
 class Scenario(Closed):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Lower-case letters, digits, `-` and `_`."""
     seed: int = Field(default=0, ge=0)
+    """Every session's seed is derived from it, and all randomness from that."""
     sessions: int = Field(default=1, ge=1)
+    """How many sessions a run opens."""
     cycles: int | None = Field(default=None, ge=1)
     """A budget a session; without one it ends with its episodes."""
     environment: EnvironmentSettings

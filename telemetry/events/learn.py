@@ -21,6 +21,8 @@ class Rewarded(Event):
 
 
 class FeedbackReceived(Event):
+    """A person judged something, or their next message did so without meaning to (`implicit`)."""
+
     type: Literal["learn.feedback_received"] = "learn.feedback_received"
     feedback: Feedback
     implicit: bool = False
@@ -36,6 +38,8 @@ class Remembered(Event):
 
 
 class Forgotten(Event):
+    """An episode is not to be recalled any more."""
+
     type: Literal["learn.forgotten"] = "learn.forgotten"
     memory: EventId
     why: str
@@ -51,6 +55,8 @@ class BeliefUpdated(Event):
 
 
 class StrategyAdjusted(Event):
+    """A way of going about things was changed."""
+
     type: Literal["learn.strategy_adjusted"] = "learn.strategy_adjusted"
     strategy: str
     before: JsonValue = None
@@ -75,6 +81,8 @@ class SessionReviewed(Event):
 
 
 class DatasetBuilt(Event):
+    """A recipe was run over the log as of `pinned_position`."""
+
     type: Literal["learn.dataset_built"] = "learn.dataset_built"
     recipe: str
     pinned_position: int = Field(ge=0)
@@ -83,6 +91,8 @@ class DatasetBuilt(Event):
 
 
 class ModelTrained(Event):
+    """A model was fitted on the events between two positions."""
+
     type: Literal["learn.model_trained"] = "learn.model_trained"
     model: ModelId
     from_position: int = Field(ge=0)
@@ -94,6 +104,8 @@ class ModelTrained(Event):
 
 
 class ModelPromoted(Event):
+    """A candidate became what new sessions use."""
+
     type: Literal["learn.model_promoted"] = "learn.model_promoted"
     model: ModelId
     incumbent: ModelId | None = None
@@ -101,6 +113,8 @@ class ModelPromoted(Event):
 
 
 class ModelRejected(Event):
+    """A candidate was not better than the incumbent."""
+
     type: Literal["learn.model_rejected"] = "learn.model_rejected"
     model: ModelId
     incumbent: ModelId
@@ -109,6 +123,8 @@ class ModelRejected(Event):
 
 
 class ModelRolledBack(Event):
+    """A promoted model was taken back."""
+
     type: Literal["learn.model_rolled_back"] = "learn.model_rolled_back"
     model: ModelId
     to: ModelId

@@ -8,12 +8,16 @@ from telemetry.events.envelope import Event
 
 
 class ConsentGranted(Event):
+    """A subject allowed these uses of their data."""
+
     type: Literal["privacy.consent_granted"] = "privacy.consent_granted"
     subject: str
     purposes: tuple[str, ...]
 
 
 class ConsentWithdrawn(Event):
+    """A subject took back what they had allowed."""
+
     CRITICAL: ClassVar[bool] = True
 
     type: Literal["privacy.consent_withdrawn"] = "privacy.consent_withdrawn"

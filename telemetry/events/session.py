@@ -68,6 +68,8 @@ class Closed(Event):
 
 
 class CycleOpened(Event):
+    """A cycle began."""
+
     type: Literal["session.cycle_opened"] = "session.cycle_opened"
     cycle: int = Field(ge=1)
 

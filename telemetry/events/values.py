@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
+import sys
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -69,16 +71,15 @@ class Array(Value):
     def of(cls, values: NDArray[Any] | list[float] | float, *, dtype: str | None = None) -> Array:
         """Raises `InvalidEvent` for NaN, infinities and dtypes that are not in the list above."""
         array = np.asarray(values, dtype=dtype)
+        name = array.dtype.name
+        if name not in _DTYPES:
+            raise InvalidEvent(f"arrays of dtype {name} cannot be stored; use one of {sorted(_DTYPES)}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InvalidEvent(f"array of shape {array.shape} holds NaN or infinity; events refuse both")
-        little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        if array.dtype.name not in _DTYPES:
-            raise InvalidEvent(f"arrays of dtype {array.dtype.name} cannot be stored; use one of {sorted(_DTYPES)}")
-        return cls(
-            dtype=array.dtype.name,  # type: ignore[arg-type]  # checked against the literal just above
-            shape=array.shape,
-            data=base64.b64encode(little.tobytes()).decode("ascii"),
-        )
+        if sys.byteorder == "big" or not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("<"))
+        data = base64.b64encode(array.tobytes()).decode("ascii")
+        return cls(dtype=name, shape=array.shape, data=data)  # type: ignore[arg-type]  # checked above
 
     def numpy(self) -> NDArray[Any]:
         """A fresh writable array."""
@@ -89,7 +90,7 @@ class Array(Value):
     def _bytes_fit_shape(self) -> Array:
         padding = self.data.count("=", -2) if self.data else 0
         have = len(self.data) // 4 * 3 - padding
-        need = int(np.prod(self.shape, dtype=np.int64)) * _DTYPES[self.dtype]
+        need = math.prod(self.shape) * _DTYPES[self.dtype]
         if have != need:
             raise ValueError(f"{self.dtype} array of shape {self.shape} needs {need} bytes, data has {have}")
         return self

@@ -1,0 +1,120 @@
+"""Writes the pages of docs/ that follow from the code: `python docs/render.py`. A test says when they are stale.
+
+Knows the event vocabulary and the scenario's settings; states nothing of its own."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from runtime.scenario import Scenario
+from runtime.settings import Settings
+from telemetry.events.registry import CLASSES
+
+HERE = Path(__file__).parent
+
+
+def events() -> str:
+    """docs/events.md: every event, its schema and its fields."""
+    lines = [
+        "# The event vocabulary",
+        "",
+        "Rendered from `telemetry/events` by `python docs/render.py`. The JSON Schema of all of it: `aether log schema`.",
+    ]
+    phase = ""
+    for name, kind in sorted(CLASSES.items(), key=lambda item: list(CLASSES).index(item[0])):
+        if name.partition(".")[0] != phase:
+            phase = name.partition(".")[0]
+            lines += ["", f"## {phase}", "", "| event | schema | meaning | fields |", "|---|---|---|---|"]
+        fields = ", ".join(f"`{field}`" for field in kind.model_fields if field != "type")
+        lines.append(f"| `{name}` | {kind.SCHEMA} | {_sentence(kind)} | {fields} |")
+    return "\n".join(lines) + "\n"
+
+
+def settings() -> str:
+    """docs/settings.md: every key of a scenario and of this machine's settings."""
+    lines = [
+        "# Scenarios and settings",
+        "",
+        "Rendered from the code by `python docs/render.py`. An unknown key is an error that names the nearest one.",
+        "",
+        "## A scenario (`SCENARIO.toml`)",
+        "",
+        *_table(Scenario),
+        "",
+        "## This machine (`aether.toml`, `AETHER_*`, flags)",
+        "",
+        "Later ones win: defaults, then `aether.toml` in the working folder, then the environment (`AETHER_HOME` for",
+        "`home`), then flags. `aether doctor` prints each value and where it came from.",
+        "",
+        *_table(Settings),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(model: type[BaseModel]) -> Iterator[str]:
+    yield "| key | default | meaning |"
+    yield "|---|---|---|"
+    for path, field, owner in _fields(model, ""):
+        default = "required" if field.is_required() else f"`{_shown(field)}`"
+        yield f"| `{path}` | {default} | {_doc(owner, field, path)} |"
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo, type[BaseModel]]]:
+    for name, field in model.model_fields.items():
+        inner, many = _inner(field.annotation)
+        if inner is None:
+            yield prefix + name, field, model
+        else:
+            yield from _fields(inner, f"{prefix}{name}{many}.")
+
+
+def _inner(annotation: object) -> tuple[type[BaseModel] | None, str]:
+    """The settings model in an annotation, and how its table is written: `x.`, `x[].`, `x.NAME.`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, ""
+    mark = {tuple: "[]", dict: ".NAME"}.get(typing.get_origin(annotation) or object, "")
+    if typing.get_origin(annotation) in (tuple, dict, typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            found, _ = _inner(argument)
+            if found is not None:
+                return found, mark
+    return None, ""
+
+
+def _shown(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "the user's data folder"
+    return "none" if field.default is None else repr(field.default).replace("'", '"')
+
+
+def _doc(owner: type[BaseModel], field: FieldInfo, path: str) -> str:
+    name = path.rpartition(".")[2]
+    body = inspect.getsource(owner)
+    after = body.partition(f"    {name}:")[2].partition("\n")[2].lstrip()
+    said = after.partition('"""')[2].partition('"""')[0] if after.startswith('"""') else ""
+    choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
+    listed = " | ".join(f'"{choice}"' for choice in choices).replace("|", "\\|")
+    return " ".join(" ".join((listed and f"{listed}.", field.description or said)).split())
+
+
+def _sentence(kind: type[BaseModel]) -> str:
+    return " ".join((inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]).split())
+
+
+PAGES = {"events.md": events, "settings.md": settings}
+
+
+def main() -> None:
+    for name, render in PAGES.items():
+        (HERE / name).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""A session that is cut off anywhere and resumed is the session that never was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from loops.errors import Diverged
+from telemetry.errors import FencedWriter
+from telemetry.events import Draft, execute, session
+from telemetry.log import EventLog
+from tests.local import Cut, Cutter, Local, story
+from tests.worlds import ACTS, Line
+
+LINE = """
+name = "line"
+[environment]
+id = "gymnasium:AetherLine-v0"
+max_frames = 4
+episodes = 3
+options = { mark = "MARK" }
+[reasoner]
+hold = 3
+[memory]
+when = "always"
+recall = 0
+[[heart.rules]]
+id = "not-left"
+reason = "the model expects to be left of the start"
+virtue = "prudence"
+region = { of = "observation", index = [0], high = 0.0 }
+"""
+CYCLES = 12
+COMMITS = 2 * (2 + CYCLES + 10)
+"""Before and after: opening, closing, the close of each cycle, and an intent in each that does not end an episode."""
+CALLS = 2 * (2 * CYCLES + 6 * 10)
+"""Before and after: two calls of sense in each cycle, and six more in each that does not end an episode."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts() -> Iterator[None]:
+    ACTS.clear()
+    yield
+    ACTS.clear()
+
+
+def line(mark: str) -> str:
+    return LINE.replace("MARK", mark)
+
+
+def test_a_session_cut_off_at_any_commit_or_phase_call_ends_as_the_undisturbed_one(local: Local) -> None:
+    commits, calls = Cutter(), Cutter()
+    text = line("undisturbed")
+    expected = local.run("whole", text, cycles=CYCLES, commits=commits, calls=calls)
+    told = story(local.events("whole"))
+    assert (commits.seen, calls.seen) == (COMMITS, CALLS), "the scenario no longer passes every kind of moment"
+    assert {"feel.inhibited", "learn.belief_updated", "learn.remembered", "sense.surprised"} <= {t for t, _ in told}
+    for kind, moments in (("commits", COMMITS), ("calls", CALLS)):
+        for moment in range(1, moments + 1):
+            name = f"{kind}-{moment}"
+            cutter = Cutter(at=moment)
+            with pytest.raises(Cut):
+                if kind == "commits":
+                    local.run(name, text, cycles=CYCLES, commits=cutter)
+                else:
+                    local.run(name, text, cycles=CYCLES, calls=cutter)
+            before = local.log.head(f"session/{name}")
+            row = local.run(name, text, cycles=CYCLES)
+            assert row.state_hash == expected.state_hash, name
+            assert story(local.events(name)) == told, name
+            resumed = local.events(name, "session.resumed")
+            ended = before is not None and "session.closed" in local.types(name)[: before.version]
+            assert [r.epoch for r in resumed] == ([] if before is None or ended else [2]), name
+            for recorded in resumed:
+                event = recorded.event
+                assert isinstance(event, session.Resumed)
+                assert before is not None
+                assert (event.after, event.verified_to) == ("interrupted", before.version), name
+
+
+def test_a_session_cut_off_again_and_again_still_ends_as_the_undisturbed_one(local: Local) -> None:
+    text = line("often")
+    expected = local.run("whole", text, cycles=CYCLES)
+    cuts = 0
+    while True:
+        try:
+            row = local.run("cut", text, cycles=CYCLES, commits=Cutter(at=4))
+            break
+        except Cut:
+            cuts += 1
+    assert cuts >= CYCLES
+    assert row.state_hash == expected.state_hash
+    assert story(local.events("cut")) == story(local.events("whole"))
+    assert [r.epoch for r in local.events("cut", "session.resumed")] == list(range(2, cuts + 2))
+
+
+def test_no_command_is_recorded_twice_however_often_it_is_cut_off(local: Local) -> None:
+    with pytest.raises(Cut):
+        local.run("cut", line("twice"), cycles=CYCLES, commits=Cutter(at=18))
+    local.run("cut", line("twice"), cycles=CYCLES)
+    places = [(r.command, r.ordinal) for r in local.events("cut")]
+    assert len(places) == len(set(places))
+
+
+def test_a_suspended_session_says_so_and_goes_on_as_the_undisturbed_one(local: Local) -> None:
+    expected = local.run("whole", line("rests"), cycles=CYCLES)
+    turns = iter([False] * 5 + [True] * 100)
+    row = local.run("rests", line("rests"), cycles=CYCLES, stop=lambda: next(turns))
+    assert (row.status, row.cycles) == ("suspended", 5)
+    rests = local.events("rests")[-1].event
+    assert isinstance(rests, session.Suspended)
+    assert rests.state_hash == row.state_hash
+    row = local.run("rests", line("rests"), cycles=CYCLES)
+    assert row.state_hash == expected.state_hash
+    resumed = local.events("rests", "session.resumed")[0].event
+    assert isinstance(resumed, session.Resumed)
+    assert resumed.after == "suspended"
+
+
+def test_an_owner_that_was_taken_over_cannot_write_any_more(local: Local) -> None:
+    """The first owner is stopped inside a commit; another one takes the session over meanwhile."""
+    text = line("fenced")
+    first = Cutter(at=9)
+    taken_over: list[str | None] = []
+
+    class Slow(Cutter):
+        def here(self) -> None:
+            self.seen += 1
+            if self.seen == first.at:
+                taken_over.append(Local(local.log).log.head("session/fenced").stream)  # type: ignore[union-attr]  # it is open
+                head = local.log.head("session/fenced")
+                assert head is not None
+                resumed = session.Resumed(after="interrupted", owner="tests/2", verified_to=head.version)
+                local.log.append(
+                    head.stream,
+                    [Draft(event=resumed, command="resume.2")],
+                    expected_version=head.version,
+                    epoch=head.epoch + 1,
+                )
+
+    with pytest.raises(FencedWriter) as fenced:
+        local.run("fenced", text, cycles=CYCLES, commits=Slow())
+    assert (fenced.value.epoch, fenced.value.current) == (1, 2)
+    assert local.types("fenced")[-1] == "session.resumed"
+
+
+def test_a_replayable_effect_whose_outcome_was_not_recorded_is_stepped_again_under_the_same_key(local: Local) -> None:
+    with pytest.raises(Cut):
+        local.run("cut", line("again"), cycles=CYCLES, calls=Cutter(at=14 + 16))
+    left = local.types("cut")
+    assert left[-2:] == ["execute.intended", "execute.dispatched"]
+    before = ACTS["again"]
+    local.run("cut", line("again"), cycles=3)
+    intents = [r.event for r in local.events("cut", "execute.intended")]
+    outcomes = [r.event for r in local.events("cut", "execute.succeeded")]
+    assert [i.effect for i in intents if isinstance(i, execute.Intended)] == [
+        o.effect for o in outcomes if isinstance(o, execute.Succeeded)
+    ]
+    assert ACTS["again"] > before
+
+
+def test_a_simulator_that_answers_otherwise_on_rebuild_is_not_gone_on_with(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = line("drifts")
+    with pytest.raises(Cut):
+        local.run("cut", text, cycles=CYCLES, commits=Cutter(at=8))
+    version = local.log.head("session/cut").version  # type: ignore[union-attr]  # it was opened
+    monkeypatch.setattr(Line, "drift", 0.25)
+    with pytest.raises(Diverged, match=r"after 1 action.* 0\.25.*The log is intact"):
+        local.run("cut", text, cycles=CYCLES)
+    assert set(local.types("cut")[version:]) == {"session.resumed"}, "nothing is done in a world that diverged"
+    monkeypatch.setattr(Line, "drift", 0.0)
+    expected = local.run("whole", text, cycles=CYCLES)
+    assert local.run("cut", text, cycles=CYCLES).state_hash == expected.state_hash
+
+
+ROBOT = line("robot").replace("AetherLine", "AetherRobot")
+
+
+def test_an_unsafe_effect_without_an_outcome_is_unknown_and_is_never_acted_again(local: Local) -> None:
+    for moment in (13, 14):  # before and after the first act
+        ACTS.clear()
+        name = f"robot-{moment}"
+        with pytest.raises(Cut):
+            local.run(name, ROBOT, cycles=CYCLES, calls=Cutter(at=moment))
+        acted = ACTS["robot"]
+        assert local.types(name)[-2:] == ["execute.intended", "execute.dispatched"]
+        row = local.run(name, ROBOT, cycles=CYCLES)
+        assert ACTS["robot"] == acted, "it was done again"
+        unknown = local.events(name, "execute.unknown")
+        assert len(unknown) == 1
+        event, intended = unknown[0].event, local.events(name, "execute.intended")[0].event
+        assert isinstance(event, execute.UnknownOutcome)
+        assert isinstance(intended, execute.Intended)
+        assert (event.effect, intended.effect_class) == (intended.effect, "unsafe")
+        assert not local.events(name, "execute.succeeded", "execute.failed")
+        assert row.outcome == "failed"
+        assert "must not be repeated" in str(row.error)
+
+
+def test_an_unsafe_world_runs_to_its_end_while_nobody_cuts_it_off(local: Local) -> None:
+    assert local.run("robot", ROBOT, cycles=CYCLES).outcome == "cycles"
+
+
+def test_a_session_cut_off_between_its_failure_and_its_close_does_nothing_more(local: Local) -> None:
+    text = """
+    name = "bad"
+    environment = { id = "gymnasium:AetherBad-v0", options = { how = "raises", mark = "failing" } }
+    memory = { recall = 0 }
+    """
+    expected = local.run("whole", text)
+    commits = Cutter()
+    local.run("count", text, commits=commits)
+    for moment in range(1, commits.seen + 1):
+        name = f"cut-{moment}"
+        with pytest.raises(Cut):
+            local.run(name, text, commits=Cutter(at=moment))
+        row = local.run(name, text)
+        assert (row.outcome, row.error, row.state_hash) == ("failed", expected.error, expected.state_hash), name
+        assert story(local.events(name)) == story(local.events("whole")), name
+
+
+def test_sessions_of_one_log_do_not_touch_each_other(local: Local, log: EventLog) -> None:
+    local.run("one", line("one"), cycles=3)
+    head = log.head("session/one")
+    local.run("other", line("other"), cycles=3)
+    assert log.head("session/one") == head
+    assert log.verify().ok
