@@ -97,9 +97,7 @@ def number_text(value: float) -> str:
 
 def main(lines: Path = LINES, target: Path = PAGE) -> int:
     if not lines.exists():
-        print(
-            f"{lines.name} is not there yet; the page is unchanged. Run `make bench` first.", file=sys.stderr
-        )
+        print(f"{lines.name} is not there yet; the page is unchanged. Run `make bench` first.", file=sys.stderr)
         return 1
     try:
         figures = latest(lines.read_text(encoding="utf-8").splitlines())

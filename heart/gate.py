@@ -70,9 +70,7 @@ class Gate:
         verdict is that of the rules which apply now to every action, so to whatever was asked. `texts` are
         not read in this cut: rules speak of moves, tools and regions, not of words."""
         near = [rule for rule in self.settings.rules if not _elsewhere(rule, seen)]
-        standing = [
-            rule for rule in near if rule.actions is None and rule.tools is None and not _looks_ahead(rule)
-        ]
+        standing = [rule for rule in near if rule.actions is None and rule.tools is None and not _looks_ahead(rule)]
         appraisal = Appraisal(of="request", verdict=_worst(standing), grounds=_grounds(standing))
         return appraisal, tuple(dict.fromkeys(rule.reason for rule in near))
 
@@ -147,16 +145,14 @@ def _inside(rule: Rule, region: Region, seen: Seen) -> bool:
     if region.of not in seen:
         there = ", ".join(sorted(seen)) or "nothing numeric"
         raise RegionMismatch(
-            f"rule {rule.id!r}: nothing named {region.of!r} at {region.at!r}; there is: {there}. "
-            f"Correct its region.of"
+            f"rule {rule.id!r}: nothing named {region.of!r} at {region.at!r}; there is: {there}. Correct its region.of"
         )
     values = np.asarray(seen[region.of], dtype=np.float64)
     if region.index is not None:
         shape = values.shape
         if len(region.index) != len(shape) or any(i >= n for i, n in zip(region.index, shape, strict=True)):
             raise RegionMismatch(
-                f"rule {rule.id!r}: {region.of!r} has shape {shape}; "
-                f"no single element lies at {list(region.index)}"
+                f"rule {rule.id!r}: {region.of!r} has shape {shape}; no single element lies at {list(region.index)}"
             )
         values = values[region.index]
     flat = np.ravel(values)

@@ -44,9 +44,7 @@ class Region(_Settings):
                 f"the region of {self.of!r} picks one element with index, so its bounds are single numbers"
             )
         if len(lists) == 2 and len(lists[0]) != len(lists[1]):
-            raise ValueError(
-                f"the region of {self.of!r} has {len(lists[0])} low bounds and {len(lists[1])} high ones"
-            )
+            raise ValueError(f"the region of {self.of!r} has {len(lists[0])} low bounds and {len(lists[1])} high ones")
         if not all(lists):
             raise ValueError(f"the region of {self.of!r} has an empty list of bounds")
         for low, high in self._pairs():
@@ -58,9 +56,7 @@ class Region(_Settings):
         if self.low is None or self.high is None:
             return ()
         many = max(len(bound) if isinstance(bound, tuple) else 1 for bound in (self.low, self.high))
-        low, high = (
-            bound if isinstance(bound, tuple) else (bound,) * many for bound in (self.low, self.high)
-        )
+        low, high = (bound if isinstance(bound, tuple) else (bound,) * many for bound in (self.low, self.high))
         return tuple(zip(low, high, strict=True))
 
 
@@ -102,7 +98,5 @@ class HeartSettings(_Settings):
         ids = [rule.id for rule in rules]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"two rules have the id {twice[0]!r}; grounds name rules by id, so each needs its own"
-            )
+            raise ValueError(f"two rules have the id {twice[0]!r}; grounds name rules by id, so each needs its own")
         return rules

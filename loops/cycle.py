@@ -20,7 +20,7 @@ from loops.learn import Learn
 from loops.ports import Percept, PhaseRunner, Recall
 from loops.reason import Reason
 from loops.sense import Sense
-from loops.state import REDUCER, apply, state_hash
+from loops.state import MAX_STATE_BYTES, REDUCER, apply, state_hash
 from telemetry.events import Event, execute, reason, session
 from telemetry.events.values import EffectClass, Wait
 
@@ -144,7 +144,7 @@ async def _close(cycle: Cycle) -> None:
     journal = cycle.journal
     number = journal.state.cycle
     closing = session.CycleClosed(cycle=number, state_hash="0" * 64, reducer=REDUCER)
-    closed = closing.model_copy(update={"state_hash": state_hash(apply(journal.state, closing))})
+    closed = closing.model_copy(update={"state_hash": state_hash(apply(journal.state, closing), at_most=MAX_STATE_BYTES)})
     journal.record(f"{number}.close", (closed,))
     await journal.commit()
 

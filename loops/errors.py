@@ -10,7 +10,11 @@ LoopError
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from loops.ports import Percept
+    from telemetry.events.values import Digest
 
 
 class LoopError(Exception):
@@ -46,7 +50,15 @@ class StateTooLarge(LoopError):
 
 
 class Diverged(LoopError):
-    pass
+    """`recorded` is the digest that the log holds, `shown` what the simulator shows instead."""
+
+    def __init__(self, message: str, recorded: Digest, shown: Percept) -> None:
+        super().__init__(message, recorded, shown)
+        self.recorded = recorded
+        self.shown = shown
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Behind(LoopError):

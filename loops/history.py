@@ -5,8 +5,14 @@ Knows which events make a transition and which make an episode; keeps nothing.""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from loops.errors import Diverged
 from loops.scene import Scene, Transition
+from loops.spaces import named_arrays
 from loops.worlds import Taken
 from telemetry.errors import LogDamaged
 from telemetry.events import execute, learn, sense
@@ -47,3 +53,21 @@ def episode(log: EventLog, stream: str) -> tuple[Digest, list[Taken]]:
             case sense.Observed(step=0, digest=digest):
                 return digest, taken[::-1]
     raise LogDamaged(f"{stream} has no observation that begins its episode; try: aether log verify")
+
+
+def divergence(log: EventLog, stream: str, error: Diverged) -> str:
+    """By how much what the simulator shows is off from what was sensed, in the environment's units."""
+    for recorded in log.read_back(stream, types=("sense.observed",)):
+        event = recorded.event
+        if isinstance(event, sense.Observed) and event.digest == error.recorded:
+            seen = named_arrays(event.observations, event.goal)
+            shown = named_arrays(error.shown.observations, error.shown.goal)
+            sizes = [f"{name} {_off(seen[name], values)}" for name, values in shown.items() if name in seen]
+            return f"Largest differences: {', '.join(sizes) or 'in words only'}"
+    return "What it showed then was never sensed, so the size of the difference is not known"
+
+
+def _off(seen: NDArray[Any], shown: NDArray[Any]) -> str:
+    if seen.shape != shown.shape:
+        return f"shape {shown.shape} for {seen.shape}"
+    return f"{np.abs(shown.astype(np.float64) - seen.astype(np.float64)).max(initial=0.0):.3g}"

@@ -98,8 +98,10 @@ class Journal:
 
     async def _append(self) -> tuple[Recorded, ...]:
         while True:
-            future = self._log.submit(self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch)
             try:
+                future = self._log.submit(
+                    self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch
+                )
                 return await asyncio.wrap_future(future)
             except LogUnwritable as error:
                 await self._stall(error)

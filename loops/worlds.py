@@ -100,5 +100,7 @@ def _compare(context: Context, step: int, recorded: Digest, percept: Percept) ->
         raise Diverged(
             f"rebuilding episode {context.state.episode} of {context.stream}: after {step} actions the simulator shows "
             f"{percept.digest[:12]}…, the log says {recorded[:12]}…. The log is intact. The versions pinned in the "
-            "session's first event and those installed here may differ; see: aether doctor"
+            "session's first event and those installed here may differ; see: aether doctor",
+            recorded,
+            percept,
         )

@@ -80,9 +80,7 @@ class EdgeIndex:
                 with _qdrant(self._path(embedder)):
                     self._shard(embedder).update(_upsert(group))
 
-    def nearest(
-        self, vector: NDArray[np.float32], *, embedder: ModelId, k: int, lineage: Lineage
-    ) -> tuple[Hit, ...]:
+    def nearest(self, vector: NDArray[np.float32], *, embedder: ModelId, k: int, lineage: Lineage) -> tuple[Hit, ...]:
         """The `k` ≥ 1 nearest of the lineage by Euclidean distance, best first; fewer when there are fewer.
 
         A score is 1 / (1 + distance); equal scores stand in the order of stream and version. Raises
@@ -93,7 +91,7 @@ class EdgeIndex:
                 return ()
             self._check_width(embedder, vector)
             limit = k + 1
-            # Of equally near ones Qdrant cuts off any, so we ask for more until none of them is missing.
+            # Of equally near ones Qdrant returns any, as its plan has it, so we ask for more until none is missing.
             while True:
                 with _qdrant(self._path(embedder)):
                     found = self._shard(embedder).query(_query(vector, limit=limit, lineage=lineage))
@@ -140,9 +138,7 @@ class EdgeIndex:
     def _open(self) -> Iterator[None]:
         with self._lock:
             if self._owner.closed:
-                raise IndexHeld(
-                    f"the index in {self._folder} was closed here; its content is intact, open it again"
-                )
+                raise IndexHeld(f"the index in {self._folder} was closed here; its content is intact, open it again")
             yield
 
     def _close_shards(self) -> None:

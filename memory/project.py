@@ -88,9 +88,7 @@ class EpisodeProjection:
             )
             self._raise_failure()
             if self._closing:
-                raise ProjectionFailed(
-                    "the memory projection was closed; what was remembered is safe in the log"
-                )
+                raise ProjectionFailed("the memory projection was closed; what was remembered is safe in the log")
             if self._position < position:
                 raise RecallLate(
                     f"memory is at position {self._position} of the log after {timeout_s:g} s, "
@@ -126,9 +124,7 @@ class EpisodeProjection:
         self._subscription.close()
         self._thread.join(STOP_TIMEOUT_S)
         if self._thread.is_alive():
-            raise ProjectionFailed(
-                f"the memory projection did not stop in {STOP_TIMEOUT_S:g} s; its folder stays held"
-            )
+            raise ProjectionFailed(f"the memory projection did not stop in {STOP_TIMEOUT_S:g} s; its folder stays held")
         try:
             if self._failure is None or isinstance(self._failure, LogClosed):
                 self._save()
@@ -174,11 +170,7 @@ class EpisodeProjection:
         """The position to go on from; 0 with an emptied index when the saved cursor cannot be trusted."""
         try:
             cursor = _Cursor.model_validate_json(self._cursor_path.read_bytes())
-            if (
-                cursor.log == self._log_id
-                and cursor.position <= head
-                and _holds(self._index.counts(), cursor.points)
-            ):
+            if cursor.log == self._log_id and cursor.position <= head and _holds(self._index.counts(), cursor.points):
                 return cursor.position
         except (OSError, ValidationError, IndexDamaged):
             pass  # all three mean that the cursor vouches for nothing

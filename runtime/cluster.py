@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar, cast
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runtime.errors import Unavailable
@@ -32,6 +34,8 @@ START_TIMEOUT_S = 120.0
 """A host that has not answered by then has found no resources."""
 POLL_S = 0.25
 CLOSE_TIMEOUT_S = 60.0
+SHORT_FOLDER_CHARACTERS = 24
+"""Ray adds up to 80 characters to its folder's path for its sockets, and a socket's path may hold 104 (macOS)."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """One thread an actor for BLAS and torch: several actors share few cores, and sums come out in one order."""
@@ -41,28 +45,46 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 def connected(settings: Settings) -> Iterator[None]:
     """Attaches to `settings.address` or the job's cluster, else starts a local Ray in a folder of its own.
 
-    Raises `Unavailable` when the cluster cannot be reached."""
+    SIGTERM, which stops a Ray job, interrupts inside it as Ctrl-C does. Raises `Unavailable` when the cluster
+    cannot be reached."""
     address = settings.address or os.environ.get("RAY_ADDRESS")
-    folder = None if address else tempfile.mkdtemp(prefix="aether-")
+    folder = None if address else _folder()
+    try:
+        _start(address, folder)
+        signal.signal(signal.SIGTERM, _interrupt)
+        yield
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(address: str | None, folder: str | None) -> None:
     try:
         if address:
-            ray.init(address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR)
+            ray.init(
+                address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR, log_to_driver=False
+            )
         else:
             ray.init(
                 num_cpus=max(2, os.cpu_count() or 1),
                 include_dashboard=False,
                 runtime_env={"env_vars": ONE_THREAD},
                 logging_level=logging.ERROR,
+                log_to_driver=False,
                 _temp_dir=folder,
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise Unavailable(f"Ray {'at ' + address if address else 'on this machine'} cannot be used: {error}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> str:
+    usual = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="aether-", dir=usual if len(usual) <= SHORT_FOLDER_CHARACTERS else "/tmp")
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 class Host:
@@ -71,65 +93,101 @@ class Host:
     Ray makes calls again when the host was killed and restarted."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises `Unavailable` where this node cannot hold the host, and what opening the log raises."""
         self.url = log_url(settings)
+        self._max_sessions = settings.max_sessions
+        node = ray.get_runtime_context().get_node_id()
+        _check_room(node, settings.host_cpus)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
         options = ray.remote(SessionHost).options(
             num_cpus=settings.host_cpus,
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=settings.max_sessions + 16,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
         self._actor = cast(
             "Handle",
-            options.remote(self.url, max_sessions=settings.max_sessions, disk_patience_s=settings.disk_patience_s),
+            options.remote(
+                self.url,
+                max_sessions=settings.max_sessions,
+                disk_patience_s=settings.disk_patience_s,
+                growth_patience_s=settings.growth_patience_s,
+            ),
         )
         ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)
         if not ready:
             raise Unavailable(
                 f"this node did not give the session host {settings.host_cpus:g} CPUs within {START_TIMEOUT_S:g} s: "
-                f"{ray.available_resources()} are free. Nothing was started"  # type: ignore[no-untyped-call]  # Ray's
+                "others hold them now. Nothing was started"
             )
         opened: ObjectRef[None] = self._actor.open.remote()
-        unwrapped(lambda: ray.get(opened))
+        _answer(opened, START_TIMEOUT_S)
 
     def run(
         self, orders: Sequence[SessionOrder], *, watch: Callable[[HostStatus], None]
     ) -> Iterator[tuple[str, Exception | None]]:
         """Runs the sessions and yields each one's id as it ends, with the error that kept it from its end, if any.
 
-        `watch` is called about four times a second with the host's status."""
-        names: dict[ObjectRef[SessionRow], str] = {self._actor.run.remote(order): order.session for order in orders}
-        while names:
+        Gives the host as many at a time as it takes; the others wait here. `watch` is called about four times
+        a second with the host's status."""
+        waiting = list(reversed(orders))
+        names: dict[ObjectRef[SessionRow], str] = {}
+        while waiting or names:
+            while waiting and len(names) < self._max_sessions:
+                order = waiting.pop()
+                names[self.start(order)] = order.session
             done, _ = ray.wait(list(names), timeout=POLL_S)
             for reference in done:
                 yield names.pop(reference), _error_of(reference)
-            status = self._status()
+            status = self.status()
             if status is not None:
-                watch(status)
+                unended = len(waiting) + len(names)
+                watch(status.model_copy(update={"sessions": len(orders), "running": unended}))
+
+    def start(self, order: SessionOrder) -> ObjectRef[SessionRow]:
+        """Hands over one session at once. Its answer raises `Backpressure` when the host is full."""
+        reference: ObjectRef[SessionRow] = self._actor.run.remote(order)
+        return reference
 
     def position(self) -> int:
         """Position of the log's last event."""
         reference: ObjectRef[int] = self._actor.position.remote()
-        return unwrapped(lambda: ray.get(reference))
+        return _answer(reference, START_TIMEOUT_S)
 
-    def _status(self) -> HostStatus | None:
-        """None while the host is being restarted."""
+    def status(self) -> HostStatus | None:
+        """How the host stands; None while it is being restarted."""
         reference: ObjectRef[HostStatus] = self._actor.status.remote()
         ready, _ = ray.wait([reference], timeout=POLL_S)
         try:
             return ray.get(reference) if ready else None
-        except (ActorDiedError, ActorUnavailableError):
+        except RayActorError:
             return None
 
     def suspend(self) -> None:
         """Lets every session finish its cycle and rest."""
-        ray.get(self._actor.suspend.remote(), timeout=CLOSE_TIMEOUT_S)
+        rested: ObjectRef[None] = self._actor.suspend.remote()
+        _answer(rested, CLOSE_TIMEOUT_S)
 
     def close(self) -> None:
-        """Suspends what still runs, releases the log, ends the actor."""
-        ray.get(self._actor.close.remote(), timeout=CLOSE_TIMEOUT_S)
-        ray.kill(self._actor)
+        """Lets every session finish its cycle and rest, releases the log, ends the actor.
+
+        Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
+        closed: ObjectRef[None] = self._actor.close.remote()
+        try:
+            _answer(closed, CLOSE_TIMEOUT_S)
+        finally:
+            ray.kill(self._actor)
+
+
+def _check_room(node_id: str, cpus: float) -> None:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's
+    has = next((node["Resources"].get("CPU", 0.0) for node in nodes if node["NodeID"] == node_id), 0.0)
+    if cpus > has:
+        raise Unavailable(
+            f"the session host asks for {cpus:g} CPUs, and this node, where its log lies, has {has:g}. "
+            "Nothing was started. Ask for less with host_cpus (AETHER_HOST_CPUS)"
+        )
 
 
 def _error_of(reference: ObjectRef[SessionRow]) -> Exception | None:
@@ -142,9 +200,16 @@ def _error_of(reference: ObjectRef[SessionRow]) -> Exception | None:
     return None
 
 
-def unwrapped(call: Callable[[], T]) -> T:
-    """What the remote side raised, as itself."""
+def _answer(reference: ObjectRef[T], timeout_s: float) -> T:
+    """What the host answers; what it raised, as itself."""
     try:
-        return call()
+        return ray.get(reference, timeout=timeout_s)
     except RayTaskError as error:
         raise error.cause from None
+    except GetTimeoutError as error:
+        raise Unavailable(
+            f"the session host did not answer within {timeout_s:g} s. What it acknowledged is on the log; go on with: "
+            "aether session resume --all"
+        ) from error
+    except RayActorError as error:
+        raise Unavailable(f"the session host cannot live on this node: {error}") from error

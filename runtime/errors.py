@@ -9,7 +9,9 @@ RuntimeFailure            1
 
 from __future__ import annotations
 
+from heart.errors import HeartError
 from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
+from memory.errors import MemoryFault
 from telemetry.errors import (
     InvalidSeal,
     LogDamaged,
@@ -19,6 +21,7 @@ from telemetry.errors import (
     StreamNotFound,
     TelemetryError,
 )
+from world_model.errors import WorldModelError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -63,7 +66,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
 )
 """Exit codes of the errors that lower rooms raise; the rest of theirs are plain failures."""
 
-EXPECTED = (RuntimeFailure, LoopError, TelemetryError)
+EXPECTED = (RuntimeFailure, LoopError, HeartError, WorldModelError, MemoryFault, TelemetryError)
 """Errors with a message for people; any other exception is a mistake of ours and keeps its traceback."""
 
 

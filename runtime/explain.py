@@ -44,18 +44,24 @@ def line_of(text: str, location: Location) -> int:
 
 
 _HEADER = re.compile(r"^\s*(\[{1,2})\s*([^\]]+?)\s*\]{1,2}")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_\-.\"']+)\s*=")
+_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_\-.]|"[^"]*"|'[^']*')+)\s*=""")
 
 
 def _keys(text: str) -> Iterator[tuple[int, tuple[str | int, ...]]]:
     table: tuple[str | int, ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str | int, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _split(header[2])
+            table = ()
+            *outer, last = _split(header[2])
+            for part in outer:
+                table = (*table, part)
+                if table in counts:  # a table inside the latest table of an array
+                    table = (*table, counts[table])
+            table = (*table, last)
             if header[1] == "[[":
-                counts[header[2]] = counts.get(header[2], -1) + 1
-                table = (*table, counts[header[2]])
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
             yield number, table
         elif key := _KEY.match(line):
             yield number, (*table, *_split(key[1]))

@@ -49,15 +49,16 @@ class _Stalled:
 
 
 class SessionHost:
-    def __init__(self, log: str, *, max_sessions: int, disk_patience_s: float) -> None:
+    def __init__(self, log: str, *, max_sessions: int, disk_patience_s: float, growth_patience_s: float = 0) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._url = log
         self._max_sessions = max_sessions
         self._disk_patience_s = disk_patience_s
+        self._growth_patience_s = growth_patience_s
         self._owner = f"{platform.node()}/{os.getpid()}"
         self._log: EventLog | None = None
         self._memory: HostMemory | None = None
-        self._placements: dict[str, Placement] = {}
+        self._placements: dict[str, asyncio.Task[Placement]] = {}
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
         self._running: dict[str, asyncio.Task[SessionRow]] = {}
@@ -100,7 +101,7 @@ class SessionHost:
             stream,
             file,
             log=log,
-            placement=self._placement(log, file),
+            placement=await self._placement(log, file),
             memory=self._recalling(log, file),
             owner=self._owner,
             stall=self._stall,
@@ -154,10 +155,18 @@ class SessionHost:
                     await asyncio.sleep(0.1)
             return self._log
 
-    def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
-        if file.digest not in self._placements:
-            self._placements[file.digest] = Placement(file.scenario, file.text, log, self._threads)
-        return self._placements[file.digest]
+    async def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
+        """The scenario's phases, started once for all its sessions. Raises `Unavailable` for want of resources."""
+        starting = self._placements.get(file.digest)
+        if starting is None or (starting.done() and starting.exception() is not None):
+            starting = asyncio.create_task(self._start_placement(log, file))
+            self._placements[file.digest] = starting
+        return await asyncio.shield(starting)
+
+    async def _start_placement(self, log: EventLog, file: ScenarioFile) -> Placement:
+        placement = Placement(file.scenario, file.text, log, self._threads)
+        await placement.start_pools(growth_patience_s=self._growth_patience_s)
+        return placement
 
     def _recalling(self, log: EventLog, file: ScenarioFile) -> HostMemory | None:
         if not file.scenario.memory.recall:

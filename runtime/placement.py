@@ -16,8 +16,8 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from loops.context import Context
-from loops.errors import Behind, EnvironmentFailed
-from loops.history import episode, transitions
+from loops.errors import Behind, Diverged, EnvironmentFailed
+from loops.history import divergence, episode, transitions
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Unavailable
@@ -34,6 +34,12 @@ Handle: TypeAlias = Any
 
 PAGE = 512
 """Transitions sent to a replica at a time."""
+POOL_TIMEOUT_S = 120.0
+"""How long a pool waits for resources that others hold now."""
+RESTORE_TIMEOUT_S = 600.0
+"""How long a replica may take to come up from the log: an episode of 26 million frames at 23 µs each."""
+ROUNDING = 1e-6
+"""Ray counts resources in ten-thousandths; sums of floats are off by less."""
 RESTART_ATTEMPTS = 8
 """Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
 
@@ -43,6 +49,9 @@ class PhaseActor:
 
     def __init__(self, scenario_text: str) -> None:
         self._phases: Phases = compose(parse_scenario(scenario_text, source="scenario").scenario)
+
+    def ping(self) -> None:
+        """Answers once the actor has its resources and its phases are made."""
 
     def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
         return getattr(getattr(self._phases, phase), method)(context, *args)
@@ -68,11 +77,33 @@ class Placement:
         self.local = compose(scenario)
         self._log = log
         self._threads = threads
-        self._pools: Mapping[str, list[Handle]] = {
-            name: [_start(pool, text) for _ in range(pool.actors)]
-            for name, pool in scenario.pools.items()
-            if name in scenario.placement.values()
-        }
+        self._text = text
+        self._pools: Mapping[str, list[Handle]] = {}
+
+    async def start_pools(self, *, growth_patience_s: float) -> None:
+        """Starts the phase actors that the scenario places phases in, and returns when each answers.
+
+        Raises `Unavailable` at once when the cluster does not have what they ask for, unless there is patience
+        for it to grow; and after POOL_TIMEOUT_S when others have taken it."""
+        wanted = {name: pool for name, pool in self.scenario.pools.items() if name in self.scenario.placement.values()}
+        if not wanted:
+            return
+        if not growth_patience_s:
+            await asyncio.to_thread(check_room, wanted)
+        limit_s = max(POOL_TIMEOUT_S, growth_patience_s)
+        pools = {name: [_start(pool, self._text) for _ in range(pool.actors)] for name, pool in wanted.items()}
+        actors = [actor for pool in pools.values() for actor in pool]
+        try:
+            async with asyncio.timeout(limit_s):
+                await asyncio.gather(*(_remote(actor.ping.remote) for actor in actors))
+        except (TimeoutError, Unavailable) as error:
+            for actor in actors:
+                ray.kill(actor)
+            raise Unavailable(
+                f"the pools ask for {_sum(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
+                f"phase actor cannot live: {error}. Nothing was written"
+            ) from error
+        self._pools = pools
 
     async def run(
         self,
@@ -89,7 +120,7 @@ class Placement:
             try:
                 return await self._call(actor, phase, name, context, *args)  # type: ignore[return-value]  # by name
             except Behind as behind:
-                await self._restore(actor, behind, context)
+                await self._restore_in_time(actor, behind, context)
         raise Unavailable(f"{context.stream}: a replica in {phase} stays behind after it was restored three times")
 
     async def _call(self, actor: Handle | None, phase: Phase, name: str, context: Context, *args: object) -> object:
@@ -109,13 +140,27 @@ class Placement:
                 ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
             raise EnvironmentFailed(f"{phase} did not answer within {limit_s:g} s", "timeout") from error
 
+    async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:
+        try:
+            async with asyncio.timeout(RESTORE_TIMEOUT_S):
+                await self._restore(actor, behind, context)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"{context.stream}: rebuilding the {behind.replica} from the log took more than "
+                f"{RESTORE_TIMEOUT_S:g} s. The log is intact"
+            ) from error
+
     async def _restore(self, actor: Handle | None, behind: Behind, context: Context) -> None:
         if behind.replica == "environment":
             shown, taken = await asyncio.to_thread(episode, self._log, context.stream)
-            if actor is None:
-                await asyncio.to_thread(self.local.worlds.restore, context, shown, taken)
-            else:
-                await _remote(lambda: actor.restore_world.remote(context, shown, taken))
+            try:
+                if actor is None:
+                    await asyncio.to_thread(self.local.worlds.restore, context, shown, taken)
+                else:
+                    await _remote(lambda: actor.restore_world.remote(context, shown, taken))
+            except Diverged as error:
+                size = await asyncio.to_thread(divergence, self._log, context.stream, error)
+                raise Diverged(f"{error}. {size}", error.recorded, error.shown) from None
             return
         past = transitions(self._log, context.stream)
         for begin in itertools.chain((True,), itertools.repeat(False)):
@@ -137,10 +182,16 @@ class Placement:
     async def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
         """The spaces of the session's environment and the class of its effects."""
         actor = self._actor("execute", stream)
+        described: Awaitable[tuple[Spaces, EffectClass]]
         if actor is None:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self.local.worlds.describe, stream)
-        described: tuple[Spaces, EffectClass] = await _remote(lambda: actor.describe.remote(stream))
-        return described
+            described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.worlds.describe, stream)
+        else:
+            described = _remote(lambda: actor.describe.remote(stream))
+        limit_s = self.scenario.timeouts.execute_s
+        try:
+            return await asyncio.wait_for(described, limit_s)
+        except TimeoutError as error:
+            raise EnvironmentFailed(f"the environment was not made within {limit_s:g} s", "timeout") from error
 
     def forget(self, stream: str) -> None:
         """Frees what is kept for a session, here and in the pools."""
@@ -148,6 +199,37 @@ class Placement:
         for pool in set(self.scenario.placement.values()) - {HOST}:
             for actor in self._pools[pool]:
                 actor.forget.remote(stream)
+
+
+def check_room(pools: Mapping[str, Pool]) -> None:
+    """Raises `Unavailable` when this host and its pools can't fit the cluster as it stands, even if it were idle."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+    held = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    for kind in ("CPU", "GPU"):
+        sizes = [_asked(pool)[kind] for pool in pools.values() for _ in range(pool.actors)]
+        there = sum(node.get(kind, 0.0) for node in nodes)
+        largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+        mine = held.get(kind, 0.0)
+        if sum(sizes) + mine > there + ROUNDING or max(sizes) > largest:
+            raise Unavailable(
+                f"the pools ask for {_sum(pools)} beside the host's {mine:g} {kind}s; this cluster has {there:g} "
+                f"{kind}s, {largest:g} on one node. Nothing was written. Ask for less in [pools] (cpus, gpus, actors), "
+                "or set growth_patience_s on a cluster that grows"
+            )
+
+
+def _asked(pool: Pool) -> dict[str, float]:
+    """What one actor of the pool asks for."""
+    return {"CPU": pool.cpus, "GPU": pool.gpus}
+
+
+def _sum(pools: Mapping[str, Pool]) -> str:
+    each = ", ".join(
+        f"{name}: {pool.actors} × ({pool.cpus:g} CPUs, {pool.gpus:g} GPUs)" for name, pool in pools.items()
+    )
+    cpus = sum(pool.actors * pool.cpus for pool in pools.values())
+    gpus = sum(pool.actors * pool.gpus for pool in pools.values())
+    return f"{cpus:g} CPUs and {gpus:g} GPUs ({each})"
 
 
 def _start(pool: Pool, text: str) -> Handle:

@@ -157,19 +157,21 @@ class SessionRunner:
                 return await self._suspend("asked to stop")
             result = await run_cycle(cycle)
             self._show()
-            if result == "failed":
-                return await self._close("failed", getattr(journal.scene.outcome, "error", None))
             if result == "waiting":
                 assert journal.state.asked is not None
                 return await self._suspend(f"{WAITING} of {journal.state.asked.arguments[:12]}")
+        if journal.state.failed:
+            return await self._close("failed", getattr(journal.scene.outcome, "error", None))
         over = journal.state.episodes >= scenario.environment.episodes
         return await self._close("done" if over else "cycles", None)
 
     def _over(self) -> bool:
-        """Whether every episode has ended and been sensed to its end, or the budget of cycles is used."""
+        """Whether an effect failed, every episode has been sensed to its end, or the budget of cycles is used."""
         journal, state = self._journal, self._journal.state
         if journal.cycle_is_open:
             return False
+        if state.failed:
+            return True
         ended = state.episodes >= self._file.scenario.environment.episodes and state.stage == "fresh"
         return ended or (journal.scene.cycles is not None and state.cycles_closed >= journal.scene.cycles)
 

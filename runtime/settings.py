@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -35,6 +36,8 @@ class Settings(BaseModel):
     """Sessions a host runs at once; a further one is answered with back-pressure."""
     disk_patience_s: float = Field(default=30, ge=0)
     """How long a session waits for room on the disk before it stops."""
+    growth_patience_s: float = Field(default=0, ge=0)
+    """How long a pool waits for an autoscaling cluster to bring CPUs or GPUs that it does not have yet."""
 
 
 class Resolved:
@@ -60,13 +63,22 @@ def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
         Settings.model_validate(from_file)
-        settings = Settings.model_validate({**from_file, **from_env, **given})
     except ValidationError as error:
         raise UsageError(explain_validation(error, Settings, text=text, source=str(file))) from error
+    try:
+        settings = Settings.model_validate({**from_file, **from_env, **given})
+    except ValidationError as error:
+        raise UsageError("\n".join(_say(str(p["loc"][0]), p["msg"], given) for p in error.errors())) from error
     sources = dict.fromkeys(known, "default")
     for origin, values in ((str(file), from_file), ("environment", from_env), ("flag", given)):
         sources |= dict.fromkeys(values, origin)
     return Resolved(settings, sources)
+
+
+def _say(name: str, message: str, flags: Collection[str]) -> str:
+    """What is wrong with a setting that did not come from the file."""
+    origin = f"--{name.replace('_', '-')}" if name in flags else f"environment variable {PREFIX}{name.upper()}"
+    return f"{origin}: {message}"
 
 
 def _ours(name: str) -> bool:

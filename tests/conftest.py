@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from telemetry.log import EventLog, open_log
+from tests.aether import Aether
+from tests.clusters import Head
 from tests.local import Local
 
 
@@ -25,3 +27,26 @@ def local(log: EventLog) -> Iterator[Local]:
     place = Local(log)
     yield place
     place.close()
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A running Ray cluster of the tests' own, for whoever attaches to one."""
+    cluster = Head()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def aether() -> Iterator[Aether]:
+    """The command line with a home of its own, starting a Ray of its own where it needs one."""
+    command = Aether()
+    yield command
+    command.remove()
+
+
+@pytest.fixture
+def attached(aether: Aether, head: Head) -> Aether:
+    """The same, attached to `head`."""
+    aether.attach(head)
+    return aether

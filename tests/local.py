@@ -16,14 +16,17 @@ import orjson
 from loops.context import Context
 from loops.state import SessionState, apply
 from runtime.placement import Placement
+from runtime.recall import HostMemory
 from runtime.runner import SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow
 from telemetry.errors import LogUnwritable
 from telemetry.events import Draft, Recorded
 from telemetry.log import EventLog
+from tests import worlds
 
 OWNER = "tests/1"
+worlds.register()
 
 Stall = Callable[[LogUnwritable], None]
 """Called when the log takes no more; raises the error to give up, returns to try again."""
@@ -96,6 +99,7 @@ class Local:
         commits: Cutter | None = None,
         calls: Cutter | None = None,
         stall: Stall | None = None,
+        memory: HostMemory | None = None,
     ) -> SessionRow:
         """Opens or resumes the session `name` and runs it to its end. `commits` and `calls` may cut it off."""
         file = parse_scenario(scenario, source="scenario")
@@ -105,7 +109,7 @@ class Local:
             file,
             log=log,
             placement=self._placement(file, log, calls),
-            memory=None,
+            memory=memory,
             owner=OWNER,
             stall=_waiting(stall),
         )

@@ -71,18 +71,16 @@ class Bad(gymnasium.Env[np.ndarray, int]):
 
     def __init__(
         self,
-        how: Literal["raises", "nan", "reward", "shape", "space", "hangs", "reset", "big", "never"] = "never",
+        how: Literal["raises", "nan", "reward", "shape", "space", "hangs", "reset", "never"] = "never",
         after: int = 2,
         mark: str = "bad",
     ) -> None:
         self.action_space = spaces.Discrete(2)
-        width = 6000 if how == "big" else 2
-        self.observation_space = spaces.Box(-1e9, 1e9, (width,), np.float64)
+        self.observation_space = spaces.Box(-1e9, 1e9, (2,), np.float64)
         self._how = how
         self._after = after
         self._mark = mark
         self._count = 0
-        self._width = width
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -91,13 +89,13 @@ class Bad(gymnasium.Env[np.ndarray, int]):
         if self._how == "reset":
             raise RuntimeError("the motor does not answer")
         self._count = 0
-        return np.zeros(self._width), {}
+        return np.zeros(2), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         PROBES.get(self._mark, lambda: None)()
         ACTS[self._mark] += 1
         self._count += 1
-        seen, reward = np.full(self._width, float(self._count)), 1.0
+        seen, reward = np.full(2, float(self._count)), 1.0
         if self._count > self._after:
             match self._how:
                 case "raises":
@@ -114,6 +112,33 @@ class Bad(gymnasium.Env[np.ndarray, int]):
                 case "hangs":
                     RELEASE.wait(30)
         return seen, reward, False, False, {}
+
+
+class Wordy(gymnasium.Env[Observation, int]):
+    """Shows a text of `letters` letters and its count: content that goes to the store beside the log."""
+
+    def __init__(self, letters: int = 40_000, mark: str = "wordy") -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Dict({"words": spaces.Text(letters + 10)})
+        self._letters = letters
+        self._mark = mark
+        self._count = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        self._count = 0
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        PROBES.get(self._mark, lambda: None)()
+        ACTS[self._mark] += 1
+        self._count += 1
+        return self._seen(), 0.0, False, False, {}
+
+    def _seen(self) -> dict[str, Any]:
+        return {"words": "w" * self._letters + str(self._count)}
 
 
 def watch_log(mark: str, path: Path, see: Callable[[list[str]], None]) -> None:
@@ -133,9 +158,8 @@ def register() -> None:
         ("AetherLine-v0", Line, False),
         ("AetherRobot-v0", Line, True),
         ("AetherBad-v0", Bad, False),
+        ("AetherWordy-v0", Wordy, False),
     ):
         if name not in gymnasium.registry:
             gymnasium.register(name, entry, nondeterministic=unsafe)
 
-
-register()

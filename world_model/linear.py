@@ -26,23 +26,24 @@ RIDGE: Final = 1.0
 """Prior precision of a weight, in units of the noise's: worth one transition at distance 1 from the origin.
 
 Measured by nats per dimension of each next observation before it is learnt, on random transitions of
-PointMaze_UMaze-v3 (5 frames each) | MiniGrid-LavaGapS5-v0, mean over 3 seeds that chose nothing. The first 100
-of 1,500: ridge .01 gives 0.16 | 0.80, 1 gives −0.41 | 0.30, 10 gives −0.56 | 0.21; all 1,500: −0.87 | −1.27,
-−0.91 | −1.34, −0.92 | −1.36. Ten gains little more and holds back real effects ten times longer."""
+PointMaze_UMaze-v3 (5 frames each) | MiniGrid-LavaGapS5-v0, mean over 3 seeds that chose nothing. The first
+100 of 1,500: ridge .01 gives 0.16 | 0.80, 1 gives −0.41 | 0.30, 10 gives −0.56 | 0.21; all 1,500: −0.87 |
+−1.27, −0.91 | −1.34, −0.92 | −1.36. Ten gains little more and holds back real effects ten times longer."""
 
 PRIOR_VARIANCE: Final = 1.0
 """Residual variance believed before any transition, in squared observation units."""
 
 PRIOR_COUNT: Final = 0.1
-"""How many transitions that belief is worth. Measured as above with ridge 1, over all 1,500: 1.0 gives −0.75 |
-−0.64, 0.1 gives −0.91 | −1.34, 0.01 gives −0.92 | −1.94, but 6.03 nats over the first 30 of MiniGrid where 0.1
-gives 1.76: a dimension that has not moved yet is then believed never to."""
+"""How many transitions that belief is worth. Measured as above with ridge 1, over all 1,500: 1.0 gives −0.75
+| −0.64, 0.1 gives −0.91 | −1.34, 0.01 gives −0.92 | −1.94, but 6.03 nats over the first 30 of MiniGrid where
+0.1 gives 1.76: a dimension that has not moved yet is then believed never to."""
 
 VARIANCE_FLOOR: Final = 1e-6
 """Least residual variance: a deviation of a thousandth of an observation unit."""
 
 MAX_FEATURES: Final = 4096
-"""F² float64 are 128 MiB here, and an update takes 0.1 s (0.02 ms for F = 9, 0.08 ms for F = 168, measured)."""
+"""F² float64 are 128 MiB here, and an update takes 0.1 s (0.02 ms for F = 9, 0.08 ms for F = 168,
+measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,10 @@ class LinearModel:
 
     Not thread-safe: `learn` changes the arrays that `predict` reads."""
 
-    def __init__(
-        self, width: int, action_width: int, *, forgetting: float = 1.0, ridge: float = RIDGE
-    ) -> None:
+    def __init__(self, width: int, action_width: int, *, forgetting: float = 1.0, ridge: float = RIDGE) -> None:
         """`width` D ≥ 1, `action_width` A ≥ 0. Raises ShapeError when 1 + D + A passes `MAX_FEATURES`."""
         if width < 1 or action_width < 0:
-            raise ShapeError(
-                f"a linear model needs width ≥ 1 and action_width ≥ 0, not {width} and {action_width}"
-            )
+            raise ShapeError(f"a linear model needs width ≥ 1 and action_width ≥ 0, not {width} and {action_width}")
         features = 1 + width + action_width
         if features > MAX_FEATURES:
             raise ShapeError(
@@ -133,9 +130,7 @@ class LinearModel:
         seen_D = _vector(x, width=self.width, name="observation")
         actions_KA = np.asarray(u, dtype=np.float64)
         if actions_KA.ndim != 2 or actions_KA.shape[1] != self.action_width:
-            raise ShapeError(
-                f"candidates have shape {actions_KA.shape}; this model takes (K, {self.action_width})"
-            )
+            raise ShapeError(f"candidates have shape {actions_KA.shape}; this model takes (K, {self.action_width})")
         features_KF = np.empty((len(actions_KA), 1 + self.width + self.action_width))
         features_KF[:, 0] = 1.0
         features_KF[:, 1 : 1 + self.width] = seen_D

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,41 +58,65 @@ def run(
 
 @contextmanager
 def watching(title: str, *, quiet: bool) -> Iterator[Watch]:
-    """Shows how a run goes: a live line on a terminal, a plain one every PLAIN_EVERY_S seconds elsewhere."""
+    """Shows how a run goes: a live line on a terminal, a plain one every PLAIN_EVERY_S seconds elsewhere.
+
+    Meanwhile what others print to stdout goes to stderr: Ray reports there what dies, and stdout is for data."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    began = time.monotonic()
-    if quiet:
-        yield lambda _: None
-    elif console.is_terminal:
-        with console.status(f"{title}: starting Ray…") as shown:
-            yield lambda status: shown.update(_line(title, status, time.monotonic() - began))
+    line = _Line(title)
+    if quiet or not console.is_terminal:
+        with redirect_stdout(sys.stderr):
+            yield (lambda _: None) if quiet else _plainly(line)
     else:
-        yield _plainly(title, began)
+        with console.status(f"{title}: starting Ray…") as shown, redirect_stdout(sys.stderr):
+            yield lambda status: shown.update(line.of(status))
 
 
-def _plainly(title: str, began: float) -> Callable[[HostStatus], None]:
-    last = began
+def _plainly(line: _Line) -> Watch:
+    last = time.monotonic()
 
     def say(status: HostStatus) -> None:
         nonlocal last
-        now = time.monotonic()
-        if now - last >= PLAIN_EVERY_S:
-            last = now
-            talk(_line(title, status, now - began))
+        words = line.of(status)
+        if time.monotonic() - last >= PLAIN_EVERY_S:
+            last = time.monotonic()
+            talk(words)
 
     return say
 
 
-def _line(title: str, status: HostStatus, elapsed_s: float) -> str:
-    surprise = "—" if status.nats is None else f"{status.nats:+.2f}"
-    stalled = f" · waiting: {status.stalled}" if status.stalled else ""
-    return (
-        f"{title}: {status.sessions - status.running}/{status.sessions} sessions ended · "
-        f"{status.cycles} cycles, {status.cycles / elapsed_s:.0f}/s · "
-        f"{status.successes}/{status.episodes} episodes succeeded · surprise {surprise} nats{stalled}"
-    )
+class _Line:
+    """One line on how the sessions stand; the rate is since the first one."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._first: tuple[float, int] | None = None
+        self._surprise = "—"
+        self._pid: int | None = None
+        self._restarts = 0
+
+    def of(self, status: HostStatus) -> str:
+        now = time.monotonic()
+        if status.pid != self._pid:
+            self._restarts += self._pid is not None
+            self._pid, self._first = status.pid, (now, status.cycles)
+        assert self._first is not None
+        began, cycles = self._first
+        rate = (status.cycles - cycles) / (now - began) if now > began else 0
+        if status.nats is not None:
+            self._surprise = f"{status.nats:+.2f}"
+        parts = [
+            f"{self._title}: {status.sessions - status.running}/{status.sessions} sessions ended",
+            f"{status.cycles} cycles, {rate:.0f}/s",
+            f"{status.successes}/{status.episodes} episodes succeeded",
+            f"surprise {self._surprise} nats",
+        ]
+        if self._restarts:
+            parts.append(f"host restarted {self._restarts}×")
+        if status.stalled:
+            parts.append(f"waiting: {status.stalled}")
+        return " · ".join(parts)
 
 
 def finish(result: RunResult, *, as_json: bool) -> None:

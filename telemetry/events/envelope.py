@@ -126,7 +126,10 @@ class Recorded:
 
         body = self.payload if self.encoding == "plain" else self.content
         if body is None:
-            raise InvalidEvent(f"event {self.id} is stored as {self.encoding!r} and its content was not loaded")
+            raise InvalidEvent(
+                f"the content of event {self.id} is stored as {self.encoding!r} and is missing or altered. "
+                "Its header is intact. Try: aether log verify"
+            )
         return decode(self.type, self.schema, body)
 
 

@@ -111,6 +111,8 @@ def decode(event_type: str, schema: int, payload: bytes) -> Event | Unknown:
             return known.model_validate_json(payload)
         old = _PAYLOAD.validate_json(payload)
         return known.model_validate_json(orjson.dumps(upcast(event_type, schema, old, to=known.SCHEMA)))
+    except KeyError as error:
+        raise InvalidEvent(f"{event_type} of schema {schema} has no upcaster to {known.SCHEMA}") from error
     except ValidationError as error:
         raise InvalidEvent(f"payload is not a {event_type} of schema {schema}: {error}") from error
 

@@ -46,8 +46,12 @@ class Value(BaseModel):
 
 
 def canonical(value: BaseModel) -> bytes:
-    """Canonical JSON (UTF-8, sorted keys, defaults left out) of `value`."""
-    return orjson.dumps(value.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    """Canonical JSON (UTF-8, sorted keys, defaults left out) of `value`. Raises `InvalidEvent` for what JSON here
+    cannot hold: a lone surrogate, an integer beyond 64 bits."""
+    try:
+        return orjson.dumps(value.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidEvent(f"{type(value).__name__} cannot be stored as JSON: {error}") from error
 
 
 def digest_of(*values: BaseModel) -> Digest:

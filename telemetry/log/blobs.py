@@ -10,7 +10,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from telemetry.errors import LogDamaged, LogUnwritable
+from telemetry.errors import InvalidEvent, LogDamaged, LogUnwritable
+from telemetry.log.rows import blob_digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -43,11 +44,12 @@ class Blobs:
             raise LogDamaged(f"content {digest[:12]}… {wrong} ({self._root}). The events that name it are intact.")
         return self._path(digest).read_bytes()
 
-    def load(self, digest: str) -> bytes | None:
-        """As `get`, but None instead of raising."""
+    def load(self, reference: object) -> bytes | None:
+        """The content that the stored payload `reference` names; None when it is missing or altered, which the
+        event says when it is decoded and `verify` when it is asked."""
         try:
-            return self.get(digest)
-        except LogDamaged:
+            return self.get(blob_digest(reference))
+        except (InvalidEvent, LogDamaged):
             return None
 
     def fault(self, digest: str) -> str | None:
@@ -72,7 +74,7 @@ def _write_aside(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        Path(aside).replace(path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise

@@ -51,20 +51,12 @@ def open_for_reading(path: Path) -> tuple[Readers, str]:
     made beside it. Raises `LogNotFound`, `LogDamaged`."""
     if not path.exists():
         raise LogNotFound(f"there is no log at {path}. Check the path, or run something that writes one.")
-    readers = Readers(path)
     try:
-        with readers.use() as connection:
-            return readers, identify(connection, path)
-    except LogError:
-        readers.close()
+        return _identified(Readers(path), path)
+    except LogDamaged:
         if path.with_name(path.name + "-wal").exists():
             raise
-    except sqlite3.DatabaseError as error:
-        readers.close()
-        raise _not_a_log(path, str(error)) from error
-    readers = Readers(path, immutable=True)
-    with readers.use() as connection:
-        return readers, identify(connection, path)
+        return _identified(Readers(path, immutable=True), path)
 
 
 def identify(connection: sqlite3.Connection, path: Path) -> str:
@@ -79,6 +71,18 @@ def identify(connection: sqlite3.Connection, path: Path) -> str:
     if found > FORMAT:
         raise LogError(f"{path} is of format {found}, this version reads up to {FORMAT}. It is intact; upgrade.")
     return str(log_id)
+
+
+def _identified(readers: Readers, path: Path) -> tuple[Readers, str]:
+    try:
+        with readers.use() as connection:
+            return readers, identify(connection, path)
+    except sqlite3.DatabaseError as error:
+        readers.close()
+        raise _not_a_log(path, str(error)) from error
+    except LogError:
+        readers.close()
+        raise
 
 
 class Readers:
@@ -97,17 +101,16 @@ class Readers:
         with self._lock:
             if self._closed:
                 raise LogClosed(f"{self._path} was closed; open it again to read on.")
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = _connect(self._uri)
+            idle = self._idle.pop() if self._idle else None
+        connection = idle or _connect(self._uri)
         try:
             yield connection
         finally:
             with self._lock:
-                if not self._closed:
+                keep = not self._closed
+                if keep:
                     self._idle.append(connection)
-                    connection = None
-            if connection is not None:
+            if not keep:
                 connection.close()
 
     def close(self) -> None:

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import portalocker
 
 from telemetry.errors import LogHeld, LogUnwritable
+
+GRACE_S = 0.1
+"""A look at the lock takes microseconds; a writer holds it for its life."""
 
 
 def lock_owner(log: Path) -> str | None:
@@ -41,20 +45,32 @@ class WriterLock:
                 "Choose a folder you may write to, or open it for reading."
             ) from error
         try:
-            portalocker.lock(self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+            self._take()
         except portalocker.LockException as error:
             self._file.seek(0)
             owner = self._file.read().strip() or "a process that has not written its name yet"
             self._file.close()
             raise LogHeld(
-                f"{log} is held by {owner}. The log is intact and can be read; "
-                "to write to it, end that process first.",
+                f"{log} is held by {owner}. The log is intact and can be read; to write to it, end that process first.",
                 owner=owner,
             ) from error
         self._file.truncate(0)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self._file.write(f"pid {os.getpid()} on {socket.gethostname()} since {started}\n")
         self._file.flush()
+
+    def _take(self) -> None:
+        """Tries for GRACE_S, as `lock_owner` holds the lock for the moment in which it looks."""
+        until = time.monotonic() + GRACE_S
+        while True:
+            try:
+                return portalocker.lock(
+                    self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+                )
+            except portalocker.LockException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(GRACE_S / 10)
 
     def release(self) -> None:
         self._file.truncate(0)

@@ -42,13 +42,16 @@ POSITION, STREAM, VERSION = 0, 1, 2
 ENCODING = COLUMNS.index("encoding")
 PAYLOAD = COLUMNS.index("payload")
 
-SELECT = 'SELECT ' + ', '.join(f'"{name}"' for name in COLUMNS) + ' FROM events'
+SELECT = "SELECT " + ", ".join(f'"{name}"' for name in COLUMNS) + " FROM events"
 
 Row: TypeAlias = tuple[int | str | bytes, ...]
 """The columns of one event, in the order of COLUMNS."""
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger payload goes to the content store (architecture, "The event")."""
+
+MAX_INTEGER = 2**63 - 1
+"""What an integer column holds, on every store."""
 
 _STREAM = re.compile(r"[^@\s]{1,200}")
 
@@ -84,35 +87,46 @@ def prepare(
     payloads = [encode(draft.event) for draft in drafts]
     prepared = []
     for draft, body in zip(drafts, payloads, strict=True):
+        _check(draft, epoch)
         version += 1
         payload, encoding, content = body, "plain", None
         if len(body) > MAX_INLINE_BYTES:
             payload, encoding, content = blob_reference(put_blob(body), len(body)), "blob", body
         event = draft.event
-        columns = (
-            stream,
-            version,
-            event.type,
-            event.SCHEMA,
-            draft.command,
-            draft.ordinal,
-            at,
-            draft.elapsed_ns,
-            epoch,
-            draft.cycle,
-            phase_of(event.type),
-            draft.cause,
-            orjson.dumps(draft.refs).decode() if draft.refs else "[]",
-            draft.mode,
-            encoding,
-            orjson.dumps(draft.keys).decode() if draft.keys else "[]",
-        )
         try:
+            columns = (
+                stream,
+                version,
+                event.type,
+                event.SCHEMA,
+                draft.command,
+                draft.ordinal,
+                at,
+                draft.elapsed_ns,
+                epoch,
+                draft.cycle,
+                phase_of(event.type),
+                draft.cause,
+                orjson.dumps(draft.refs).decode() if draft.refs else "[]",
+                draft.mode,
+                encoding,
+                orjson.dumps(draft.keys).decode() if draft.keys else "[]",
+            )
             header = header_bytes(columns)
-        except TypeError as error:  # a lone surrogate, or an integer beyond 64 bits
+        except TypeError as error:  # a lone surrogate
             raise InvalidEvent(f"the envelope of {stream}@{version} cannot be stored: {error}") from error
         prepared.append(Prepared(columns, header, payload, hashlib.sha256(payload).digest(), content))
     return prepared
+
+
+def _check(draft: Draft, epoch: int) -> None:
+    """Refuses what a column would not give back as it was hashed, before it can fail the group it is in."""
+    for number in (draft.ordinal, draft.elapsed_ns, draft.cycle, epoch):
+        if type(number) is not int or not 0 <= number <= MAX_INTEGER:
+            raise InvalidEvent(f"{draft.event.type} carries {number!r} where the log keeps an integer from 0 to 2^63-1")
+    for text in (draft.command, draft.cause, draft.mode):
+        if type(text) is not str:
+            raise InvalidEvent(f"{draft.event.type} carries {text!r} where the log keeps text")
 
 
 def blob_reference(digest: str, size_bytes: int) -> bytes:
@@ -120,12 +134,14 @@ def blob_reference(digest: str, size_bytes: int) -> bytes:
     return orjson.dumps({"blob": digest, "bytes": size_bytes})
 
 
-def blob_digest(payload: bytes) -> str:
-    """The digest that a blob reference names. Raises `InvalidEvent` when it is none."""
+def blob_digest(payload: object) -> str:
+    """The digest that the stored payload of such an event names. Raises `InvalidEvent` when it names none."""
     try:
+        if not isinstance(payload, bytes):
+            raise TypeError(f"it is stored as {type(payload).__name__}")
         return str(orjson.loads(payload)["blob"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidEvent(f"a blob reference of {len(payload)} bytes cannot be read: {error}") from error
+        raise InvalidEvent(f"a blob reference cannot be read: {error}") from error
 
 
 def recorded(row: Row, content: bytes | None = None) -> Recorded:

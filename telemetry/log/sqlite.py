@@ -16,7 +16,7 @@ from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.blobs import Blobs
 from telemetry.log.connect import Readers, open_for_reading, open_for_writing
 from telemetry.log.lock import WriterLock
-from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, blob_digest, prepare, recorded
+from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, prepare, recorded
 from telemetry.log.scan import verify_sqlite
 from telemetry.log.seal import Seal
 from telemetry.log.store import Batch, Head, Subscription
@@ -125,9 +125,7 @@ class SqliteLog:
             yield from map(self._recorded, rows)
             after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
 
-    def read_back(
-        self, stream: str, *, before: int | None = None, types: Collection[str] = ()
-    ) -> Iterator[Recorded]:
+    def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         if before is None:
             head = self.head(stream)
             before = 0 if head is None else head.version + 1
@@ -138,9 +136,7 @@ class SqliteLog:
             yield from map(self._recorded, rows)
             before = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else 0
 
-    def read_all(
-        self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
-    ) -> Iterator[Recorded]:
+    def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         last = self.position()
         to = last if to is None else min(to, last)
         while after < to:
@@ -159,7 +155,7 @@ class SqliteLog:
             last = self.position()
             return self._batch(position, last, wanted) if last > position else Batch((), position)
 
-        return DiskSubscription(after, read_batch, self.position, self._notice)
+        return DiskSubscription(after, read_batch, self._notice)
 
     def put_blob(self, content: bytes) -> str:
         if self._writer is None:
@@ -188,7 +184,12 @@ class SqliteLog:
     def close(self) -> None:
         """Commits what was submitted, leaves one file without a WAL where nobody reads, gives up the lock."""
         self._notice.close()
-        writer, self._writer = self._writer, None
+        self._readers.close()
+        if self._writer is not None:
+            self._writer.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _head_as_of(self, stream: str, position: int) -> Head | None:
         """Where the stream ended at `position`; looked for from its end, as it has not grown far since."""
@@ -202,6 +203,8 @@ class SqliteLog:
         among, values = _among(types)
         query = f"{SELECT} WHERE position > ? AND position <= ?{among} ORDER BY position LIMIT {PAGE_ROWS}"
         rows = self._rows(query, (after, to, *values))
+        if not rows and to < last:
+            to = self._before_next(to, last)
         if len(rows) == PAGE_ROWS:
             to = int(rows[-1][POSITION])
         events: list[Recorded] = []
@@ -213,6 +216,12 @@ class SqliteLog:
                 return Batch(tuple(events), events[-1].position)
         return Batch(tuple(events), to)
 
+    def _before_next(self, position: int, last: int) -> int:
+        """The end of the empty stretch after `position`. A whole log has none; an altered one may be sparse."""
+        query = "SELECT min(position) - 1 FROM events WHERE position > ?"
+        with self._readers.use() as connection:
+            return min(last, int(connection.execute(query, (position,)).fetchone()[0]))
+
     def _rows(self, query: str, values: tuple[str | int, ...]) -> list[Row]:
         with self._readers.use() as connection:
             return connection.execute(query, values).fetchall()
@@ -220,9 +229,7 @@ class SqliteLog:
     def _recorded(self, row: Row) -> Recorded:
         if row[ENCODING] != "blob":
             return recorded(row)
-        payload = row[PAYLOAD]
-        assert isinstance(payload, bytes)
-        return recorded(row, self._blobs.load(blob_digest(payload)))
+        return recorded(row, self._blobs.load(row[PAYLOAD]))
 
     def _only_reading(self) -> LogUnwritable:
         return LogUnwritable(f"{self._path} was opened for reading; nothing was written. Open it with mode='write'.")

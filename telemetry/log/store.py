@@ -103,14 +103,10 @@ class EventLog(Protocol):
         """Events of versions above `after` up to `to`, or up to the head as it is when reading begins; only
         those of `types` if given. Pages; holds no transaction between them."""
 
-    def read_back(
-        self, stream: str, *, before: int | None = None, types: Collection[str] = ()
-    ) -> Iterator[Recorded]:
+    def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         """Events of versions below `before`, newest first. Pages as `read` does."""
 
-    def read_all(
-        self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
-    ) -> Iterator[Recorded]:
+    def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         """Events of all streams by position, above `after` up to `to`, or up to the last as reading begins."""
 
     def position(self) -> int:

@@ -20,13 +20,19 @@ class Notice:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._committed = 0
         self._closed = False
 
     @property
     def closed(self) -> bool:
         return self._closed
 
-    def committed(self, _position: int) -> None:
+    def committed(self, position: int) -> None:
+        with self._changed:
+            self._committed = position
+            self._changed.notify_all()
+
+    def wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
@@ -35,19 +41,19 @@ class Notice:
             self._closed = True
             self._changed.notify_all()
 
-    def wait(self, timeout_s: float, *, unless: Callable[[], bool]) -> None:
+    def wait(self, timeout_s: float, *, beyond: int) -> None:
+        """Until something was committed beyond that position, or `timeout_s` passed, or somebody woke us."""
         with self._changed:
-            if not unless():
+            if self._committed <= beyond and not self._closed:
                 self._changed.wait(timeout_s)
 
 
 class DiskSubscription:
     """A `Subscription` over `read_batch(after)`, which reads what is on disk and never waits."""
 
-    def __init__(self, after: int, read_batch: Callable[[int], Batch], last: Callable[[], int], notice: Notice) -> None:
+    def __init__(self, after: int, read_batch: Callable[[int], Batch], notice: Notice) -> None:
         self._position = after
         self._read_batch = read_batch
-        self._last = last
         self._notice = notice
         self._closed = False
 
@@ -67,7 +73,7 @@ class DiskSubscription:
             left_s = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
             if left_s <= 0:
                 return batch
-            self._notice.wait(left_s, unless=self._has_news)
+            self._notice.wait(left_s, beyond=self._position)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -79,8 +85,4 @@ class DiskSubscription:
 
     def close(self) -> None:
         self._closed = True
-        self._notice.committed(self._position)
-
-    def _has_news(self) -> bool:
-        """Looked at under the notice's lock, so that no commit slips in between looking and waiting."""
-        return self._closed or self._notice.closed or self._last() > self._position
+        self._notice.wake()

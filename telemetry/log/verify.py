@@ -153,8 +153,7 @@ class Checker:
             return self._misplaced(event, expected, chain.hash)
         if event.position <= chain.position:
             return _problem(event, "position", str(event.position), f"one after {chain.position}")
-        payload = event.payload if isinstance(event.payload, bytes) else b""
-        digest = hashlib.sha256(payload).digest()
+        digest = hashlib.sha256(_bytes(event.payload)).digest()
         if digest != event.digest:
             return _problem(event, "digest", _short(digest), _short(event.digest))
         hash_ = self.chain(chain.hash, event.header(), event.digest)
@@ -208,6 +207,11 @@ class Checker:
 
 def _problem(event: Recorded, what: str, found: str, expected: str) -> Problem:
     return Problem(event.stream, event.version, event.position, what, found, expected)
+
+
+def _bytes(value: object) -> bytes:
+    """A stored payload; in an altered file it can be text."""
+    return value if isinstance(value, bytes) else repr(value).encode()
 
 
 def _hex(value: object) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -87,11 +88,14 @@ class Writer:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Commits what was handed over, then ends the thread."""
+        """Commits what was handed over, ends the thread, and folds the WAL into the file. May be called twice."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._thread.join()
+        with suppress(sqlite3.Error):  # a full disk keeps the WAL, and with it every event
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
 
     def _run(self) -> None:
         while group := self._take():
@@ -123,7 +127,7 @@ class Writer:
                 outcome, position = self._append(append, heads, position)
                 outcomes.append(outcome)
             self._connection.execute("COMMIT")
-        except Exception as error:  # whatever it is, no future may be lost
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
             self._forget()
             return [self._refusal(error, append) for append in group]
         if len(self._heads) > MAX_CACHED_HEADS:
@@ -188,11 +192,9 @@ class Writer:
         """After a failure only the file knows where the streams end."""
         self._heads.clear()
         self._position = None
-        try:
+        with suppress(sqlite3.Error):  # the next BEGIN says what is wrong, to those who wait for it
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            pass  # the next BEGIN says what is wrong, to those who wait for it
 
     def _refusal(self, error: Exception, append: Pending) -> LogError:
         if isinstance(error, LogError):

@@ -38,7 +38,7 @@ def closed_form(data: Arrays, at: np.ndarray, *, ridge: float) -> tuple[np.ndarr
     stacked = np.vstack([features, np.sqrt(ridge) * np.eye(features.shape[1])])
     targets = np.vstack([y - x, np.zeros((features.shape[1], x.shape[1]))])
     weights = np.linalg.lstsq(stacked, targets, rcond=None)[0]
-    r = np.linalg.qr(stacked, mode="r")
+    r = np.linalg.qr(stacked).R
     leverage = float(np.square(np.linalg.solve(r.T, at)).sum())
     # The minimum of the penalised cost is the sum of squared innovations, each over its own 1 + φᵀPφ.
     cost = np.square(targets - stacked @ weights).sum(axis=0)

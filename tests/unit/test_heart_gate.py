@@ -53,9 +53,7 @@ def never(action: Action) -> Seen:
     raise AssertionError(f"nobody needs a forecast of {action!r}")
 
 
-def appraise(
-    rules: tuple[Rule, ...], action: Action, *, seen: Seen, forecast: Seen | None = None
-) -> Appraisal:
+def appraise(rules: tuple[Rule, ...], action: Action, *, seen: Seen, forecast: Seen | None = None) -> Appraisal:
     answer = never if forecast is None else lambda _: forecast
     return Gate(HeartSettings(rules=rules)).appraise(0, action, digest_of(action), seen=seen, forecast=answer)
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,15 +137,38 @@ def test_an_index_that_cannot_be_trusted_is_rebuilt_from_the_log(log: EventLog, 
         assert recall(memory, log) == whole == ["session/a@1", "session/a@2", "session/a@3"]
 
 
-def test_points_of_another_log_do_not_survive_a_rebuild(tmp_path: Path, log: EventLog, folder: Path) -> None:
+def test_points_of_another_log_do_not_survive_even_where_positions_would_fit(
+    tmp_path: Path, log: EventLog, folder: Path
+) -> None:
     other = open_log(tmp_path / "other.db")
     write(other, "session/a", 1.0, 2.0)
     with EpisodeProjection(other, folder=folder) as memory:
         memory.wait(2, timeout_s=SOON_S)
     other.close()
-    write(log, "session/a", 9.0)
+    write(log, "session/a", None, None, 9.0)
+    with EpisodeProjection(log, folder=folder) as memory:
+        assert recall(memory, log) == ["session/a@3"]
+
+
+def test_a_log_restored_from_an_older_copy_does_not_remember_what_it_lost(tmp_path: Path, folder: Path) -> None:
+    path, copy = tmp_path / "copied.db", tmp_path / "copy.db"
+    log = open_log(path)
+    write(log, "session/a", 1.0)
+    log.close()
+    shutil.copy(path, copy)
+    log = open_log(path)
+    write(log, "session/a", 2.0, 3.0)
+    with EpisodeProjection(log, folder=folder) as memory:
+        assert recall(memory, log) == ["session/a@1", "session/a@2", "session/a@3"]
+    log.close()
+    for left in tmp_path.glob("copied.db*"):
+        left.unlink()
+    shutil.copy(copy, path)
+    log = open_log(path)
+    write(log, "session/a", None)
     with EpisodeProjection(log, folder=folder) as memory:
         assert recall(memory, log) == ["session/a@1"]
+    log.close()
 
 
 def test_a_position_that_never_comes_is_late_and_nothing_breaks(log: EventLog, folder: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_linear_world_is_learnt_and_its_noise_estimated() -> None:
 
 def squared_z(n: int, *, weights: float) -> float:
     """Mean of (seen − mean)² / variance after `n` transitions, over 400 linear worlds with noise 0.5."""
-    squares = []
+    squares: list[float] = []
     for seed in range(400):
         rng = np.random.default_rng((seed, 11))
         world = rng.normal(size=(D, 1 + D + A)) * weights

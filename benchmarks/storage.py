@@ -1,0 +1,36 @@
+"""What an event costs on disk beside its payload.
+
+The log is that of one real session of the null scenario, closed and so checkpointed into one file. Invariant: an
+empty log's file, made by the same code, is taken off, so the figure does not flatter long sessions alone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.scenarios import NULL, order
+from runtime.cluster import Host
+from runtime.settings import Settings
+from telemetry.log import open_log
+
+EVENTS_A_CYCLE = 16
+"""A few fewer than a cycle of the null scenario records, so that a session has at least the events asked for."""
+
+
+def measure_overhead(folder: Path, events: int) -> float:
+    """(File − empty file − payloads) / events, in bytes, of a session of `events` events or one cycle more or less."""
+    empty = folder / "empty.db"
+    open_log(str(empty)).close()
+    host = Host(Settings(home=folder))
+    try:
+        for session, error in host.run([order(NULL, cycles=-(-events // EVENTS_A_CYCLE))], watch=lambda _: None):
+            if error is not None:
+                raise RuntimeError(f"session {session} did not come to its end") from error
+    finally:
+        host.close()
+    file = Path(host.url)
+    assert not file.with_name(f"{file.name}-wal").exists(), "a closed log is one file"
+    with closing(open_log(host.url, mode="read")) as log:
+        sizes = [len(recorded.payload) for recorded in log.read_all()]
+    assert len(sizes) >= events
+    return (file.stat().st_size - empty.stat().st_size - sum(sizes)) / len(sizes)

@@ -1,0 +1,203 @@
+"""Laws of the vocabulary: what is written is read back, and equal facts are equal bytes."""
+
+from __future__ import annotations
+
+import math
+import types
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from telemetry.errors import InvalidEvent
+from telemetry.events import Event, Unknown, decode, encode, json_schema
+from telemetry.events.registry import CLASSES
+from telemetry.events.values import Array
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXTS = st.text(max_size=12)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | INT64 | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> Array:
+    dtype = draw(
+        st.sampled_from(["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"])
+    )
+    shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return Array.of((rng.normal(size=shape) * 100).astype(dtype))
+
+
+def values(annotation: Any, metadata: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:  # noqa: ANN401
+    """Everything that a field of this annotation may hold."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *more = get_args(annotation)
+        return values(inner, (*metadata, *more))
+    if annotation is Any or annotation is JsonValue:
+        return JSON
+    if origin is Literal:
+        return st.sampled_from(get_args(annotation))
+    if origin in (Union, types.UnionType):
+        return st.one_of(*(values(member, metadata) for member in get_args(annotation)))
+    if origin is tuple:
+        least = _bounds(metadata).get("min_length", 0)
+        return st.lists(values(get_args(annotation)[0]), min_size=least, max_size=3).map(tuple)
+    if origin is dict:
+        key, value = get_args(annotation)
+        return st.dictionaries(values(key), values(value), max_size=3)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return models(annotation)
+    return _scalar(annotation, _bounds(metadata))
+
+
+def _bounds(metadata: tuple[Any, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in metadata:
+        for one in (item, *getattr(item, "metadata", ())):
+            found |= {n: getattr(one, n) for n in ("ge", "le", "pattern", "min_length") if hasattr(one, n)}
+    return found
+
+
+def _scalar(kind: Any, bounds: dict[str, Any]) -> st.SearchStrategy[Any]:  # noqa: ANN401
+    low, high = bounds.get("ge"), bounds.get("le")
+    if kind is types.NoneType:
+        return st.none()
+    if kind is bool:
+        return st.booleans()
+    if kind is int:
+        return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
+    if kind is float:
+        return st.floats(low, high, allow_nan=False, allow_infinity=False)
+    if kind is str and bounds.get("pattern"):
+        return st.from_regex(bounds["pattern"].replace("$", r"\Z"), alphabet=st.characters(codec="ascii"))
+    assert kind is str, f"no strategy for {kind}"
+    return TEXTS
+
+
+@cache
+def models(cls: type[BaseModel]) -> st.SearchStrategy[Any]:
+    if cls is Array:
+        return arrays()
+    fields = {}
+    for name, field in cls.model_fields.items():
+        if name == "type":
+            continue
+        annotation = field.annotation
+        fields[name] = st.deferred(lambda a=annotation, m=tuple(field.metadata): values(a, m))  # type: ignore[misc]  # bound now
+    return st.fixed_dictionaries({}, optional=_omittable(cls, fields)).flatmap(
+        lambda some: st.fixed_dictionaries(
+            {name: strategy for name, strategy in fields.items() if cls.model_fields[name].is_required()}
+        ).map(lambda required: cls(**some, **required))
+    )
+
+
+def _omittable(cls: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: strategy for name, strategy in fields.items() if not cls.model_fields[name].is_required()}
+
+
+EVENTS: st.SearchStrategy[Event] = st.sampled_from(sorted(CLASSES)).flatmap(lambda name: models(CLASSES[name]))
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_event_is_read_back_as_it_was_written(name: str) -> None:
+    @settings(max_examples=25, deadline=None, database=None)
+    @given(event=models(CLASSES[name]))
+    def law(event: Event) -> None:
+        payload = encode(event)
+        back = decode(name, event.SCHEMA, payload)
+        assert back == event
+        assert type(back) is type(event)
+        assert encode(back) == payload
+
+    law()
+
+
+@settings(max_examples=100, deadline=None)
+@given(event=EVENTS)
+def test_stored_json_is_canonical_sorted_and_without_defaults_and_type(event: Event) -> None:
+    payload = encode(event)
+    stored = orjson.loads(payload)
+    assert payload == orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)
+    assert "type" not in stored
+    for name, field in type(event).model_fields.items():
+        if not field.is_required() and getattr(event, name) == field.get_default():
+            assert name not in stored
+
+
+def test_the_json_schema_holds_every_type_and_allows_what_is_an_event() -> None:
+    schema = json_schema()
+    mapping: Any = schema["discriminator"]
+    assert set(mapping["mapping"]) == set(CLASSES)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+
+    @settings(max_examples=80, deadline=None)
+    @given(event=EVENTS)
+    def law(event: Event) -> None:
+        validator.validate(orjson.loads(event.model_dump_json()))
+
+    law()
+    for name, cls in CLASSES.items():
+        assert not validator.is_valid({"type": name, "nobody knows": 1}), cls
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=st.from_regex(r"(sense|reason|learn|future)\.[a-z_]{1,12}\Z", alphabet="abcdefghijklmnopqrstuvwxyz_."),
+    schema=st.integers(1, 99),
+    payload=st.binary(max_size=64),
+)
+def test_an_event_of_an_unknown_type_stays_as_it_is(name: str, schema: int, payload: bytes) -> None:
+    if name not in CLASSES:
+        assert decode(name, schema, payload) == Unknown(type=name, schema_number=schema, payload=payload)
+
+
+@settings(max_examples=60, deadline=None)
+@given(array=arrays())
+def test_an_array_gives_back_what_it_was_made_of(array: Array) -> None:
+    values = array.numpy()
+    assert (values.shape, values.dtype.name) == (array.shape, array.dtype)
+    assert Array.of(values) == array
+    big = Array.of(values.astype(values.dtype.newbyteorder(">")))
+    assert big == array, "the byte order of the machine must not show"
+    assert Array.of(np.array(values, order="F")) == array
+
+
+@settings(max_examples=100, deadline=None)
+@given(event=EVENTS, bad=st.sampled_from([math.nan, math.inf, -math.inf]), data=st.data())
+def test_no_number_of_an_event_may_be_nan_or_infinite(event: Event, bad: float, data: st.DataObject) -> None:
+    dumped = event.model_dump()
+    places = list(_numbers(dumped))
+    if not places:
+        return
+    holder, key = data.draw(st.sampled_from(places))
+    holder[key] = bad
+    with pytest.raises(ValidationError):
+        type(event).model_validate(dumped)
+
+
+def _numbers(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        if isinstance(inner, float):
+            yield value, key
+        yield from _numbers(inner)
+
+
+@pytest.mark.parametrize("bad", [[math.nan], [math.inf], [[0.0, -math.inf]]])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_array_of_nan_or_infinity_is_refused(bad: list[Any], dtype: str) -> None:
+    with pytest.raises(InvalidEvent, match="NaN or infinity"):
+        Array.of(np.array(bad, dtype=dtype))
