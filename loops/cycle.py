@@ -6,9 +6,9 @@ already on the log is not done again, so a cycle that was cut off anywhere goes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from loops.context import Context
 from loops.effects import SETTLE
@@ -17,17 +17,23 @@ from loops.execute import Execute, ask, intend, outcome
 from loops.feel import Feel
 from loops.journal import Journal
 from loops.learn import Learn
-from loops.ports import Percept, PhaseRunner, Recall
+from loops.ports import Percept, PhaseMethod, PhaseRunner, Recall
 from loops.reason import Reason
 from loops.sense import Sense
 from loops.state import MAX_STATE_BYTES, REDUCER, apply, state_hash
 from telemetry.events import Event, execute, reason, session
 from telemetry.events.values import EffectClass, Wait
 
-P = ParamSpec("P")
-PhaseT = TypeVar("PhaseT")
-
 Result = Literal["closed", "waiting", "failed"]
+
+REASONING: Mapping[str, PhaseMethod] = {
+    "feel": Feel.request,
+    "propose": Reason.propose,
+    "appraise": Feel.proposals,
+    "decide": Reason.decide,
+}
+LEARNING: Mapping[str, PhaseMethod] = {"learn": Learn.cycle}
+"""The steps between sensing and acting, and after it, by the names of their commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Cycle:
     executor: str
     limit_ns: int
     clock: Callable[[], int] = time.time_ns
+    shown: dict[tuple[int, int], Percept] = field(default_factory=dict)
+    """What the last action led to, by episode and step, so that it need not be asked for again."""
 
 
 async def run_cycle(cycle: Cycle) -> Result:
@@ -56,12 +64,11 @@ async def run_cycle(cycle: Cycle) -> Result:
     observed = journal.scene.observed
     assert observed is not None
     if not observed.ends_episode:
-        await _step(cycle, "feel", Feel.request)
-        await _reason(cycle)
+        await _steps(cycle, REASONING)
         if await _execute(cycle) == "waiting":
             return "waiting"
     if not journal.state.failed:
-        await _step(cycle, "learn", Learn.cycle)
+        await _steps(cycle, LEARNING)
     await _close(cycle)
     return "failed" if journal.state.failed else "closed"
 
@@ -71,7 +78,9 @@ async def _sense(cycle: Cycle) -> None:
     command = _command(journal, "sense")
     if not journal.recorded(command):
         began = time.perf_counter_ns()
-        percept = await cycle.phases.run(Execute.perceive, _context(journal))
+        percept = cycle.shown.pop(_moment(journal), None)
+        if percept is None:
+            percept = await cycle.phases.run(Execute.perceive, _context(journal))
         events = await cycle.phases.run(Sense.observe, _context(journal), percept)
         journal.record(command, events, elapsed_ns=time.perf_counter_ns() - began)
     command = _command(journal, "recall")
@@ -80,12 +89,6 @@ async def _sense(cycle: Cycle) -> None:
         recalled = await cycle.recall(_context(journal))
         if recalled is not None:
             journal.record(command, (recalled,), elapsed_ns=time.perf_counter_ns() - began)
-
-
-async def _reason(cycle: Cycle) -> None:
-    await _step(cycle, "propose", Reason.propose)
-    await _step(cycle, "appraise", Feel.proposals)
-    await _step(cycle, "decide", Reason.decide)
 
 
 async def _execute(cycle: Cycle) -> Literal["done", "waiting"]:
@@ -107,25 +110,26 @@ async def _execute(cycle: Cycle) -> Literal["done", "waiting"]:
         journal.record(intent, events)
         await journal.commit()
     began = time.perf_counter_ns()
-    event = await _attempt(cycle, settling=settling)
+    event, percept = await _attempt(cycle, settling=settling)
     journal.record(command, (event,), elapsed_ns=time.perf_counter_ns() - began)
+    if percept is not None:
+        cycle.shown[_moment(journal)] = percept
     return "done"
 
 
-async def _attempt(cycle: Cycle, *, settling: bool) -> Event:
-    """The honest outcome of the intended effect; one that may have happened already is settled by its class."""
+async def _attempt(cycle: Cycle, *, settling: bool) -> tuple[Event, Percept | None]:
+    """The honest outcome of the intended effect, and what the world shows after it; an effect that may have
+    happened already is settled by its class."""
     intended = cycle.journal.scene.intended
     assert intended is not None
     if settling and SETTLE[intended.effect_class] == "unknown":
-        return execute.UnknownOutcome(
-            effect=intended.effect,
-            why="its owner stopped between dispatch and answer, and it must not be repeated",
-        )
+        why = "its owner stopped between dispatch and answer, and it must not be repeated"
+        return execute.UnknownOutcome(effect=intended.effect, why=why), None
     try:
         percept: Percept = await cycle.phases.run(Execute.act, _context(cycle.journal))
     except EnvironmentFailed as error:
-        return execute.Failed(effect=intended.effect, kind=error.kind, error=str(error))
-    return outcome(intended.effect, percept)
+        return execute.Failed(effect=intended.effect, kind=error.kind, error=str(error)), None
+    return outcome(intended.effect, percept), percept
 
 
 async def _approved(cycle: Cycle, decided: reason.Decided) -> bool:
@@ -144,26 +148,25 @@ async def _close(cycle: Cycle) -> None:
     journal = cycle.journal
     number = journal.state.cycle
     closing = session.CycleClosed(cycle=number, state_hash="0" * 64, reducer=REDUCER)
-    closed = closing.model_copy(update={"state_hash": state_hash(apply(journal.state, closing), at_most=MAX_STATE_BYTES)})
+    closed = closing.model_copy(
+        update={"state_hash": state_hash(apply(journal.state, closing), at_most=MAX_STATE_BYTES)}
+    )
     journal.record(f"{number}.close", (closed,))
     await journal.commit()
 
 
-async def _step(
-    cycle: Cycle,
-    name: str,
-    method: Callable[Concatenate[PhaseT, Context, P], Sequence[Event]],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> None:
-    """Runs one phase method and records its events under `<cycle>.<name>`, unless they already stand."""
+async def _steps(cycle: Cycle, steps: Mapping[str, PhaseMethod]) -> None:
+    """Runs phase methods in order and records the events of each under `<cycle>.<name>`, unless they stand."""
     journal = cycle.journal
-    command = _command(journal, name)
-    if journal.recorded(command):
-        return
-    began = time.perf_counter_ns()
-    events = await cycle.phases.run(method, _context(journal), *args, **kwargs)
-    journal.record(command, events, elapsed_ns=time.perf_counter_ns() - began)
+    missing = {_command(journal, name): method for name, method in steps.items()}
+    missing = {command: method for command, method in missing.items() if not journal.recorded(command)}
+    commands = iter(missing)
+    async for answer in cycle.phases.steps(lambda: _context(journal), list(missing.values())):
+        journal.record(next(commands), answer.events, elapsed_ns=answer.elapsed_ns)
+
+
+def _moment(journal: Journal) -> tuple[int, int]:
+    return journal.state.episode, journal.state.step
 
 
 def _command(journal: Journal, name: str) -> str:

@@ -14,7 +14,7 @@ from loops.context import Context
 from loops.models import Models, seen
 from loops.spaces import named_arrays, parts
 from telemetry.events import Event, feel
-from telemetry.events.values import Action, Appraisal, Text
+from telemetry.events.values import Action, Appraisal, Move, Text
 
 
 class Feel:
@@ -46,6 +46,8 @@ class Feel:
 
         def forecast(action: Action) -> Mapping[str, NDArray[Any]]:
             spaces = context.spaces
+            if not isinstance(action, Move):
+                return now  # only moves change what is seen before the world has answered
             mean = self._models.of(context).predict(seen(spaces, observed), spaces.action.vector(action)).mean
             return parts(spaces, np.asarray(mean))
 

@@ -99,9 +99,7 @@ class Journal:
     async def _append(self) -> tuple[Recorded, ...]:
         while True:
             try:
-                future = self._log.submit(
-                    self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch
-                )
+                future = self._log.submit(self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch)
                 return await asyncio.wrap_future(future)
             except LogUnwritable as error:
                 await self._stall(error)

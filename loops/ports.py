@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from loops.context import Context
 from loops.spaces import Spaces
-from telemetry.events import reason, sense
+from telemetry.events import Event, reason, sense
 from telemetry.events.values import (
     Action,
     Digest,
@@ -51,6 +52,9 @@ class Environment(Protocol):
     effect_class: EffectClass
     """How an action that may or may not have happened is settled; `replayable` for seeded simulators."""
 
+    instant: bool
+    """Whether it answers in microseconds and cannot hang, so that a call needs no thread of its own."""
+
     @property
     def spaces(self) -> Spaces: ...
 
@@ -89,8 +93,25 @@ Recall = Callable[[Context], Awaitable[sense.Recalled | None]]
 """The episodic memory: the nearest episodes to what was observed, as of the session's last commit."""
 
 
+PhaseMethod = Callable[[Any, Context], Sequence[Event]]
+"""A method of one of the five phase classes, not bound: its name says where it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a phase method answered, and how long that took."""
+
+    events: Sequence[Event]
+    elapsed_ns: int
+
+
 class PhaseRunner(Protocol):
     """Runs a phase's method where the scenario placed it, within the phase's time-out."""
+
+    def steps(self, now: Callable[[], Context], methods: Sequence[PhaseMethod]) -> AsyncIterator[Step]:
+        """Runs methods one after the other. Each answer is recorded before the next is asked for, so `now` gives
+        its context; neighbours in one pool are one call."""
+        ...
 
     async def run(
         self,

@@ -84,6 +84,10 @@ class Worlds:
             _compare(context, step, past.observed, percept)
         world.episode, world.step, world.percept, world.action = state.episode, step, percept, action
 
+    def instant(self, stream: str) -> bool:
+        """Whether the session's world may be called without a thread."""
+        return self._world(stream).environment.instant
+
     def close(self, stream: str) -> None:
         world = self._worlds.pop(stream, None)
         if world is not None:

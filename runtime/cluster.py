@@ -62,9 +62,7 @@ def connected(settings: Settings) -> Iterator[None]:
 def _start(address: str | None, folder: str | None) -> None:
     try:
         if address:
-            ray.init(
-                address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR, log_to_driver=False
-            )
+            ray.init(address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
                 num_cpus=max(2, os.cpu_count() or 1),

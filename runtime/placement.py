@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
@@ -18,6 +19,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from loops.context import Context
 from loops.errors import Behind, Diverged, EnvironmentFailed
 from loops.history import divergence, episode, transitions
+from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Unavailable
@@ -55,6 +57,16 @@ class PhaseActor:
 
     def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
         return getattr(getattr(self._phases, phase), method)(context, *args)
+
+    def steps(self, methods: Sequence[tuple[Phase, str]], context: Context) -> list[Step]:
+        """The answers of several methods, each called in the context that the ones before it left."""
+        done: list[Step] = []
+        for phase, method in methods:
+            began = time.perf_counter_ns()
+            events = getattr(getattr(self._phases, phase), method)(context)
+            done.append(Step(events, time.perf_counter_ns() - began))
+            context = context.after(events)
+        return done
 
     def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
         self._phases.models.restore(context, page, begin=begin)
@@ -113,32 +125,50 @@ class Placement:
         **kwargs: P.kwargs,
     ) -> T:
         """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
-        owner, _, name = method.__qualname__.partition(".")
-        phase: Phase = owner.lower()  # type: ignore[assignment]  # the five phase classes carry the phases' names
+        phase, name = _named(method)
         actor = self._actor(phase, context.stream)
+        answer = await self._ready(actor, context, lambda: self._call(actor, phase, name, context, *args))
+        return cast(T, answer)
+
+    async def steps(self, now: Callable[[], Context], methods: Sequence[PhaseMethod]) -> AsyncIterator[Step]:
+        """As `PhaseRunner.steps`."""
+        stream = now().stream
+        for actor, neighbours in itertools.groupby(methods, key=lambda method: self._actor(_named(method)[0], stream)):
+            if actor is None:
+                for method in neighbours:
+                    began = time.perf_counter_ns()
+                    events = await self.run(method, now())
+                    yield Step(events, time.perf_counter_ns() - began)
+            else:
+                for step in await self._remote_steps(actor, now(), [_named(method) for method in neighbours]):
+                    yield step
+
+    async def _remote_steps(self, actor: Handle, context: Context, named: list[tuple[Phase, str]]) -> list[Step]:
+        limit_s = sum(self.scenario.timeouts.of(phase) for phase, _ in named)
+        call = partial(actor.steps.remote, named, context)
+        phases = ", ".join(dict.fromkeys(phase for phase, _ in named))
+        return await self._ready(actor, context, lambda: _within(limit_s, phases, actor, _remote(call)))
+
+    async def _ready(self, actor: Handle | None, context: Context, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to `call`, made again once its replica is restored when that was behind."""
         for _ in range(3):
             try:
-                return await self._call(actor, phase, name, context, *args)  # type: ignore[return-value]  # by name
+                return await call()
             except Behind as behind:
                 await self._restore_in_time(actor, behind, context)
-        raise Unavailable(f"{context.stream}: a replica in {phase} stays behind after it was restored three times")
+        raise Unavailable(f"{context.stream}: a replica stays behind after it was restored three times")
 
     async def _call(self, actor: Handle | None, phase: Phase, name: str, context: Context, *args: object) -> object:
         limit_s = self.scenario.timeouts.of(phase)
         call: Awaitable[object]
         if actor is None:
             bound = getattr(getattr(self.local, phase), name)
-            if phase != "execute":
+            if phase != "execute" or self.local.worlds.instant(context.stream):
                 return bound(context, *args)
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
         else:
             call = _remote(lambda: actor.run.remote(phase, name, context, *args))
-        try:
-            return await asyncio.wait_for(call, limit_s)
-        except TimeoutError as error:
-            if actor is not None:
-                ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
-            raise EnvironmentFailed(f"{phase} did not answer within {limit_s:g} s", "timeout") from error
+        return await _within(limit_s, phase, actor, call)
 
     async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:
         try:
@@ -199,6 +229,21 @@ class Placement:
         for pool in set(self.scenario.placement.values()) - {HOST}:
             for actor in self._pools[pool]:
                 actor.forget.remote(stream)
+
+
+def _named(method: Callable[..., object]) -> tuple[Phase, str]:
+    """The phase and the name of a phase class's method: the five classes carry the phases' names."""
+    owner, _, name = method.__qualname__.partition(".")
+    return cast(Phase, owner.lower()), name
+
+
+async def _within(limit_s: float, what: str, actor: Handle | None, call: Awaitable[T]) -> T:
+    try:
+        return await asyncio.wait_for(call, limit_s)
+    except TimeoutError as error:
+        if actor is not None:
+            ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
+        raise EnvironmentFailed(f"{what} did not answer within {limit_s:g} s", "timeout") from error
 
 
 def check_room(pools: Mapping[str, Pool]) -> None:

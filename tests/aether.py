@@ -176,9 +176,7 @@ class Aether:
         self.home = self.folder / "home"
         self.log = self.home / "aether.db"
 
-    def __call__(
-        self, *arguments: str, cwd: Path = ROOT, timeout_s: float = RUN_TIMEOUT_S, **env: str
-    ) -> Ran:
+    def __call__(self, *arguments: str, cwd: Path = ROOT, timeout_s: float = RUN_TIMEOUT_S, **env: str) -> Ran:
         with self.start(*arguments, cwd=cwd, **env) as started:
             return started.end(timeout_s=timeout_s)
 

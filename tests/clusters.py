@@ -57,9 +57,7 @@ class Head:
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self.folder / "head.txt").read_text()
         token = Path(self.env["RAY_AUTH_TOKEN_PATH"]).read_text()
-        request = urllib.request.Request(
-            f"{self.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
-        )
+        request = urllib.request.Request(f"{self.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
         try:
             with urllib.request.urlopen(request, timeout=2) as answer:
                 return bool(answer.status == 200)

@@ -103,7 +103,7 @@ class Local:
     ) -> SessionRow:
         """Opens or resumes the session `name` and runs it to its end. `commits` and `calls` may cut it off."""
         file = parse_scenario(scenario, source="scenario")
-        log: EventLog = CutLog(self.log, commits) if commits else self.log  # type: ignore[assignment]  # delegates
+        log: EventLog = CutLog(self.log, commits) if commits else self.log
         runner = SessionRunner(
             f"session/{name}",
             file,

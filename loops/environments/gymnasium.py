@@ -44,6 +44,7 @@ class GymnasiumEnvironment:
     are summed. `success` is None where nothing tells it."""
 
     effect_class: EffectClass
+    instant = False
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class NullEnvironment:
     Two actions, reward 0, no goal, no success; it ends only by `max_frames`. The seed changes nothing."""
 
     effect_class: EffectClass = "replayable"
+    instant = True
 
     def __init__(
         self,

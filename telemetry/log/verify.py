@@ -14,12 +14,16 @@ from telemetry.log.seal import Seal
 if TYPE_CHECKING:
     from telemetry.events.envelope import Recorded
 
+MAX_RENAMES = 100
+"""To find the stream that an event was taken from costs a look at every stream; a log with more problems than
+these has others to solve first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is not as it was acknowledged. `stream` is empty where no event can be named.
 
-    `what`: `version`, `digest`, `hash`, `position`, `missing` (a version), `gap` (positions without events),
+    `what`: `stream`, `version`, `digest`, `hash`, `position`, `missing` (a version), `gap` (positions without events),
     `blob`, `unreadable` (bytes that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it
     was sealed), `cut` (the stream ends before its seal), `deleted` (the sealed stream is gone)."""
 
@@ -115,7 +119,9 @@ class Checker:
         if problem is None:
             chain.version, chain.hash, chain.position = event.version, event.hash, event.position
         else:
-            self._blame(problem)
+            self._blame(self._renamed(event) or problem)
+            if not chain.broken and not chain.version:
+                del self._chains[event.stream]  # there never was a stream of that name
 
     def see_unreadable(self, position: int, named: tuple[str, int] | None, error: str) -> None:
         """An event, or a whole page when even its stream and version cannot be read."""
@@ -175,6 +181,18 @@ class Checker:
         if self.chain(previous, type(event)(**renumbered).header(), event.digest) == event.hash:
             return Problem(stream, expected, event.position, "version", str(event.version), str(expected))
         return Problem(stream, expected, event.position, "missing", f"version {event.version}", f"version {expected}")
+
+    def _renamed(self, event: Recorded) -> Problem | None:
+        """The stream that this event would continue if it bore its name."""
+        if len(self.problems) > MAX_RENAMES:
+            return None
+        for name, chain in self._chains.items():
+            if chain.broken or chain.version != event.version - 1 or name == event.stream:
+                continue
+            header = type(event)(**{**vars(event), "stream": name}).header()
+            if self.chain(chain.hash, header, event.digest) == event.hash:
+                return Problem(name, event.version, event.position, "stream", event.stream, name)
+        return None
 
     def _judge_positions(self) -> None:
         for event, expected in self._outside:

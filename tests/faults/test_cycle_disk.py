@@ -114,7 +114,10 @@ def test_a_session_that_gave_up_on_a_full_disk_is_resumed_from_what_is_on_it(
         told = story(Local(log).events("whole"))
     ACTS.clear()
     PROBES["disk"] = lambda: fill(disk) if ACTS["disk"] == 3 else None
-    with closing(open_log(disk / "log.db")) as log, pytest.raises(LogUnwritable, match="Make room|cannot be|room"):
+    with (
+        closing(open_log(disk / "log.db")) as log,
+        pytest.raises(LogUnwritable, match=r"Make room|cannot be|room"),
+    ):
         Local(log).run("full", scenario, cycles=CYCLES)
     assert ACTS["disk"] == committed_intents(disk / "log.db")
     PROBES.clear()

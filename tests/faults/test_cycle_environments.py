@@ -82,13 +82,16 @@ def test_a_session_whose_environment_has_other_spaces_on_resume_closes_with_both
 
 
 def test_a_state_that_outgrows_its_bound_closes_the_session_with_the_reason(local: Local) -> None:
-    text = BAD.replace("HOW", "never") + f"""
+    text = (
+        BAD.replace("HOW", "never")
+        + f"""
     [[heart.rules]]
     id = "r"
     reason = "r"
     virtue = "{"v" * 70_000}"
     actions = [0]
     """
+    )
     row = local.run("fat", text, cycles=3)
     assert (row.status, row.outcome) == ("closed", "failed")
     assert "the bound is 65,536" in str(row.error)

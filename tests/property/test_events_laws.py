@@ -31,9 +31,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def arrays(draw: st.DrawFn) -> Array:
-    dtype = draw(
-        st.sampled_from(["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"])
-    )
+    dtype = draw(st.sampled_from(["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"]))
     shape = draw(st.lists(st.integers(0, 3), max_size=3).map(tuple))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return Array.of((rng.normal(size=shape) * 100).astype(dtype))

@@ -73,11 +73,7 @@ def test_the_dashboard_listens_on_loopback_and_a_token_is_asked_for() -> None:
 def test_every_node_installs_the_project_with_the_pinned_versions() -> None:
     config = accept(read())
     for commands in ("head_setup_commands", "worker_setup_commands"):
-        installs = [
-            line
-            for line in cast(list[str], config[commands])
-            if "pip install" in line and "boto3" not in line
-        ]
+        installs = [line for line in cast(list[str], config[commands]) if "pip install" in line and "boto3" not in line]
         assert installs
         assert all("-c ~/aetherloop/constraints.txt" in line for line in installs)
 

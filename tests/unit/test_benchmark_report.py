@@ -66,17 +66,13 @@ def test_a_number_that_json_lacks_is_refused_and_nothing_is_written(tmp_path: Pa
         ("<=", 5.0, None, None),
     ],
 )
-def test_a_floor_is_met_on_its_own_side(
-    op: report.Op, value: float, floor: float | None, met: bool | None
-) -> None:
+def test_a_floor_is_met_on_its_own_side(op: report.Op, value: float, floor: float | None, met: bool | None) -> None:
     figure = Figure(figure="x", value=value, unit="ms", op=op, floor=floor, aim=None, n=0, samples=())
     assert figure.met(floor) is met
 
 
 @pytest.mark.parametrize(("profile", "expected"), [("short", True), ("full", False), (None, False)])
-def test_only_profile_short_is_short(
-    monkeypatch: pytest.MonkeyPatch, profile: str | None, expected: bool
-) -> None:
+def test_only_profile_short_is_short(monkeypatch: pytest.MonkeyPatch, profile: str | None, expected: bool) -> None:
     monkeypatch.delenv("PROFILE", raising=False)
     if profile is not None:
         monkeypatch.setenv("PROFILE", profile)
@@ -103,9 +99,7 @@ def test_a_missed_floor_is_shown_as_missed() -> None:
 
 
 @pytest.mark.parametrize("line", ['{"figure": "x"}', "not json", a_figure().model_dump_json()])
-def test_a_broken_file_leaves_the_page_as_it_was(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
-) -> None:
+def test_a_broken_file_leaves_the_page_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
     lines, page = tmp_path / "bench.jsonl", tmp_path / "benchmarks.md"
     lines.write_text(line + "\n")
     page.write_text("as it was")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,10 @@ def test_the_intent_and_its_dispatch_are_on_disk_when_the_environment_is_asked_t
 def test_a_cycle_is_two_commits_when_it_acts_and_one_when_it_does_not(local: Local) -> None:
     local.run("line", LINE, cycles=5)
     ends = [r for r in local.events("line") if r.type in ("execute.dispatched", "session.cycle_closed")]
-    assert [r.type for r in ends] == [*["execute.dispatched", "session.cycle_closed"] * 4, "session.cycle_closed"]
+    assert [r.type for r in ends] == [
+        *["execute.dispatched", "session.cycle_closed"] * 4,
+        "session.cycle_closed",
+    ]
     assert {r.at for r in local.events("line") if r.cycle == 5 and r.type != "session.closed"} == {ends[-1].at}
     first = [r.at for r in by_cycle(local.events("line"))[1]]
     assert len(set(first)) == 2
@@ -153,7 +157,10 @@ def test_an_appraisal_names_its_own_proposal_as_cause_and_its_rules_as_reference
         if isinstance(event, feel.Appraised) and event.appraisal.proposal is not None:
             proposed = known[recorded.cause]
             assert isinstance(proposed, reason.Proposed)
-            assert (proposed.proposal, proposed.arguments) == (event.appraisal.proposal, event.appraisal.arguments)
+            assert (proposed.proposal, proposed.arguments) == (
+                event.appraisal.proposal,
+                event.appraisal.arguments,
+            )
             referred.add(recorded.refs)
         if isinstance(event, reason.Decided) and event.proposal is not None:
             proposed = known[recorded.cause]
@@ -290,9 +297,7 @@ def decided(verdict: str, *, judged: Action) -> Context:
     return Context(stream="session/x", state=SessionState(cycle=4), scene=scene)
 
 
-@pytest.mark.parametrize(
-    ("verdict", "judged"), [("refuse", Move(to=1)), ("ask", Move(to=1)), ("allow", Move(to=0))]
-)
+@pytest.mark.parametrize(("verdict", "judged"), [("refuse", Move(to=1)), ("ask", Move(to=1)), ("allow", Move(to=0))])
 def test_execute_refuses_a_decision_without_an_allowing_appraisal_of_exactly_its_arguments(
     verdict: str, judged: Action
 ) -> None:
@@ -329,8 +334,14 @@ def test_nothing_acts_twice_or_unseen(local: Local) -> None:
 
 
 def test_an_effects_key_names_where_it_was_decided_and_exactly_what_it_is() -> None:
-    same = {"stream": "session/a", "cycle": 3, "proposal": 0, "ordinal": 0, "arguments": "0" * 64}
-    other = [
+    same: dict[str, Any] = {
+        "stream": "session/a",
+        "cycle": 3,
+        "proposal": 0,
+        "ordinal": 0,
+        "arguments": "0" * 64,
+    }
+    other: list[dict[str, Any]] = [
         {"stream": "session/b"},
         {"cycle": 4},
         {"proposal": None},
@@ -338,12 +349,16 @@ def test_an_effects_key_names_where_it_was_decided_and_exactly_what_it_is() -> N
         {"ordinal": 1},
         {"arguments": "1" * 64},
     ]
-    keys = {effect_key(**{**same, **change}) for change in ({}, *other)}  # type: ignore[arg-type]  # by name
+    keys = {effect_key(**{**same, **change}) for change in ({}, *other)}
     assert len(keys) == 1 + len(other)
-    assert effect_key(**same) == effect_key(**same)  # type: ignore[arg-type]  # by name
+    assert effect_key(**same) == effect_key(**same)
 
 
 def test_only_effects_that_may_be_repeated_are_repeated() -> None:
     again = {name for name, how in SETTLE.items() if how == "again"}
     assert again == {"pure", "read", "keyed", "replayable"}
-    assert {name for name, how in SETTLE.items() if how == "unknown"} == {"probeable", "compensable", "unsafe"}
+    assert {name for name, how in SETTLE.items() if how == "unknown"} == {
+        "probeable",
+        "compensable",
+        "unsafe",
+    }

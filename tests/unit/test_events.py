@@ -33,7 +33,7 @@ from telemetry.events.values import (
 ZERO = "0" * 64
 ACTIONS: list[Action] = [
     Move(to=3),
-    Move(to=Array.of(np.float32([0.5, -1]))),
+    Move(to=Array.of([0.5, -1], dtype="float32")),
     ToolCalls(calls=(ToolCall(id="1", tool="search", arguments={"q": "x"}), ToolCall(id="2", tool="ls"))),
     Say(text="hello"),
     AskHuman(question="may I?"),
@@ -42,7 +42,10 @@ ACTIONS: list[Action] = [
 OBSERVATIONS: list[Observation] = [
     ArrayObservation(name="image", array=Array.of(np.zeros((2, 2), dtype=np.uint8))),
     Text(name="mission", text="go to the green goal"),
-    Message(role="user", parts=(TextPart(text="look:"), FilePart(name="a.png", media_type="image/png", digest=ZERO))),
+    Message(
+        role="user",
+        parts=(TextPart(text="look:"), FilePart(name="a.png", media_type="image/png", digest=ZERO)),
+    ),
     ToolResult(call="1", tool="search", content={"hits": [1, 2]}),
     Feedback(rating=-0.5, text="no", about="session/a@3"),
 ]
@@ -76,7 +79,11 @@ def test_values_of_different_kinds_and_equal_fields_have_different_digests() -> 
 
 
 def test_a_privacy_event_that_this_version_does_not_know_is_refused() -> None:
-    for name, schema in (("privacy.key_rotated", 1), ("privacy.subject_erased", 2), ("privacy.consent_withdrawn", 9)):
+    for name, schema in (
+        ("privacy.key_rotated", 1),
+        ("privacy.subject_erased", 2),
+        ("privacy.consent_withdrawn", 9),
+    ):
         with pytest.raises(UnknownCriticalEvent, match="upgrade aetherloop"):
             decode(name, schema, b"{}")
 
@@ -110,7 +117,9 @@ def test_what_is_not_in_the_vocabulary_is_not_written() -> None:
 
 
 @pytest.mark.parametrize("content", [2**64, "\ud800", [{"deep": -(2**70)}]], ids=["integer", "surrogate", "nested"])
-def test_what_stored_json_cannot_hold_is_refused_as_an_event(content: int | str | list[dict[str, int]]) -> None:
+def test_what_stored_json_cannot_hold_is_refused_as_an_event(
+    content: int | str | list[dict[str, int]],
+) -> None:
     with pytest.raises(InvalidEvent, match="cannot be stored as JSON"):
         encode(learn.StrategyAdjusted(strategy="s", after=content, why="w"))  # type: ignore[arg-type]  # bad on purpose
 
@@ -118,14 +127,14 @@ def test_what_stored_json_cannot_hold_is_refused_as_an_event(content: int | str 
 def test_a_payload_above_the_limit_is_refused_with_the_way_out() -> None:
     fits = reason.Answered(model="m", text="x" * (MAX_PAYLOAD_BYTES - 100), finish="stop")
     assert len(encode(fits)) <= MAX_PAYLOAD_BYTES
-    with pytest.raises(PayloadTooLarge, match="nothing was written.*record its digest"):
+    with pytest.raises(PayloadTooLarge, match=r"nothing was written.*record its digest"):
         encode(reason.Answered(model="m", text="x" * MAX_PAYLOAD_BYTES, finish="stop"))
 
 
 def test_an_event_cannot_be_changed_and_takes_no_unknown_field() -> None:
     event = privacy.ConsentGranted(subject="a", purposes=("training",))
     with pytest.raises(ValidationError):
-        event.subject = "b"  # type: ignore[misc]  # frozen is what is tested
+        event.subject = "b"  # frozen is what is tested
     with pytest.raises(ValidationError):
         privacy.ConsentGranted(subject="a", purposes=(), why="x")  # type: ignore[call-arg]  # bad on purpose
 

@@ -16,11 +16,20 @@ from loops.scene import Scene
 from loops.spaces import ActionSpace, ArrayPart, BoxActions, DiscreteActions, Spaces
 from loops.state import SessionState
 from telemetry.events import reason, sense
-from telemetry.events.values import Action, Array, ArrayObservation, Belief, Goal, Move, Persistence, digest_of
+from telemetry.events.values import (
+    Action,
+    Array,
+    ArrayObservation,
+    Belief,
+    Goal,
+    Move,
+    Persistence,
+    digest_of,
+)
 from tests.local import Cut, Cutter, Local
 from world_model.linear import LinearModel, Prediction
 
-BOX = BoxActions(low=Array.of(np.float32([-1, -1])), high=Array.of(np.float32([1, 1])))
+BOX = BoxActions(low=Array.of([-1, -1], dtype="float32"), high=Array.of([1, 1], dtype="float32"))
 GOAL = np.array([3.0, 4.0])
 PINNED_DRAWS = [2470541530, 3543951599, 71396072, 1357320577]
 PINNED_FLOAT = 0.8251405320072588
@@ -77,12 +86,12 @@ def test_explore_draws_the_same_in_the_same_cycle_and_other_actions_in_the_next(
 
 
 def test_explore_puts_the_action_it_keeps_first_and_counts_down() -> None:
-    kept = Persistence(action=Move(to=Array.of(np.float32([0.25, 0.5]))), remaining=2)
+    kept = Persistence(action=Move(to=Array.of([0.25, 0.5], dtype="float32")), remaining=2)
     context = moment(BOX, persist=kept)
     reasoner = Explore(hold=3)
     assert reasoner.propose(context, silent)[0].action == kept.action
     assert reasoner.persist(context, kept.action) == kept.model_copy(update={"remaining": 1})
-    other = Move(to=Array.of(np.float32([1, 1])))
+    other = Move(to=Array.of([1, 1], dtype="float32"))
     drawn = reasoner.persist(context, other)
     assert drawn is not None
     assert drawn.action == other, "an alternative that the heart chose is kept instead"
@@ -134,7 +143,7 @@ def test_greedy_explores_until_the_model_has_seen_enough_and_while_it_keeps_an_a
     reasoner = Greedy(hold=3, explore=0.0)
     enough = 2 * (4 + 2 + 1)
     assert reasoner.propose(moment(BOX, learnt=enough - 1), silent)[0].score is None
-    kept = Persistence(action=Move(to=Array.of(np.float32([0, 1]))), remaining=1)
+    kept = Persistence(action=Move(to=Array.of([0, 1], dtype="float32")), remaining=1)
     assert reasoner.propose(moment(BOX, learnt=enough, persist=kept), silent)[0].action == kept.action
     context = moment(BOX, learnt=enough)
     proposed = reasoner.propose(context, linear())

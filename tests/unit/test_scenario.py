@@ -31,13 +31,19 @@ def test_every_example_is_a_scenario_and_its_text_is_pinned_whole(path: Path) ->
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('name = "x"\nseeed = 3\n[environment]\nid = "null:"\n', "s.toml:2: unknown key 'seeed'; did you mean 'seed'?"),
+        (
+            'name = "x"\nseeed = 3\n[environment]\nid = "null:"\n',
+            "s.toml:2: unknown key 'seeed'; did you mean 'seed'?",
+        ),
         (
             'name = "x"\n[environment]\nid = "null:"\nframe = 5\n',
             "s.toml:4: unknown key 'environment.frame'; did you mean 'frames'?",
         ),
         (HEAD + "[reasoner]\n\nholds = 2\n", "s.toml:5: unknown key 'reasoner.holds'; did you mean 'hold'?"),
-        (HEAD + "[timeouts]\nsens_s = 2\n", "s.toml:4: unknown key 'timeouts.sens_s'; did you mean 'sense_s'?"),
+        (
+            HEAD + "[timeouts]\nsens_s = 2\n",
+            "s.toml:4: unknown key 'timeouts.sens_s'; did you mean 'sense_s'?",
+        ),
         (HEAD + "[memroy]\nrecall = 1\n", "s.toml:3: unknown key 'memroy'; did you mean 'memory'?"),
         (HEAD + "[pools.fast]\ngpu = 1\n", "s.toml:4: unknown key 'pools.fast.gpu'; did you mean 'gpus'?"),
     ],
@@ -81,7 +87,10 @@ def test_every_problem_of_a_scenario_is_said_at_once() -> None:
     [
         ("seed = 1\n" + HEAD.replace('name = "x"\n', ""), "name: Field required"),
         (HEAD.replace('"x"', '"Not A Name"'), "s.toml:1: name:"),
-        (HEAD + '[reasoner]\nkind = "magic"\n', "s.toml:4: reasoner.kind: Input should be 'explore' or 'greedy'"),
+        (
+            HEAD + '[reasoner]\nkind = "magic"\n',
+            "s.toml:4: reasoner.kind: Input should be 'explore' or 'greedy'",
+        ),
         (HEAD + "[timeouts]\nsense_s = 0\n", "s.toml:4: timeouts.sense_s: Input should be greater than 0"),
         (HEAD + "[timeouts]\nsense_s = inf\n", "s.toml:4: timeouts.sense_s:"),
         (HEAD + "[memory]\nrecall = 300\n", "s.toml:4: memory.recall:"),

@@ -41,7 +41,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(
 
 def test_settings_cannot_be_changed_once_they_are_read(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
-        read_settings(folder=tmp_path).settings.log = "x"  # type: ignore[misc]  # frozen is what is tested
+        read_settings(folder=tmp_path).settings.log = "x"  # frozen is what is tested
 
 
 def test_an_unknown_variable_of_ours_is_refused_and_others_are_left_alone(
@@ -69,7 +69,8 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("AETHER_MAX_SESSIONS", "many"), ("AETHER_MAX_SESSIONS", "0"), ("AETHER_HOST_CPUS", "-1")]
+    ("name", "value"),
+    [("AETHER_MAX_SESSIONS", "many"), ("AETHER_MAX_SESSIONS", "0"), ("AETHER_HOST_CPUS", "-1")],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -79,9 +80,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(
         read_settings(folder=tmp_path)
 
 
-def test_a_wrong_value_of_a_variable_is_not_blamed_on_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_value_of_a_variable_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AETHER_MAX_SESSIONS", "many")
     with pytest.raises(UsageError) as error:
         read_settings(folder=tmp_path)
@@ -108,7 +107,7 @@ def test_a_log_inside_a_jobs_upload_is_refused(tmp_path: Path, monkeypatch: pyte
     upload = tmp_path / UPLOAD_MARK / "_ray_pkg_1"
     upload.mkdir(parents=True)
     monkeypatch.chdir(upload)
-    with pytest.raises(UsageError, match="upload .*which Ray deletes with the job.*absolute path outside"):
+    with pytest.raises(UsageError, match=r"upload .*which Ray deletes with the job.*absolute path outside"):
         log_url(Settings(log=given))
     with pytest.raises(UsageError, match="upload"):
         log_url(Settings(log=str(upload / "a.db")))

@@ -84,7 +84,18 @@ def test_what_does_not_bear_on_what_comes_next_leaves_the_state_as_it_is(event: 
 
 def test_the_hash_holds_no_id_version_time_or_epoch() -> None:
     words = {word for name in SessionState.model_fields for word in name.split("_")}
-    assert not words & {"id", "ids", "version", "at", "time", "epoch", "owner", "position", "deadline", "executor"}
+    assert not words & {
+        "id",
+        "ids",
+        "version",
+        "at",
+        "time",
+        "epoch",
+        "owner",
+        "position",
+        "deadline",
+        "executor",
+    }
     one = after(session.CycleOpened(cycle=1), INTENDED, DISPATCHED)
     other = after(
         session.CycleOpened(cycle=1),
@@ -128,7 +139,10 @@ def test_an_episode_runs_from_its_reset_to_the_observation_that_ends_it() -> Non
     state = after(session.CycleOpened(cycle=1), observed(0))
     assert (state.stage, state.episode, state.step) == ("running", 0, 0)
     state = after(
-        INTENDED, DISPATCHED, execute.Succeeded(effect=ZERO, observed=ZERO, reward=1.0, truncated=True), start=state
+        INTENDED,
+        DISPATCHED,
+        execute.Succeeded(effect=ZERO, observed=ZERO, reward=1.0, truncated=True),
+        start=state,
     )
     assert (state.stage, state.step, state.effects) == ("ended", 1, ())
     state = after(learn.Rewarded(reward=1.0, episode_return=1.0, success=True, ends_episode=True), start=state)
@@ -159,7 +173,10 @@ def test_an_effect_is_open_from_its_intent_to_its_outcome() -> None:
 
 def test_an_unknown_effect_stays_until_somebody_finds_out() -> None:
     state = after(
-        session.CycleOpened(cycle=1), INTENDED, DISPATCHED, execute.UnknownOutcome(effect=ZERO, why="its owner died")
+        session.CycleOpened(cycle=1),
+        INTENDED,
+        DISPATCHED,
+        execute.UnknownOutcome(effect=ZERO, why="its owner died"),
     )
     state = after(session.CycleOpened(cycle=2), INTENDED, execute.Succeeded(effect=ZERO), start=state)
     assert [(e.cycle, e.stage) for e in state.effects] == [(1, "unknown")]
@@ -185,5 +202,10 @@ def test_what_was_learnt_and_felt_is_copied() -> None:
         feel.Felt(valence=-0.5, arousal=0.25, virtues={"prudence": 1.0}),
         reason.Decided(action=MOVE, arguments=ARGUMENTS, why="w", persist=Persistence(action=MOVE, remaining=2)),
     )
-    assert (state.belief, state.valence, state.arousal, state.virtues) == (belief, -0.5, 0.25, {"prudence": 1.0})
+    assert (state.belief, state.valence, state.arousal, state.virtues) == (
+        belief,
+        -0.5,
+        0.25,
+        {"prudence": 1.0},
+    )
     assert state.persist == Persistence(action=MOVE, remaining=2)

@@ -1,0 +1,136 @@
+"""The stores that the contract suite runs against. Another store joins by a class here and a line in STORES."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+from telemetry.events import Draft, Recorded, learn
+from telemetry.log import EventLog, open_log
+
+
+class Store(Protocol):
+    """A place for one log, and ways to do to it what its users must never see unnoticed."""
+
+    url: str
+
+    def open(self, *, mode: Literal["write", "read"] = "write", create: bool = True) -> EventLog:
+        """Closed by the fixture."""
+
+    def alter(self, event: Recorded, column: str, value: object) -> None:
+        """Overwrites one stored column of one event of a closed log."""
+
+    def delete(self, where: str) -> None:
+        """Removes the events of a closed log for which the SQL condition holds."""
+
+    def alter_blob(self, digest: str, content: bytes | None) -> None:
+        """Overwrites a stored blob, or removes it."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While inside, no commit can come about."""
+
+    def close(self) -> None: ...
+
+
+class SqliteStore:
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.db"
+        self.url = f"sqlite:///{self.path}"
+        self._opened: list[EventLog] = []
+
+    def open(self, *, mode: Literal["write", "read"] = "write", create: bool = True) -> EventLog:
+        self._opened.append(open_log(self.url, mode=mode, create=create))
+        return self._opened[-1]
+
+    def alter(self, event: Recorded, column: str, value: object) -> None:
+        self._execute(f'UPDATE events SET "{column}" = ? WHERE position = ?', (value, event.position))
+
+    def delete(self, where: str) -> None:
+        self._execute(f"DELETE FROM events WHERE {where}", ())
+
+    def alter_blob(self, digest: str, content: bytes | None) -> None:
+        path = self.path.with_name("log.db.blobs") / digest[:2] / digest
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        for log in self._opened:
+            log.close()
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        assert connection.execute(statement, values).rowcount > 0
+        connection.close()
+
+
+STORES = {"sqlite": SqliteStore}
+
+
+def note(text: str = "", *, command: str = "c", ordinal: int = 0) -> Draft:
+    """A draft whose payload is told apart by `text`."""
+    return Draft(event=learn.Corrected(retry_of="session/a@1", why=text), command=command, ordinal=ordinal)
+
+
+def notes(count: int, *, command: str = "c", text: str = "") -> list[Draft]:
+    """`count` drafts of one command."""
+    return [note(f"{text}{ordinal}", command=command, ordinal=ordinal) for ordinal in range(count)]
+
+
+def fill(log: EventLog, stream: str, appends: int, *, each: int = 1) -> tuple[Recorded, ...]:
+    """Appends to a stream that is new, and returns all of it."""
+    kept: list[Recorded] = []
+    for number in range(appends):
+        drafts = notes(each, command=f"c{number}", text=f"{stream} {number} ")
+        kept += log.append(stream, drafts, expected_version=len(kept), epoch=1)
+    return tuple(kept)
+
+
+def why(event: Recorded) -> str:
+    """The text that `note` put in."""
+    assert isinstance(event.event, learn.Corrected)
+    return event.event.why
+
+
+@contextmanager
+def held(log: EventLog) -> Iterator[None]:
+    """Everything submitted inside waits together and is one group: a callback keeps the writer's thread until the
+    end. Appends one event to the stream `plug` for every attempt to get there before the writer is done."""
+    caller, entered, release = threading.current_thread(), threading.Event(), threading.Event()
+    missed = False
+
+    def hold(_: object) -> None:
+        nonlocal missed
+        if threading.current_thread() is caller:  # it had resolved before the callback was there
+            missed = True
+        else:
+            entered.set()
+            release.wait()
+
+    version = 0
+    while True:
+        plug = log.submit("plug", [note(command=f"{version}")], expected_version=version, epoch=1)
+        plug.add_done_callback(hold)
+        if not missed:
+            break
+        missed, version = False, version + 1
+    entered.wait()
+    try:
+        yield
+    finally:
+        release.set()
