@@ -16,6 +16,9 @@ id = "null:"
 [reasoner]
 kind = "explore"
 
+[world_model]
+kind = "none"
+
 [memory]
 when = "never"
 recall = 0

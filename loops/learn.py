@@ -38,7 +38,7 @@ class Learn:
 
     def _believed(self, context: Context) -> Sequence[Event]:
         transition = context.scene.transition
-        if transition is None or context.spaces.width == 0:
+        if transition is None or not self._models.predicts(context.spaces):
             return ()
         model = self._models.of(context)
         prior = Belief(transitions=model.transitions, spread=model.spread)

@@ -6,6 +6,7 @@ Invariant: a replica that answers has learnt exactly the transitions that the se
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from loops.context import Context
 from loops.errors import Behind
@@ -16,8 +17,13 @@ from world_model.linear import LinearModel
 
 
 class Models:
-    def __init__(self) -> None:
+    def __init__(self, kind: Literal["linear", "none"] = "linear") -> None:
+        self._kind = kind
         self._models: dict[str, LinearModel] = {}
+
+    def predicts(self, spaces: Spaces) -> bool:
+        """Whether anything is predicted at all: not without a model, and not where nothing numeric is seen."""
+        return self._kind != "none" and spaces.width > 0
 
     def of(self, context: Context) -> LinearModel:
         """The session's model, up to date. Raises `Behind` when it must be restored from the log first."""

@@ -65,7 +65,7 @@ class Reason:
         observed = context.scene.observed
         assert observed is not None, "reason follows sense"
         spaces = context.spaces
-        if spaces.width == 0:
+        if not self._models.predicts(spaces):
             return lambda _: None
         now = seen(spaces, observed)
 

@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar, cast
@@ -27,13 +28,17 @@ from runtime.orders import HostStatus, SessionOrder
 from runtime.placement import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
+from telemetry.log import open_log
 
 T = TypeVar("T")
 
 START_TIMEOUT_S = 120.0
 """A host that has not answered by then has found no resources."""
 POLL_S = 0.25
+REVIVAL_POLL_S = 0.05
 CLOSE_TIMEOUT_S = 60.0
+FRUITLESS_DEATHS = 5
+"""A host that dies so often in a row without getting on is being killed by what it runs."""
 SHORT_FOLDER_CHARACTERS = 24
 """Ray adds up to 80 characters to its folder's path for its sockets, and a socket's path may hold 104 (macOS)."""
 
@@ -88,19 +93,22 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 class Host:
     """A session host on this node, where its SQLite log lies.
 
-    Ray makes calls again when the host was killed and restarted."""
+    Ray restarts the host when it was killed; `run` then gives it its sessions again. Ray could do that too, but
+    waits longer each time, up to 5 s (measured), and would do it for ever."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `Unavailable` where this node cannot hold the host, and what opening the log raises."""
         self.url = log_url(settings)
         self._max_sessions = settings.max_sessions
+        self._pid = 0
+        self._position_at_death = 0
+        self._fruitless = 0
         node = ray.get_runtime_context().get_node_id()
         _check_room(node, settings.host_cpus)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
         options = ray.remote(SessionHost).options(
             num_cpus=settings.host_cpus,
             max_restarts=-1,
-            max_task_retries=-1,
             max_concurrency=settings.max_sessions + 16,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
@@ -128,20 +136,47 @@ class Host:
         """Runs the sessions and yields each one's id as it ends, with the error that kept it from its end, if any.
 
         Gives the host as many at a time as it takes; the others wait here. `watch` is called about four times
-        a second with the host's status."""
+        a second with the host's status. Raises `Unavailable` when the host keeps dying."""
         waiting = list(reversed(orders))
-        names: dict[ObjectRef[SessionRow], str] = {}
-        while waiting or names:
-            while waiting and len(names) < self._max_sessions:
+        given: dict[ObjectRef[SessionRow], SessionOrder] = {}
+        while waiting or given:
+            while waiting and len(given) < self._max_sessions:
                 order = waiting.pop()
-                names[self.start(order)] = order.session
-            done, _ = ray.wait(list(names), timeout=POLL_S)
+                given[self.start(order)] = order
+            done, _ = ray.wait(list(given), timeout=POLL_S)
             for reference in done:
-                yield names.pop(reference), _error_of(reference)
+                order = given.pop(reference)
+                try:
+                    error = _error_of(reference)
+                except RayActorError as death:
+                    waiting.append(order)
+                    self._revive(death, sessions=len(given) + len(waiting))
+                else:
+                    yield order.session, error
             status = self.status()
             if status is not None:
-                unended = len(waiting) + len(names)
-                watch(status.model_copy(update={"sessions": len(orders), "running": unended}))
+                watch(status.model_copy(update={"sessions": len(orders), "running": len(given) + len(waiting)}))
+
+    def _revive(self, death: RayActorError, *, sessions: int) -> None:
+        """Returns when the host answers again. Raises `Unavailable` when it does not, or dies again and again
+        before it has written more than that the sessions were resumed."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while (status := self.status()) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the session host died and did not come back: {death}. {_REST}") from death
+            time.sleep(REVIVAL_POLL_S)
+        if status.pid == self._pid:  # another session of the same death
+            return
+        self._pid = status.pid
+        with closing(open_log(self.url, mode="read")) as log:
+            position = log.position()
+        progress = position > self._position_at_death + sessions
+        self._position_at_death = position
+        self._fruitless = 0 if progress else self._fruitless + 1
+        if self._fruitless >= FRUITLESS_DEATHS:
+            raise Unavailable(
+                f"the session host died {self._fruitless} times in a row before anything came of it: {death}. {_REST}"
+            ) from death
 
     def start(self, order: SessionOrder) -> ObjectRef[SessionRow]:
         """Hands over one session at once. Its answer raises `Backpressure` when the host is full."""
@@ -174,6 +209,8 @@ class Host:
         closed: ObjectRef[None] = self._actor.close.remote()
         try:
             _answer(closed, CLOSE_TIMEOUT_S)
+        except HostGone:
+            pass  # the system released the log with the process; the sessions are as if they were cut off
         finally:
             ray.kill(self._actor)
 
@@ -189,13 +226,19 @@ def _check_room(node_id: str, cpus: float) -> None:
 
 
 def _error_of(reference: ObjectRef[SessionRow]) -> Exception | None:
+    """What the session's run raised. Raises `RayActorError` when the host died meanwhile."""
     try:
         ray.get(reference)
     except RayTaskError as error:
         return cast(Exception, error.cause)
-    except RayActorError as error:
-        return Unavailable(f"the session host is gone and did not come back: {error}")
     return None
+
+
+_REST = "Its sessions rest at their last commit; go on with: aether session resume --all"
+
+
+class HostGone(Unavailable):
+    """The host died, or could never live."""
 
 
 def _answer(reference: ObjectRef[T], timeout_s: float) -> T:
@@ -205,9 +248,6 @@ def _answer(reference: ObjectRef[T], timeout_s: float) -> T:
     except RayTaskError as error:
         raise error.cause from None
     except GetTimeoutError as error:
-        raise Unavailable(
-            f"the session host did not answer within {timeout_s:g} s. What it acknowledged is on the log; go on with: "
-            "aether session resume --all"
-        ) from error
+        raise Unavailable(f"the session host did not answer within {timeout_s:g} s. {_REST}") from error
     except RayActorError as error:
-        raise Unavailable(f"the session host cannot live on this node: {error}") from error
+        raise HostGone(f"the session host died: {error}. {_REST}") from error

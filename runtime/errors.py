@@ -9,7 +9,7 @@ RuntimeFailure            1
 
 from __future__ import annotations
 
-from heart.errors import HeartError
+from heart.errors import HeartError, RegionMismatch
 from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
 from memory.errors import MemoryFault
 from telemetry.errors import (
@@ -56,6 +56,7 @@ class Backpressure(Unavailable):
 
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ScenarioInvalid, UsageError.exit_code),
+    (RegionMismatch, UsageError.exit_code),
     (EnvironmentNotFound, NotFound.exit_code),
     (LogNotFound, NotFound.exit_code),
     (StreamNotFound, NotFound.exit_code),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.environments import make_environment
 from loops.randomness import derive
-from runtime.compose import check_fit
+from runtime.compose import check_fit, check_regions
 from runtime.errors import DONE, FAILED, INTERRUPTED, exit_code_of
 from runtime.orders import HostStatus, SessionOrder
 from runtime.scenario import ScenarioFile
@@ -61,10 +61,14 @@ Watch = Callable[[HostStatus], None]
 
 
 def check_scenario(file: ScenarioFile) -> None:
-    """Makes the environment once, before any cluster is started. Raises `EnvironmentNotFound`, `ScenarioInvalid`."""
+    """Makes the environment once, before any cluster is started.
+
+    Raises `EnvironmentNotFound`, `ScenarioInvalid`, `RegionMismatch`."""
     environment = make_environment(file.scenario.environment)
     try:
         check_fit(file.scenario, environment.spaces)
+        if any(rule.region is not None for rule in file.scenario.heart.rules):
+            check_regions(file.scenario, environment.spaces, environment.reset(seed=0))
     finally:
         environment.close()
 

@@ -37,6 +37,13 @@ class ReasonerSettings(Closed):
     """Share of its cycles in which `greedy` explores."""
 
 
+class WorldModelSettings(Closed):
+    """`linear`: recursive least squares on the session's own transitions. `none`: nothing is predicted or learnt."""
+
+    kind: Literal["linear", "none"] = "linear"
+    """What predicts the next observation; `none` leaves prediction, surprise and belief out."""
+
+
 class Pool(Closed):
     """Phase actors of their own. Each asks Ray for `cpus` and `gpus`."""
 
@@ -78,6 +85,7 @@ class Scenario(Closed):
     """A budget a session; without one it ends with its episodes."""
     environment: EnvironmentSettings
     reasoner: ReasonerSettings = ReasonerSettings()
+    world_model: WorldModelSettings = WorldModelSettings()
     memory: MemorySettings = MemorySettings()
     heart: HeartSettings = HeartSettings()
     placement: dict[Phase, str] = {}

@@ -67,21 +67,21 @@ def moments(told: list[tuple[str, dict[str, object]]]) -> tuple[int, int]:
 
 
 def test_a_session_cut_off_at_any_commit_or_phase_call_ends_as_the_undisturbed_one(local: Local) -> None:
-    commits, calls = Cutter(), Cutter()
+    counted = Cutter(), Cutter()
     text = line("undisturbed")
-    expected = local.run("whole", text, cycles=CYCLES, commits=commits, calls=calls)
+    expected = local.run("whole", text, cycles=CYCLES, commits=counted[0], calls=counted[1])
     told = story(local.events("whole"))
-    assert (commits.seen, calls.seen) == moments(told)
-    assert {"feel.inhibited", "learn.belief_updated", "learn.remembered", "sense.surprised"} <= {t for t, _ in told}
-    for kind, many in (("commits", commits.seen), ("calls", calls.seen)):
+    assert (counted[0].seen, counted[1].seen) == moments(told)
+    assert {"feel.inhibited", "learn.belief_updated", "learn.remembered", "sense.surprised"} <= {
+        t for t, _ in told
+    }
+    for kind, many in zip(("commits", "calls"), moments(told), strict=True):
         for moment in range(1, many + 1):
             name = f"{kind}-{moment}"
-            cutter = Cutter(at=moment)
+            cutters = {kind: Cutter(at=moment)}
+            commits, calls = cutters.get("commits"), cutters.get("calls")
             with pytest.raises(Cut):
-                if kind == "commits":
-                    local.run(name, text, cycles=CYCLES, commits=cutter)
-                else:
-                    local.run(name, text, cycles=CYCLES, calls=cutter)
+                local.run(name, text, cycles=CYCLES, commits=commits, calls=calls)
             before = local.log.head(f"session/{name}")
             row = local.run(name, text, cycles=CYCLES)
             assert row.state_hash == expected.state_hash, name
@@ -189,7 +189,9 @@ def test_a_simulator_that_answers_otherwise_on_rebuild_is_not_gone_on_with(
         match=r"after 1 actions .*The log is intact.*: observation 0\.25, achieved_goal 0\.25, desired_goal 0",
     ):
         local.run("cut", text, cycles=CYCLES)
-    assert set(local.types("cut")[version:]) == {"session.resumed"}, "nothing is done in a world that diverged"
+    assert set(local.types("cut")[version:]) == {"session.resumed"}, (
+        "nothing is done in a world that diverged"
+    )
     monkeypatch.setattr(Line, "drift", 0.0)
     expected = local.run("whole", text, cycles=CYCLES)
     assert local.run("cut", text, cycles=CYCLES).state_hash == expected.state_hash
@@ -237,7 +239,9 @@ def test_a_session_cut_off_between_its_failure_and_its_close_does_nothing_more(l
         with pytest.raises(Cut):
             local.run(name, text, commits=Cutter(at=moment))
         row = local.run(name, text)
-        assert (row.outcome, row.error, row.state_hash) == ("failed", expected.error, expected.state_hash), name
+        assert (row.outcome, row.error, row.state_hash) == ("failed", expected.error, expected.state_hash), (
+            name
+        )
         assert story(local.events(name)) == story(local.events("whole")), name
 
 

@@ -40,9 +40,10 @@ def disagreements(name: str) -> list[int]:
         state = apply(state, event)
         if isinstance(event, session.CycleClosed):
             assert event.reducer == REDUCER, "record golden logs of the new reducer beside these"
-        says = isinstance(event, session.CycleClosed | session.Closed | session.Suspended)
-        if says and event.state_hash != state_hash(state):
-            found.append(recorded.version)
+        match event:
+            case session.CycleClosed() | session.Closed() | session.Suspended():
+                if event.state_hash != state_hash(state):
+                    found.append(recorded.version)
     return found
 
 
