@@ -88,6 +88,7 @@ class Started:
     """A command that is running in a process group of its own, as a shell starts a foreground job."""
 
     def __init__(self, arguments: Sequence[str], env: dict[str, str], *, cwd: Path, terminal: bool) -> None:
+        self._screen: int | None
         self._screen, slave = pty.openpty() if terminal else (None, None)
         self._process = subprocess.Popen(
             arguments,
@@ -176,13 +177,22 @@ class Aether:
         self.home = self.folder / "home"
         self.log = self.home / "aether.db"
 
-    def __call__(self, *arguments: str, cwd: Path = ROOT, timeout_s: float = RUN_TIMEOUT_S, **env: str) -> Ran:
-        with self.start(*arguments, cwd=cwd, **env) as started:
+    def __call__(
+        self,
+        *arguments: str,
+        cwd: Path = ROOT,
+        timeout_s: float = RUN_TIMEOUT_S,
+        env: dict[str, str] | None = None,
+    ) -> Ran:
+        with self.start(*arguments, cwd=cwd, env=env) as started:
             return started.end(timeout_s=timeout_s)
 
-    def start(self, *arguments: str, cwd: Path = ROOT, terminal: bool = False, **env: str) -> Started:
-        path = os.pathsep.join(filter(None, (str(ROOT), self.env.get("PYTHONPATH"))))
-        everything = {**self.env, "PYTHONPATH": path, **env}
+    def start(
+        self, *arguments: str, cwd: Path = ROOT, terminal: bool = False, env: dict[str, str] | None = None
+    ) -> Started:
+        more = env or {}
+        path = os.pathsep.join(filter(None, (str(ROOT), more.get("PYTHONPATH"), self.env.get("PYTHONPATH"))))
+        everything = {**self.env, **more, "PYTHONPATH": path}
         return Started((*AETHER, *arguments), everything, cwd=cwd, terminal=terminal)
 
     def attach(self, head: Cluster) -> None:

@@ -36,9 +36,7 @@ class Line(gymnasium.Env[Any, Any]):
     def __init__(self, mark: str = "line") -> None:
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
         plane = spaces.Box(-100, 100, (2,), np.float64)
-        self.observation_space = spaces.Dict(
-            {"observation": plane, "achieved_goal": plane, "desired_goal": plane}
-        )
+        self.observation_space = spaces.Dict({"observation": plane, "achieved_goal": plane, "desired_goal": plane})
         self._mark = mark
         self._at = np.zeros(2)
         self._goal = np.zeros(2)

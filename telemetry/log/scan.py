@@ -79,7 +79,10 @@ class _Scan:
             elif limit > 1:
                 limit = 1  # sqlite3 reads a row ahead and drops the last good one: find the place row by row
             else:
-                after, limit = self._skip(after, error), PAGE_ROWS
+                beyond = self._skip(after, error)
+                if beyond is None:
+                    return
+                after, limit = beyond, PAGE_ROWS
 
     def _page(self, after: int, limit: int) -> tuple[list[Row], str | None]:
         """Up to `limit` rows, and what SQLite said where it stopped before."""
@@ -90,13 +93,15 @@ class _Scan:
             return rows, str(error)
         return rows, None
 
-    def _skip(self, after: int, error: str) -> int:
-        """Names what cannot be read after `after`; the nearest key after which something can."""
-        self._checker.see_unreadable(max(after, 0) + 1, self._name(after), error)
-        bad = max(after, 0) if after == LOWEST else after
+    def _skip(self, after: int, error: str) -> int | None:
+        """Names what cannot be read after `after`; the nearest key after which something can, if anything."""
+        bad = 0 if after == LOWEST else after
+        self._checker.see_unreadable(bad + 1, self._name(after), error)
         step = 1
-        while bad + step < HIGHEST and self._page(bad + step, 1)[1] is not None:
+        while self._page(min(bad + step, HIGHEST), 1)[1] is not None:
             bad, step = bad + step, step * 2
+            if bad >= HIGHEST:
+                return None
         good = min(bad + step, HIGHEST)
         while good - bad > 1:
             middle = (bad + good) // 2

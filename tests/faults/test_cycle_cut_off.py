@@ -72,9 +72,7 @@ def test_a_session_cut_off_at_any_commit_or_phase_call_ends_as_the_undisturbed_o
     expected = local.run("whole", text, cycles=CYCLES, commits=counted[0], calls=counted[1])
     told = story(local.events("whole"))
     assert (counted[0].seen, counted[1].seen) == moments(told)
-    assert {"feel.inhibited", "learn.belief_updated", "learn.remembered", "sense.surprised"} <= {
-        t for t, _ in told
-    }
+    assert {"feel.inhibited", "learn.belief_updated", "learn.remembered", "sense.surprised"} <= {t for t, _ in told}
     for kind, many in zip(("commits", "calls"), moments(told), strict=True):
         for moment in range(1, many + 1):
             name = f"{kind}-{moment}"
@@ -189,9 +187,7 @@ def test_a_simulator_that_answers_otherwise_on_rebuild_is_not_gone_on_with(
         match=r"after 1 actions .*The log is intact.*: observation 0\.25, achieved_goal 0\.25, desired_goal 0",
     ):
         local.run("cut", text, cycles=CYCLES)
-    assert set(local.types("cut")[version:]) == {"session.resumed"}, (
-        "nothing is done in a world that diverged"
-    )
+    assert set(local.types("cut")[version:]) == {"session.resumed"}, "nothing is done in a world that diverged"
     monkeypatch.setattr(Line, "drift", 0.0)
     expected = local.run("whole", text, cycles=CYCLES)
     assert local.run("cut", text, cycles=CYCLES).state_hash == expected.state_hash
@@ -239,9 +235,7 @@ def test_a_session_cut_off_between_its_failure_and_its_close_does_nothing_more(l
         with pytest.raises(Cut):
             local.run(name, text, commits=Cutter(at=moment))
         row = local.run(name, text)
-        assert (row.outcome, row.error, row.state_hash) == ("failed", expected.error, expected.state_hash), (
-            name
-        )
+        assert (row.outcome, row.error, row.state_hash) == ("failed", expected.error, expected.state_hash), name
         assert story(local.events(name)) == story(local.events("whole")), name
 
 

@@ -75,9 +75,7 @@ def test_a_session_whose_environment_has_other_spaces_on_resume_closes_with_both
     text = BAD.replace("HOW", "never")
     turns = iter([False, True])
     assert local.run("changed", text, stop=lambda: next(turns)).status == "suspended"
-    row = local.run(
-        "changed", text.replace("AetherBad", "AetherLine").replace('how = "never", ', ""), cycles=9
-    )
+    row = local.run("changed", text.replace("AetherBad", "AetherLine").replace('how = "never", ', ""), cycles=9)
     assert row.outcome == "failed"
     assert "desired_goal" in str(row.error) or "'goal': [2]" in str(row.error)
     assert "the session began with" in str(row.error)

@@ -105,9 +105,7 @@ def _omittable(cls: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
     return {name: strategy for name, strategy in fields.items() if not cls.model_fields[name].is_required()}
 
 
-EVENTS: st.SearchStrategy[Event] = st.sampled_from(sorted(CLASSES)).flatmap(
-    lambda name: models(CLASSES[name])
-)
+EVENTS: st.SearchStrategy[Event] = st.sampled_from(sorted(CLASSES)).flatmap(lambda name: models(CLASSES[name]))
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
@@ -155,9 +153,7 @@ def test_the_json_schema_holds_every_type_and_allows_what_is_an_event() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    name=st.from_regex(
-        r"(sense|reason|learn|future)\.[a-z_]{1,12}\Z", alphabet="abcdefghijklmnopqrstuvwxyz_."
-    ),
+    name=st.from_regex(r"(sense|reason|learn|future)\.[a-z_]{1,12}\Z", alphabet="abcdefghijklmnopqrstuvwxyz_."),
     schema=st.integers(1, 99),
     payload=st.binary(max_size=64),
 )

@@ -93,9 +93,7 @@ def test_events_of_another_version_between_known_ones_change_nothing(
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_state_that_is_written_and_read_again_has_the_same_hash(
-    logs: dict[str, list[Recorded]], name: str
-) -> None:
+def test_a_state_that_is_written_and_read_again_has_the_same_hash(logs: dict[str, list[Recorded]], name: str) -> None:
     state = SessionState()
     for recorded in logs[name]:
         state = apply(state, recorded.event)
@@ -103,9 +101,7 @@ def test_a_state_that_is_written_and_read_again_has_the_same_hash(
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_journal_that_loads_a_log_stands_where_the_fold_stands(
-    logs: dict[str, list[Recorded]], name: str
-) -> None:
+def test_a_journal_that_loads_a_log_stands_where_the_fold_stands(logs: dict[str, list[Recorded]], name: str) -> None:
     async def give_up(error: LogUnwritable) -> None:
         raise error
 

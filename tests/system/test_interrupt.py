@@ -5,15 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from telemetry.errors import LogError
 from telemetry.log import open_log
-from tests.aether import Aether, Started, processes_naming, wait_until
+from tests.aether import Aether, processes_naming, wait_until
+from tests.clusters import Head
 
-CYCLES = 150
 MAZE = """\
 name = "interrupt"
 seed = 5
@@ -29,13 +28,44 @@ episodes = 1000
 [reasoner]
 kind = "greedy"
 """
-REST_TIMEOUT_S = 30.0
-AT_ONCE_S = 5.0
+STUCK = """\
+import threading
+from pathlib import Path
+
+import gymnasium
+from gymnasium.spaces import Discrete
 
 
-def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(
-    aether: Aether, attached_calm: dict[int, str]
-) -> None:
+class Stuck(gymnasium.Env):
+    observation_space = action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return 0, {}
+
+    def step(self, action):
+        Path(__file__).with_name("stuck").touch()
+        threading.Event().wait(50)
+        return 0, 0.0, False, False, {}
+
+
+gymnasium.register("Stuck-v0", Stuck)
+"""
+REST_TIMEOUT_S = 40.0
+AT_ONCE_S = 8.0
+GONE_TIMEOUT_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def calm(head: Head) -> list[str]:
+    """The final state hashes of the sessions when nobody interrupts them."""
+    aether = Aether()
+    aether.attach(head)
+    rows = aether("run", _file(aether), "--json").rows
+    aether.remove()
+    return sorted(row["state_hash"] for row in rows)
+
+
+def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(aether: Aether, calm: list[str]) -> None:
     with aether.start("run", _file(aether), terminal=True) as started:
         _wait_for_events(aether, 300)
         started.signal_group(signal.SIGINT)
@@ -44,14 +74,13 @@ def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(
     assert "aether session resume --all" in ended.out
     assert "sessions ended" in ended.out, "the live line was shown"
     assert "Traceback" not in ended.out
-    _check_rest_and_resume(aether, attached_calm)
-    assert processes_naming(str(aether.folder)) == [], "no process of the local Ray is left"
-    assert [path.name for path in aether.folder.glob("aether-*")] == []
+    _check_rest_and_resume(aether, calm)
+    _check_nothing_is_left(aether)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_without_a_terminal_suspends_as_well(
-    attached: Aether, attached_calm: dict[int, str], number: signal.Signals
+    attached: Aether, calm: list[str], number: signal.Signals
 ) -> None:
     with attached.start("run", _file(attached)) as started:
         _wait_for_events(attached, 300)
@@ -59,7 +88,7 @@ def test_an_interrupt_without_a_terminal_suspends_as_well(
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
-    _check_rest_and_resume(attached, attached_calm)
+    _check_rest_and_resume(attached, calm)
 
 
 def test_an_interrupt_with_json_still_answers_one_document(attached: Aether) -> None:
@@ -78,24 +107,61 @@ def test_ctrl_c_while_ray_starts_leaves_nothing_behind(aether: Aether) -> None:
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert ended.code == 130
     assert "Traceback" not in ended.err
-    assert processes_naming(str(aether.folder)) == []
-    assert [path.name for path in aether.folder.glob("aether-*")] == []
+    _check_nothing_is_left(aether)
 
 
-def test_a_second_ctrl_c_ends_at_once_and_the_log_is_whole(attached: Aether) -> None:
+def test_a_second_ctrl_c_ends_at_once_and_the_log_is_whole(aether: Aether) -> None:
     """The world is stuck for a minute, so the first Ctrl-C has to wait for the end of its cycle."""
-    (attached.folder / "stuck.py").write_text(STUCK)
-    file = attached.folder / "stuck.toml"
+    (aether.folder / "stuck.py").write_text(STUCK)
+    file = aether.folder / "stuck.toml"
     file.write_text('name = "stuck"\n[environment]\nid = "gymnasium:stuck:Stuck-v0"\n')
-    with attached.start("run", str(file), PYTHONPATH=str(attached.folder)) as started:
-        _wait_for_stuck(attached)
+    with aether.start("run", str(file), env={"PYTHONPATH": str(aether.folder)}) as started:
+        wait_until((aether.folder / "stuck").exists, timeout_s=60, what="the world is stuck")
         started.signal_group(signal.SIGINT)
-        time.sleep(1)  # the first one is being obeyed: nothing can be polled for
-        assert started.running
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: not started.running, timeout_s=1, what="the first is being obeyed")
         began = time.monotonic()
         started.signal_group(signal.SIGINT)
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert time.monotonic() - began < AT_ONCE_S
     assert ended.code == 130
     assert "Traceback" not in ended.err
-    assert attached("log", "verify").code == 0
+    assert aether("log", "verify").code == 0
+
+
+def _file(aether: Aether) -> str:
+    file = aether.folder / "interrupt.toml"
+    file.write_text(MAZE)
+    return str(file)
+
+
+def _wait_for_events(aether: Aether, position: int) -> None:
+    def written() -> bool:
+        if not aether.log.exists():
+            return False
+        try:
+            with closing(open_log(aether.log, mode="read")) as log:
+                return log.position() >= position
+        except LogError:  # its tables are being made
+            return False
+
+    wait_until(written, timeout_s=60, what=f"position {position}")
+
+
+def _check_rest_and_resume(aether: Aether, calm: list[str]) -> None:
+    rested = aether("session", "list", "--json").rows
+    assert [row["status"] for row in rested] == ["suspended"] * 2
+    with closing(open_log(aether.log, mode="read")) as log:
+        for row in rested:
+            last = [event.type for event in log.read_back(f"session/{row['session']}")][:2]
+            assert last == ["session.suspended", "session.cycle_closed"]
+    gone_on = aether("session", "resume", "--all", "--json")
+    assert gone_on.code == 0, gone_on.err
+    assert sorted(row["state_hash"] for row in gone_on.rows) == calm
+
+
+def _check_nothing_is_left(aether: Aether) -> None:
+    wait_until(
+        lambda: processes_naming(str(aether.folder)) == [], timeout_s=GONE_TIMEOUT_S, what="the local Ray is gone"
+    )
+    assert list(aether.folder.glob("aether-*")) == []

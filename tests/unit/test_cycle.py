@@ -107,9 +107,7 @@ def test_a_cycle_is_two_commits_when_it_acts_and_one_when_it_does_not(local: Loc
         *["execute.dispatched", "session.cycle_closed"] * 4,
         "session.cycle_closed",
     ]
-    assert {r.at for r in local.events("line") if r.cycle == 5 and r.type != "session.closed"} == {
-        ends[-1].at
-    }
+    assert {r.at for r in local.events("line") if r.cycle == 5 and r.type != "session.closed"} == {ends[-1].at}
     first = [r.at for r in by_cycle(local.events("line"))[1]]
     assert len(set(first)) == 2
 
@@ -229,9 +227,7 @@ def test_a_session_that_must_ask_rests_until_a_person_answers(local: Local, gran
     asked = local.events("asks")[-2].event
     assert isinstance(asked, execute.ApprovalAsked)
     assert asked.why == "careful: that one is precious"
-    assert local.run("asks", text, cycles=1).status == "waiting", (
-        "asking again must not answer for the person"
-    )
+    assert local.run("asks", text, cycles=1).status == "waiting", "asking again must not answer for the person"
     assert local.types("asks").count("execute.approval_asked") == 1
     given = execute.ApprovalGiven(effect=asked.effect, arguments=asked.arguments, granted=granted, by="ann")
     local.append("asks", Draft(event=given, command="approve", cycle=1))
@@ -301,9 +297,7 @@ def decided(verdict: str, *, judged: Action) -> Context:
     return Context(stream="session/x", state=SessionState(cycle=4), scene=scene)
 
 
-@pytest.mark.parametrize(
-    ("verdict", "judged"), [("refuse", Move(to=1)), ("ask", Move(to=1)), ("allow", Move(to=0))]
-)
+@pytest.mark.parametrize(("verdict", "judged"), [("refuse", Move(to=1)), ("ask", Move(to=1)), ("allow", Move(to=0))])
 def test_execute_refuses_a_decision_without_an_allowing_appraisal_of_exactly_its_arguments(
     verdict: str, judged: Action
 ) -> None:

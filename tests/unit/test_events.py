@@ -89,9 +89,7 @@ def test_a_privacy_event_that_this_version_does_not_know_is_refused() -> None:
 
 
 def test_a_newer_schema_of_a_known_type_stays_opaque() -> None:
-    assert decode("learn.rewarded", 2, b"new") == Unknown(
-        type="learn.rewarded", schema_number=2, payload=b"new"
-    )
+    assert decode("learn.rewarded", 2, b"new") == Unknown(type="learn.rewarded", schema_number=2, payload=b"new")
 
 
 @pytest.mark.parametrize(
@@ -118,9 +116,7 @@ def test_what_is_not_in_the_vocabulary_is_not_written() -> None:
         encode(Invented())
 
 
-@pytest.mark.parametrize(
-    "content", [2**64, "\ud800", [{"deep": -(2**70)}]], ids=["integer", "surrogate", "nested"]
-)
+@pytest.mark.parametrize("content", [2**64, "\ud800", [{"deep": -(2**70)}]], ids=["integer", "surrogate", "nested"])
 def test_what_stored_json_cannot_hold_is_refused_as_an_event(
     content: int | str | list[dict[str, int]],
 ) -> None:
@@ -152,9 +148,7 @@ def test_a_digest_is_64_lower_case_hexadecimal_digits(digest: str) -> None:
 @pytest.mark.parametrize(
     ("dtype", "shape", "data"), [("float32", (2,), "AAAA"), ("uint8", (1,), ""), ("bool", (), "AAA=")]
 )
-def test_an_array_whose_bytes_do_not_fit_its_shape_is_refused(
-    dtype: str, shape: tuple[int, ...], data: str
-) -> None:
+def test_an_array_whose_bytes_do_not_fit_its_shape_is_refused(dtype: str, shape: tuple[int, ...], data: str) -> None:
     with pytest.raises(ValidationError, match="needs"):
         Array.model_validate({"dtype": dtype, "shape": shape, "data": data})
 

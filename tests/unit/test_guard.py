@@ -29,9 +29,7 @@ def test_a_room_of_another_distribution_is_named_with_where_it_comes_from(tmp_pa
         "try: g.check_rooms()\n"
         "except g.UsageError as error: print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"the package {room!r} comes from {tmp_path.resolve()}, not from {ROOT}" in done.stdout
     assert "Nothing was started" in done.stdout

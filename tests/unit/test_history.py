@@ -69,9 +69,7 @@ def test_an_intent_without_an_outcome_is_not_among_the_actions_taken(local: Loca
 
 
 def test_a_log_without_the_beginning_of_its_episode_is_damaged(log: EventLog) -> None:
-    log.append(
-        "session/x", [Draft(event=session.CycleOpened(cycle=1), command="a")], expected_version=0, epoch=1
-    )
+    log.append("session/x", [Draft(event=session.CycleOpened(cycle=1), command="a")], expected_version=0, epoch=1)
     with pytest.raises(LogDamaged, match="try: aether log verify"):
         episode(log, "session/x")
 

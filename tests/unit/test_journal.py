@@ -80,9 +80,7 @@ def test_a_log_whose_recorded_state_hash_does_not_come_out_is_not_gone_on_with(l
     one.record("1.open", (session.CycleOpened(cycle=1),))
     one.record("1.close", (session.CycleClosed(cycle=1, state_hash="0" * 64, reducer=REDUCER),))
     asyncio.run(one.commit())
-    with pytest.raises(
-        LogDamaged, match=r"session/j@2: folding gives state .* Nothing was written.*aether replay j"
-    ):
+    with pytest.raises(LogDamaged, match=r"session/j@2: folding gives state .* Nothing was written.*aether replay j"):
         journal(log).load(log.read("session/j"))
 
 

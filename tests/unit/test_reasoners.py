@@ -36,9 +36,7 @@ PINNED_FLOAT = 0.8251405320072588
 PINNED_SEEDS = (319557170, 946185118, 1823173842)
 
 
-def moment(
-    action: ActionSpace, *, cycle: int = 1, persist: Persistence | None = None, learnt: int = 0
-) -> Context:
+def moment(action: ActionSpace, *, cycle: int = 1, persist: Persistence | None = None, learnt: int = 0) -> Context:
     """A point at the origin that should be at GOAL."""
     here = np.zeros(2)
     seen = sense.Observed(
@@ -46,9 +44,7 @@ def moment(
         goal=Goal(achieved=Array.of(here), desired=Array.of(GOAL)),
         digest="0" * 64,
     )
-    spaces = Spaces(
-        observation=(ArrayPart(name="at", shape=(2,), dtype="float64"),), goal=(2,), action=action
-    )
+    spaces = Spaces(observation=(ArrayPart(name="at", shape=(2,), dtype="float64"),), goal=(2,), action=action)
     belief = Belief(transitions=learnt, spread=0.1)
     state = SessionState(seed=3, cycle=cycle, persist=persist, belief=belief)
     return Context(stream="session/x", state=state, scene=Scene(spaces=spaces, observed=seen))
@@ -173,9 +169,7 @@ def test_a_session_resumed_in_the_middle_of_a_kept_action_goes_on_with_it(local:
     local.run("whole", HOLDS, cycles=12)
     decided = [r.event for r in local.events("whole", "reason.decided")]
     middle = next(
-        n
-        for n, d in enumerate(decided, 1)
-        if isinstance(d, reason.Decided) and d.persist and d.persist.remaining > 1
+        n for n, d in enumerate(decided, 1) if isinstance(d, reason.Decided) and d.persist and d.persist.remaining > 1
     )
     with pytest.raises(Cut):
         local.run("cut", HOLDS, cycles=12, commits=Cutter(at=2 * (1 + 2 * middle)))

@@ -56,9 +56,7 @@ def test_a_row_says_how_each_session_stands(local: Local) -> None:
     with pytest.raises(Cut):
         local.run("suspended", NULL, cycles=9, commits=Cutter(at=2))
     page, _ = rows(local.log)
-    assert [(r.status, r.cycles) for r in page if r.session == "suspended"] == [("open", 2)], (
-        "it was taken up again"
-    )
+    assert [(r.status, r.cycles) for r in page if r.session == "suspended"] == [("open", 2)], "it was taken up again"
 
 
 def test_rows_come_in_pages_that_hold_each_session_once(local: Local) -> None:
@@ -81,9 +79,7 @@ def test_a_row_is_the_one_the_runner_ended_with(local: Local) -> None:
 
 
 def test_a_stream_that_no_event_opens_is_no_session(log: EventLog) -> None:
-    log.append(
-        "session/x", [Draft(event=session.CycleOpened(cycle=1), command="a")], expected_version=0, epoch=1
-    )
+    log.append("session/x", [Draft(event=session.CycleOpened(cycle=1), command="a")], expected_version=0, epoch=1)
     head = log.head("session/x")
     assert head is not None
     with pytest.raises(NotFound, match="no event that opens it"):

@@ -80,9 +80,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(
         read_settings(folder=tmp_path)
 
 
-def test_a_wrong_value_of_a_variable_is_not_blamed_on_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_value_of_a_variable_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AETHER_MAX_SESSIONS", "many")
     with pytest.raises(UsageError) as error:
         read_settings(folder=tmp_path)
@@ -105,9 +103,7 @@ def test_an_absolute_log_and_a_database_stay_as_they_are(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("given", ["a.db", "sqlite:///a.db", "../x/a.db"])
-def test_a_log_inside_a_jobs_upload_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
-) -> None:
+def test_a_log_inside_a_jobs_upload_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     upload = tmp_path / UPLOAD_MARK / "_ray_pkg_1"
     upload.mkdir(parents=True)
     monkeypatch.chdir(upload)

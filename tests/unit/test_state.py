@@ -113,9 +113,7 @@ def test_the_reducer_does_no_float_arithmetic() -> None:
     for node in sums:
         text = ast.unparse(node)
         counts = ("cycles_closed + 1", "episode + 1", "episodes + 1", "step + 1", "remembered + 1")
-        allowed = (
-            text.endswith(counts) or "bool(" in text or "64 * 1024" in text or " | " in text or "|=" in text
-        )
+        allowed = text.endswith(counts) or "bool(" in text or "64 * 1024" in text or " | " in text or "|=" in text
         assert allowed, text
     rewarded = learn.Rewarded(reward=0.1, episode_return=0.7, success=True)
     assert after(rewarded, start=SessionState(episode_return=100.0)).episode_return == 0.7
@@ -130,8 +128,7 @@ def test_a_state_above_its_bound_is_refused_where_a_cycle_closes() -> None:
 
 def test_the_surprises_that_are_kept_are_bounded_and_the_newest_stand_last() -> None:
     surprised = [
-        sense.Surprised(error=0.0, nats=float(n), percentile=0.5, model="m@1")
-        for n in range(3 * RECENT_SURPRISES)
+        sense.Surprised(error=0.0, nats=float(n), percentile=0.5, model="m@1") for n in range(3 * RECENT_SURPRISES)
     ]
     state = after(*surprised)
     assert state.surprises == tuple(float(n) for n in range(2 * RECENT_SURPRISES, 3 * RECENT_SURPRISES))
@@ -148,9 +145,7 @@ def test_an_episode_runs_from_its_reset_to_the_observation_that_ends_it() -> Non
         start=state,
     )
     assert (state.stage, state.step, state.effects) == ("ended", 1, ())
-    state = after(
-        learn.Rewarded(reward=1.0, episode_return=1.0, success=True, ends_episode=True), start=state
-    )
+    state = after(learn.Rewarded(reward=1.0, episode_return=1.0, success=True, ends_episode=True), start=state)
     assert (state.episodes, state.successes) == (1, 1)
     kept = state.model_copy(update={"persist": Persistence(action=MOVE, remaining=3)})
     state = after(session.CycleOpened(cycle=2), observed(1, ends=True), start=kept)
@@ -205,9 +200,7 @@ def test_what_was_learnt_and_felt_is_copied() -> None:
     state = after(
         learn.BeliefUpdated(model="m@1", prior=Belief(transitions=2, spread=0.5), posterior=belief),
         feel.Felt(valence=-0.5, arousal=0.25, virtues={"prudence": 1.0}),
-        reason.Decided(
-            action=MOVE, arguments=ARGUMENTS, why="w", persist=Persistence(action=MOVE, remaining=2)
-        ),
+        reason.Decided(action=MOVE, arguments=ARGUMENTS, why="w", persist=Persistence(action=MOVE, remaining=2)),
     )
     assert (state.belief, state.valence, state.arousal, state.virtues) == (
         belief,

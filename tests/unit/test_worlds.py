@@ -72,9 +72,7 @@ def test_a_world_that_answers_otherwise_says_after_how_many_actions() -> None:
     first = counting()
     shown = begun(first).digest
     taken = [Taken(Move(to=1), first.act(at(0), Move(to=1)).digest), Taken(Move(to=1), shown)]
-    with pytest.raises(
-        Diverged, match=r"after 2 actions the simulator shows .*The log is intact"
-    ) as diverged:
+    with pytest.raises(Diverged, match=r"after 2 actions the simulator shows .*The log is intact") as diverged:
         counting().restore(at(2), shown, taken)
     assert diverged.value.recorded == shown
     again = pickle.loads(pickle.dumps(diverged.value))  # noqa: S301  it crosses processes so
