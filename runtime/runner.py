@@ -9,6 +9,7 @@ import asyncio
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -135,10 +136,7 @@ class SessionRunner:
             cycles=cycles,
             environment=self._file.scenario.environment.id,
             spaces=spaces.describe(),
-            versions={
-                "aetherloop": __version__,
-                "python": platform.python_version(),
-                **{name: version(name) for name in PINNED},
+            versions=_versions(),
             },
         )
 
@@ -212,3 +210,8 @@ class SessionRunner:
         if scene.surprised is not None:
             progress.nats = scene.surprised.nats
         progress.closed = state.status == "closed"
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"aetherloop": __version__, "python": platform.python_version(), **{name: version(name) for name in PINNED}}

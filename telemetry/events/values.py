@@ -87,8 +87,10 @@ class Array(Value):
 
     def numpy(self) -> NDArray[Any]:
         """A fresh writable array."""
-        dtype = np.dtype(self.dtype).newbyteorder("<")
-        return np.frombuffer(base64.b64decode(self.data), dtype=dtype).reshape(self.shape).astype(self.dtype)
+        return self._flat().reshape(self.shape).astype(self.dtype)
+
+    def _flat(self) -> NDArray[Any]:
+        return np.frombuffer(base64.b64decode(self.data), dtype=np.dtype(self.dtype).newbyteorder("<"))
 
     @model_validator(mode="after")
     def _bytes_fit_shape(self) -> Array:
@@ -97,6 +99,8 @@ class Array(Value):
         need = math.prod(self.shape) * _DTYPES[self.dtype]
         if have != need:
             raise ValueError(f"{self.dtype} array of shape {self.shape} needs {need} bytes, data has {have}")
+        if self.dtype.startswith("float") and not np.isfinite(self._flat()).all():
+            raise ValueError(f"array of shape {self.shape} holds NaN or infinity; events refuse both")
         return self
 
 

@@ -48,15 +48,13 @@ def open_for_writing(path: Path, *, create: bool) -> tuple[sqlite3.Connection, s
 
 def open_for_reading(path: Path) -> tuple[Readers, str]:
     """Connections that never write, and the log's id. A cleanly closed log is read even where no file can be
-    made beside it. Raises `LogNotFound`, `LogDamaged`."""
+    made beside it, and a truncated one as far as it goes. Raises `LogNotFound`, `LogDamaged`."""
     if not path.exists():
         raise LogNotFound(f"there is no log at {path}. Check the path, or run something that writes one.")
     try:
         return _identified(Readers(path), path)
     except LogDamaged:
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        return _identified(Readers(path, immutable=True), path)
+        return _identified(Readers(path, last_resort=True), path)
 
 
 def identify(connection: sqlite3.Connection, path: Path) -> str:
@@ -86,11 +84,15 @@ def _identified(readers: Readers, path: Path) -> tuple[Readers, str]:
 
 
 class Readers:
-    """Connections for short reads from any thread, kept for the next one."""
+    """Connections for short reads from any thread, kept for the next one.
 
-    def __init__(self, path: Path, *, immutable: bool = False) -> None:
+    `last_resort` reads without making a file where no WAL must be read, and a file shorter than it says it is."""
+
+    def __init__(self, path: Path, *, last_resort: bool = False) -> None:
         self._path = path
-        self._uri = f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=ro'}"
+        self._last_resort = last_resort
+        alone = last_resort and not path.with_name(path.name + "-wal").exists()
+        self._uri = f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -102,7 +104,7 @@ class Readers:
             if self._closed:
                 raise LogClosed(f"{self._path} was closed; open it again to read on.")
             idle = self._idle.pop() if self._idle else None
-        connection = idle or _connect(self._uri)
+        connection = idle or self._connect()
         try:
             yield connection
         finally:
@@ -112,6 +114,13 @@ class Readers:
                     self._idle.append(connection)
             if not keep:
                 connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = _connect(self._uri)
+        if self._last_resort:
+            # on a connection that cannot write, this only lifts the check of the file's length
+            connection.execute("PRAGMA writable_schema = ON")
+        return connection
 
     def close(self) -> None:
         with self._lock:

@@ -44,19 +44,21 @@ def verify_sqlite(
         seal=seal,
     )
     if streams is None:
-        _Scan(connection, checker, "NOT INDEXED WHERE position > ? AND position <= ? ORDER BY position").run(POSITION)
+        _Scan(connection, checker, "NOT INDEXED WHERE position >= ? AND position <= ? ORDER BY position").run(POSITION)
         if checker.damaged:
             _see_heads(connection, checker)
         else:
             _check_file(connection, checker)
     for stream in sorted(set(streams or ())):
-        order = "WHERE version > ? AND position <= ? AND stream = ? ORDER BY version"
+        order = "WHERE version >= ? AND position <= ? AND stream = ? ORDER BY version"
         _Scan(connection, checker, order, stream).run(VERSION)
     return checker.report()
 
 
 class _Scan:
-    """Every readable row in one order, and a word for each place where there is none."""
+    """Every readable row in one order, and a word for each place where there is none.
+
+    Looks from a key on, not beyond one: to look beyond the last row of a page, SQLite reads that page."""
 
     def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str) -> None:
         self._connection = connection
@@ -66,37 +68,37 @@ class _Scan:
 
     def run(self, key: int) -> None:
         """`key` is the column that leads the order."""
-        after, limit = LOWEST, PAGE_ROWS
+        start, limit = LOWEST, PAGE_ROWS
         while True:
-            rows, error = self._page(after, limit)
+            rows, error = self._page(start, limit)
             for row in rows:
                 self._checker.see(recorded(row))
             if rows:
-                after = int(rows[-1][key])
+                start = int(rows[-1][key]) + 1
             if error is None:
                 if not rows:
                     return
             elif limit > 1:
                 limit = 1  # sqlite3 reads a row ahead and drops the last good one: find the place row by row
             else:
-                beyond = self._skip(after, error)
+                beyond = self._skip(start, error)
                 if beyond is None:
                     return
-                after, limit = beyond, PAGE_ROWS
+                start, limit = beyond, PAGE_ROWS
 
-    def _page(self, after: int, limit: int) -> tuple[list[Row], str | None]:
+    def _page(self, start: int, limit: int) -> tuple[list[Row], str | None]:
         """Up to `limit` rows, and what SQLite said where it stopped before."""
         rows: list[Row] = []
         try:
-            rows.extend(self._connection.execute(f"{SELECT} {self._order} LIMIT {limit}", (after, *self._values)))
+            rows.extend(self._connection.execute(f"{SELECT} {self._order} LIMIT {limit}", (start, *self._values)))
         except sqlite3.DatabaseError as error:
             return rows, str(error)
         return rows, None
 
-    def _skip(self, after: int, error: str) -> int | None:
-        """Names what cannot be read after `after`; the nearest key after which something can, if anything."""
-        bad = 0 if after == LOWEST else after
-        self._checker.see_unreadable(bad + 1, self._name(after), error)
+    def _skip(self, start: int, error: str) -> int | None:
+        """Names what cannot be read from `start` on; the nearest key from which something can, if any."""
+        bad = 1 if start == LOWEST else start
+        self._checker.see_unreadable(bad, self._name(start), error)
         step = 1
         while self._page(min(bad + step, HIGHEST), 1)[1] is not None:
             bad, step = bad + step, step * 2
@@ -109,14 +111,14 @@ class _Scan:
                 good = middle
             else:
                 bad = middle
-        self._checker.skip_to(good)
+        self._checker.skip_to(good - 1)
         return good
 
-    def _name(self, after: int) -> tuple[str, int] | None:
+    def _name(self, start: int) -> tuple[str, int] | None:
         """Stream and version of the row that cannot be read, where at least these can."""
         try:
             row = self._connection.execute(
-                f"SELECT stream, version FROM events {self._order} LIMIT 1", (after, *self._values)
+                f"SELECT stream, version FROM events {self._order} LIMIT 1", (start, *self._values)
             ).fetchone()
         except sqlite3.DatabaseError:
             return None

@@ -118,10 +118,11 @@ class Checker:
         problem = self._fault(event, chain)
         if problem is None:
             chain.version, chain.hash, chain.position = event.version, event.hash, event.position
-        else:
-            self._blame(self._renamed(event) or problem)
-            if not chain.broken and not chain.version:
-                del self._chains[event.stream]  # there never was a stream of that name
+            return
+        renamed = self._renamed(event)
+        self._blame(renamed or problem)
+        if renamed is not None and not chain.version:
+            del self._chains[event.stream]  # there never was a stream of that name
 
     def see_unreadable(self, position: int, named: tuple[str, int] | None, error: str) -> None:
         """An event, or a whole page when even its stream and version cannot be read."""

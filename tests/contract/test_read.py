@@ -68,7 +68,7 @@ def test_reading_ends_at_the_head_it_found_when_it_began(log: EventLog) -> None:
 
 def test_a_stream_that_is_not_there_is_empty(log: EventLog) -> None:
     assert log.head("a") is None
-    assert list(log.read("a")) == list(log.read_back("a")) == list(log.read_all()) == log.heads() == []
+    assert not [*log.read("a"), *log.read_back("a"), *log.read_all(), *log.heads()]
     assert log.position() == 0
 
 
