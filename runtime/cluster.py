@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 START_TIMEOUT_S = 120.0
 """A host that has not answered by then has found no resources."""
+KNOCK_TIMEOUT_S = 5.0
 POLL_S = 0.25
 REVIVAL_POLL_S = 0.05
 CLOSE_TIMEOUT_S = 60.0
@@ -67,6 +69,7 @@ def connected(settings: Settings) -> Iterator[None]:
 def _start(address: str | None, folder: str | None) -> None:
     try:
         if address:
+            _knock(address)
             ray.init(address, runtime_env={"env_vars": ONE_THREAD}, logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
@@ -77,8 +80,15 @@ def _start(address: str | None, folder: str | None) -> None:
                 log_to_driver=False,
                 _temp_dir=folder,
             )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         raise Unavailable(f"Ray {'at ' + address if address else 'on this machine'} cannot be used: {error}") from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at once; Ray would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_TIMEOUT_S).close()
 
 
 def _folder() -> str:

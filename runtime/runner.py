@@ -137,7 +137,6 @@ class SessionRunner:
             environment=self._file.scenario.environment.id,
             spaces=spaces.describe(),
             versions=_versions(),
-            },
         )
 
     async def _cycles(self, stop: Callable[[], bool]) -> None:

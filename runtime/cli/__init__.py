@@ -5,10 +5,13 @@ called. Invariant: importing this loads neither Ray nor torch, and every way out
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from runtime.cli import log, session
 from runtime.cli.doctor import doctor
+from runtime.cli.output import document
 from runtime.cli.replay import replay
 from runtime.cli.run import run
 
@@ -27,6 +30,18 @@ app.command()(replay)
 app.command()(doctor)
 
 
+Misused: type[Exception] = typer.BadParameter.__base__ or Exception
+"""What the parser raises for options and arguments it cannot take: its `UsageError`."""
+
+
 def main() -> None:
     """The console script."""
-    app(prog_name="aether")
+    if "--json" not in sys.argv:
+        app(prog_name="aether")
+        return
+    try:
+        sys.exit(app(prog_name="aether", standalone_mode=False))
+    except Misused as error:
+        words = error.format_message() if hasattr(error, "format_message") else str(error)
+        document({"error": {"type": "UsageError", "message": f"{words} See: aether --help", "exit_code": 2}})
+        sys.exit(2)

@@ -10,7 +10,10 @@ import typer
 
 from runtime.cli.output import Json, LogUrl, answer, command, document, reading, talk
 
-app = typer.Typer(help="Verify, seal and export the log; print the schema of its events.", no_args_is_help=True)
+app = typer.Typer(
+    help="Verify, seal and export the log; print the schema of its events.\n\nExample: aether log verify",
+    no_args_is_help=True,
+)
 
 
 @app.command()

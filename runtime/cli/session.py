@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from telemetry.events import Recorded
     from telemetry.log import EventLog
 
-app = typer.Typer(help="List, show, follow and resume sessions.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, follow and resume sessions.\n\nExample: aether session list --limit 20", no_args_is_help=True
+)
 
 SessionId = Annotated[str, typer.Argument(help="Id of the session, as `aether session list` prints it.")]
 

@@ -71,8 +71,9 @@ def test_nothing_is_seen_before_it_is_committed(store: Store) -> None:
 
 def test_the_position_moves_on_where_no_type_matches(log: EventLog) -> None:
     fill(log, "a", 3)
-    batch = log.subscribe(types=["learn.rewarded"]).next(0)
-    assert (batch.events, batch.position) == ((), 3)
+    subscription = log.subscribe(types=["learn.rewarded"])
+    batch = subscription.next(0)
+    assert (batch.events, batch.position, subscription.position) == ((), 3, 3)
 
 
 def test_without_news_a_batch_is_empty_and_the_position_stays(log: EventLog) -> None:

@@ -1,0 +1,99 @@
+"""Where phases run changes nothing but time; and what a pool asks for must be there."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.aether import Aether
+
+MAZE = """\
+name = "pools"
+seed = 3
+
+[environment]
+id = "gymnasium:PointMaze_UMaze-v3"
+frames = 5
+max_frames = 100
+episodes = 1000
+
+[reasoner]
+kind = "greedy"
+
+[memory]
+when = "surprise"
+recall = 4
+"""
+PHASES = ("sense", "feel", "reason", "execute", "learn")
+CYCLES = "40"
+BOUND_S = 60.0
+
+
+def _pools(placement: dict[str, str], **pools: str) -> str:
+    places = "\n".join(f'{phase} = "{pool}"' for phase, pool in placement.items())
+    tables = "\n".join(f"[pools.{name}]\n{body}\n" for name, body in pools.items())
+    return f"{MAZE}\n[placement]\n{places}\n\n{tables}"
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Filled with the hash of the sessions whose phases all ran in the host."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("placement", "pools"),
+    [
+        (dict.fromkeys(PHASES, "all"), {"all": "actors = 2\ncpus = 0.5"}),
+        ({phase: phase for phase in PHASES}, dict.fromkeys(PHASES, "cpus = 0.2")),
+        ({"execute": "world"}, {"world": "cpus = 0.5"}),
+        ({"reason": "mind", "learn": "mind"}, {"mind": "cpus = 0.5"}),
+    ],
+    ids=["one pool of two actors", "a pool for each phase", "only execute", "reason and learn"],
+)
+def test_phases_in_pools_end_in_the_state_of_phases_in_the_host(
+    attached: Aether, calm: dict[str, str], placement: dict[str, str], pools: dict[str, str]
+) -> None:
+    calm.setdefault("hashes", _hashes(attached, MAZE))
+    assert _hashes(attached, _pools(placement, **pools)) == calm["hashes"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "asked", "there"),
+    [
+        ("cpus = 64", "64 CPUs", "this cluster has 8 CPUs"),
+        ("actors = 9\ncpus = 1", "9 CPUs", "this cluster has 8 CPUs"),
+        ("gpus = 64", "64 GPUs", "GPUs, 0 on one node"),
+    ],
+)
+def test_a_pool_that_asks_for_more_than_there_is_is_exit_6(attached: Aether, pool: str, asked: str, there: str) -> None:
+    began = time.monotonic()
+    run = attached("run", _file(attached, _pools({"execute": "world"}, world=pool)), "--cycles", CYCLES)
+    assert time.monotonic() - began < BOUND_S
+    assert run.code == 6
+    assert asked in run.err
+    assert there in run.err
+    assert "[pools]" in run.err, "it says what to change"
+    assert attached("session", "list", "--json").rows == [], "no session was opened"
+
+
+def test_a_host_that_asks_for_more_than_there_is_is_exit_6(attached: Aether) -> None:
+    env = {"AETHER_HOST_CPUS": "64"}
+    run = attached("run", _file(attached, MAZE), "--cycles", CYCLES, env=env, timeout_s=BOUND_S)
+    assert run.code == 6
+    assert "64 CPUs" in run.err
+    assert "has 8" in run.err
+    assert not attached.log.exists(), "nothing was started"
+
+
+def _hashes(aether: Aether, scenario: str) -> str:
+    run = aether("run", _file(aether, scenario), "--cycles", CYCLES, "--sessions", "3", "--json")
+    assert run.code == 0, run.out + run.err
+    return " ".join(row["state_hash"] for row in run.rows)
+
+
+def _file(aether: Aether, scenario: str) -> str:
+    file = aether.folder / "pools.toml"
+    file.write_text(scenario)
+    return str(file)
