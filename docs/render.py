@@ -25,7 +25,7 @@ def events() -> str:
     lines = [
         "# The event vocabulary",
         "",
-        "Rendered from `telemetry/events` by `python docs/render.py`. The JSON Schema of all of it: `aether log schema`.",
+        "Rendered from `telemetry/events` by `python docs/render.py`. Its JSON Schema: `aether log schema`.",
     ]
     phase = ""
     for name, kind in sorted(CLASSES.items(), key=lambda item: list(CLASSES).index(item[0])):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -42,7 +43,7 @@ This page is written by `python docs/render_cli.py` from the commands' own help.
 def render() -> str:
     from runtime.cli import app
 
-    return INTRODUCTION + "".join(_sections(typer.main.get_command(app), "aether", None))
+    return INTRODUCTION + "".join(_sections(cast(Command, typer.main.get_command(app)), "aether", None))
 
 
 def _sections(command: Command, name: str, parent: typer.Context | None) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _sections(command: Command, name: str, parent: typer.Context | None) -> Iter
         yield f"\n## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
     if isinstance(command, TyperGroup):
         for inner in command.commands:
-            yield from _sections(command.commands[inner], inner, context)
+            yield from _sections(cast(Command, command.commands[inner]), inner, context)
 
 
 def main() -> int:

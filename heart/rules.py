@@ -22,17 +22,18 @@ class _Settings(BaseModel):
 
 
 class Region(_Settings):
-    """An inclusive box in a part of what is seen now, or of what the world model forecasts after the action.
-
-    `of` names the part, as the environment names it, or "achieved_goal". `index` picks one element of its
-    array; without it every element must lie within the bounds. A bound is one number for all elements or a
-    list with one number an element in C order; a bound left out is open. Units are those of the part."""
+    """An inclusive box in a part of what is seen or forecast, in the part's own units."""
 
     of: Words
+    """The part's name, as the environment names it, or "achieved_goal"."""
     index: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """One element of the part's array; without it every element must lie within the bounds."""
     low: Bound | None = None
+    """One number for all elements, or a list with one an element in C order; open when left out."""
     high: Bound | None = None
+    """As `low`."""
     at: Literal["now", "forecast"] = "forecast"
+    """What is seen now, or what the world model forecasts after the action."""
 
     @model_validator(mode="after")
     def _bounds_fit(self) -> Region:
@@ -61,17 +62,20 @@ class Region(_Settings):
 
 
 class Rule(_Settings):
-    """What is refused or must be asked about, and why. It applies when everything it gives matches.
-
-    `actions` are discrete moves, `tools` names of tools any of which is called, `region` where things are or
-    would be. `virtue` is the virtue the rule speaks for, such as "prudence"."""
+    """What is refused or must be asked about, and why. It applies when everything it gives matches."""
 
     id: Words
+    """The name that grounds and refs carry."""
     verdict: Literal["refuse", "ask"] = "refuse"
+    """What becomes of a proposal that it applies to."""
     reason: Words
+    """Why, in words that people and reasoners read."""
     virtue: Words | None = None
+    """The virtue it speaks for, such as "prudence"."""
     actions: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
+    """Discrete moves it applies to."""
     tools: Annotated[tuple[Words, ...], Field(min_length=1)] | None = None
+    """Tools it applies to, when any of them is called."""
     region: Region | None = None
 
     @model_validator(mode="after")

@@ -11,9 +11,11 @@ When = Literal["surprise", "reward", "always", "never"]
 
 
 class MemorySettings(BaseModel):
-    """`when` to remember, and how many episodes to `recall` at each observation (0: none)."""
+    """When to remember, and how much to recall."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: When = "surprise"
+    """Which cycles are remembered: surprising ones, rewarded ones, all or none."""
     recall: Annotated[int, Field(ge=0, le=256)] = 4
+    """Nearest episodes recalled at each observation; 0 recalls none."""

@@ -33,6 +33,7 @@ class EnvironmentSettings(BaseModel):
     max_frames: int | None = Field(default=None, ge=1)
     """An episode is truncated after so many simulator steps; None keeps the registered limit."""
     episodes: int = Field(default=1, ge=1)
+    """Episodes a session runs before it is done."""
     success: Literal["info", "reward"] = "info"
     """`info`: what the environment itself reports; `reward`: it terminated with a positive reward."""
     options: dict[str, JsonValue] = {}
