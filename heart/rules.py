@@ -94,6 +94,8 @@ class HeartSettings(_Settings):
     """All that a scenario tells the heart."""
 
     on_ask: OnAsk = "wait"
+    """What becomes of a proposal that a person must be asked about: wait for the answer, take the best one that
+    needs no asking, or do nothing."""
     rules: tuple[Rule, ...] = ()
 
     @field_validator("rules")
