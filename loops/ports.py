@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from loops.context import Context
@@ -40,7 +41,7 @@ class Percept(Value):
     def ends_episode(self) -> bool:
         return self.terminated or self.truncated
 
-    @property
+    @cached_property
     def digest(self) -> Digest:
         """Of what is shown: observations and goal."""
         return digest_of(*self.observations, *(() if self.goal is None else (self.goal,)))

@@ -104,15 +104,15 @@ class Spaces(Value):
     goal: tuple[int, ...] | None = None
     action: ActionSpace
 
-    @property
+    @cached_property
     def arrays(self) -> tuple[ArrayPart, ...]:
         return tuple(part for part in self.observation if isinstance(part, ArrayPart))
 
-    @property
+    @cached_property
     def goal_width(self) -> int:
         return 0 if self.goal is None else int(np.prod(self.goal, dtype=np.int64))
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Length of `flatten`: all numeric parts, then the achieved goal."""
         return sum(part.width for part in self.arrays) + self.goal_width

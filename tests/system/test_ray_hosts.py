@@ -1,0 +1,182 @@
+"""How much a session host takes, who may hold a log, and what stays when a run is over."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from telemetry.errors import LogError
+from telemetry.log import open_log
+from tests.aether import ROOT, Aether, processes_naming, wait_until
+from tests.clusters import Head
+
+MAZE = "examples/maze.toml"
+ENDLESS = """\
+name = "endless"
+seed = 5
+[environment]
+id = "gymnasium:PointMaze_UMaze-v3"
+frames = 5
+episodes = 100000
+"""
+
+
+def test_the_second_host_on_a_log_is_exit_6_and_names_the_first(attached: Aether) -> None:
+    endless = attached.folder / "endless.toml"
+    endless.write_text(ENDLESS)
+    with attached.start("run", str(endless)) as first:
+        wait_until(lambda: _position(attached.log) > 10, timeout_s=60, what="the first host writes")
+        holder = attached.log.with_name("aether.db.lock").read_text().split()[1]
+        second = attached("run", MAZE, "--sessions", "1")
+        answer = attached("run", MAZE, "--sessions", "1", "--json")
+        assert f"pid {holder}" in attached("doctor").out
+        first.signal_group(signal.SIGINT)
+        assert first.end(timeout_s=40).code == 130, "the first was not disturbed"
+    assert second.code == 6
+    assert f"pid {holder} on {socket.gethostname()}" in second.err
+    assert "Traceback" not in second.err
+    assert answer.json["error"]["exit_code"] == 6
+    sessions = attached("session", "list", "--json").rows
+    assert len(sessions) == 1, "the second left nothing behind"
+
+
+def test_a_run_feeds_more_sessions_than_the_host_takes_one_after_the_other(attached: Aether) -> None:
+    ran = attached("run", MAZE, "--sessions", "3", "--cycles", "5", "--json", env={"AETHER_MAX_SESSIONS": "1"})
+    assert ran.code == 0, ran.err
+    assert [(row["status"], row["cycles"]) for row in ran.rows] == [("closed", 5)] * 3
+    with closing(open_log(attached.log, mode="read")) as log:
+        streams = [event.stream for event in log.read_all()]
+    changes = sum(one != other for one, other in itertools.pairwise(streams))
+    assert changes == 2, "no two sessions ran at once"
+
+
+BEYOND_ITS_BOUND = """\
+import json, sys
+from pathlib import Path
+
+import ray
+
+from runtime.cluster import Host, connected
+from runtime.errors import Backpressure
+from runtime.run import new_orders
+from runtime.scenario import read_scenario
+from runtime.settings import read_settings
+
+settings = read_settings().settings
+orders = new_orders(read_scenario(Path(sys.argv[1])), sessions=2)
+with connected(settings):
+    host = Host(settings)
+    first = host.start(orders[0])
+    while host.status().running == 0:
+        pass
+    same = host.start(orders[0])
+    try:
+        ray.get(host.start(orders[1]), timeout=30)
+        said = None
+    except Backpressure as error:
+        said = str(error)
+    host.suspend()
+    rows = ray.get([first, same], timeout=30)
+    host.close()
+print(json.dumps({"said": said, "rows": [row.model_dump() for row in rows], "refused": orders[1].session}))
+"""
+
+
+def test_a_direct_call_beyond_the_bound_is_answered_with_backpressure(attached: Aether) -> None:
+    endless = attached.folder / "endless.toml"
+    endless.write_text(ENDLESS)
+    ran = subprocess.run(
+        (sys.executable, "-c", BEYOND_ITS_BOUND, str(endless)),
+        env=attached.env | {"AETHER_MAX_SESSIONS": "1", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout.splitlines()[-1])
+    assert "its bound is 1" in answer["said"]
+    assert f"{answer['refused']} was not started" in answer["said"]
+    assert answer["rows"][0] == answer["rows"][1], "the same order again joins the run under way"
+    assert answer["rows"][0]["status"] == "suspended"
+    with closing(open_log(attached.log, mode="read")) as log:
+        assert len(log.heads()) == 1
+
+
+def test_a_host_that_its_world_kills_again_and_again_gives_up(aether: Aether) -> None:
+    (aether.folder / "deadly.py").write_text(DEADLY)
+    file = aether.folder / "deadly.toml"
+    file.write_text('name = "deadly"\n[environment]\nid = "gymnasium:deadly:Deadly-v0"\n')
+    ran = aether("run", str(file), env={"PYTHONPATH": str(aether.folder)})
+    assert ran.code == 6
+    assert "times in a row before anything came of it" in ran.err
+    assert "Traceback" not in ran.err
+    assert aether("log", "verify").code == 0
+    (row,) = aether("session", "list", "--json").rows
+    assert (row["status"], row["cycles"]) == ("open", 2)
+
+
+DEADLY = """\
+import os
+
+import gymnasium
+from gymnasium.spaces import Discrete
+
+
+class Deadly(gymnasium.Env):
+    observation_space = action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return 0, {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 3:
+            os.kill(os.getpid(), 9)
+        return 0, 0.0, False, False, {}
+
+
+gymnasium.register("Deadly-v0", Deadly)
+"""
+
+
+def test_a_run_that_is_over_leaves_no_process_and_no_folder(aether: Aether) -> None:
+    ran = aether("run", MAZE, "--sessions", "1", "--cycles", "3")
+    assert ran.code == 0
+    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=20, what="the local Ray is gone")
+    assert list(aether.folder.glob("aether-*")) == []
+    assert "WARNING" not in ran.err
+    assert "ray" not in ran.err.lower()
+
+
+def test_a_run_on_a_cluster_gives_back_what_it_held(attached: Aether, head: Head) -> None:
+    before = set(head.actors("SessionHost"))
+    assert attached("run", MAZE, "--sessions", "1", "--cycles", "3").code == 0
+    wait_until(lambda: set(head.actors("SessionHost")) <= before, timeout_s=20, what="the session host is gone")
+
+
+@pytest.mark.slow
+def test_three_hundred_sessions_go_through_a_host_of_seven(attached: Aether) -> None:
+    ran = attached("run", MAZE, "--sessions", "300", "--cycles", "3", "--json", env={"AETHER_MAX_SESSIONS": "7"})
+    assert ran.code == 0, ran.err
+    assert {(row["status"], row["cycles"]) for row in ran.rows} == {("closed", 3)}
+
+
+def _position(log: Path) -> int:
+    if not log.exists():
+        return 0
+    try:
+        with closing(open_log(log, mode="read")) as store:
+            return store.position()
+    except LogError:  # its tables are being made
+        return 0
