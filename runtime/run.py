@@ -52,6 +52,8 @@ class RunResult(BaseModel):
     rows: tuple[SessionRow, ...]
     errors: tuple[str, ...]
     """What kept a session from ending, with its id."""
+    not_begun: int = 0
+    """Sessions that were ordered and are not on the log, as their turn had not come."""
     exit_code: int
     summary: Summary
     as_of: int
@@ -125,6 +127,7 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
         return RunResult(
             rows=rows,
             errors=tuple(errors),
+            not_begun=len(orders) - len(rows),
             exit_code=exit_code,
             summary=summarise(log, rows, since=before),
             as_of=log.position(),

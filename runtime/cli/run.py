@@ -137,6 +137,8 @@ def finish(result: RunResult, *, as_json: bool) -> None:
                 talk(f"aether: {row.session} failed: {row.error}")
         if result.exit_code == INTERRUPTED:
             talk("Interrupted: the sessions rest at a closed cycle. Go on with: aether session resume --all")
+        if result.not_begun:
+            talk(f"{result.not_begun} sessions had not begun; they left nothing on the log")
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 

@@ -72,19 +72,17 @@ def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(aether
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert ended.code == 130
     assert "aether session resume --all" in ended.out
-    assert "sessions ended" in ended.out, "the live line was shown"
+    for shown in ("0/2 sessions ended", "cycles, ", "/s", "episodes succeeded", "surprise "):
+        assert shown in ended.out, "the live line was shown"
     assert "Traceback" not in ended.out
     _check_rest_and_resume(aether, calm)
     _check_nothing_is_left(aether)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_without_a_terminal_suspends_as_well(
-    attached: Aether, calm: list[str], number: signal.Signals
-) -> None:
+def test_sigterm_suspends_as_well(attached: Aether, calm: list[str]) -> None:
     with attached.start("run", _file(attached)) as started:
         _wait_for_events(attached, 300)
-        started.signal(number)
+        started.signal(signal.SIGTERM)
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err

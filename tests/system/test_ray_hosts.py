@@ -58,6 +58,17 @@ def test_a_run_feeds_more_sessions_than_the_host_takes_one_after_the_other(attac
     assert changes == 2, "no two sessions ran at once"
 
 
+def test_an_interrupted_run_says_how_many_sessions_had_not_begun(attached: Aether) -> None:
+    endless = attached.folder / "endless.toml"
+    endless.write_text(ENDLESS)
+    with attached.start("run", str(endless), "--sessions", "3", env={"AETHER_MAX_SESSIONS": "1"}) as started:
+        wait_until(lambda: _position(attached.log) > 10, timeout_s=60, what="the first session runs")
+        started.signal_group(signal.SIGINT)
+        ended = started.end(timeout_s=40)
+    assert ended.code == 130
+    assert "2 sessions had not begun" in ended.err
+
+
 BEYOND_ITS_BOUND = """\
 import json, sys
 from pathlib import Path

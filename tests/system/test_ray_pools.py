@@ -51,8 +51,8 @@ def calm() -> dict[str, list[str]]:
     [
         (dict.fromkeys(PHASES, "all"), {"all": "actors = 2\ncpus = 0.5"}),
         ({phase: phase for phase in PHASES}, dict.fromkeys(PHASES, "cpus = 0.2")),
-        ({"execute": "world"}, {"world": "cpus = 0.5"}),
-        ({"reason": "mind", "learn": "mind"}, {"mind": "cpus = 0.5"}),
+        pytest.param({"execute": "world"}, {"world": "cpus = 0.5"}, marks=pytest.mark.slow),
+        pytest.param({"reason": "mind", "learn": "mind"}, {"mind": "cpus = 0.5"}, marks=pytest.mark.slow),
     ],
     ids=["one pool of two actors", "a pool for each phase", "only execute", "reason and learn"],
 )
