@@ -17,7 +17,8 @@ from loops.execute import Execute, ask, intend, outcome
 from loops.feel import Feel
 from loops.journal import Journal
 from loops.learn import Learn
-from loops.ports import Percept, PhaseMethod, PhaseRunner, Recall
+from loops.percept import Percept
+from loops.ports import PhaseMethod, PhaseRunner, Recall
 from loops.reason import Reason
 from loops.sense import Sense
 from loops.state import MAX_STATE_BYTES, REDUCER, apply, state_hash

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from loops.ports import Percept
+    from loops.percept import Percept
     from telemetry.events.values import Digest
 
 

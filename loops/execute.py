@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from loops.context import Context
 from loops.effects import effect_key
-from loops.ports import Percept
+from loops.percept import Percept
 from loops.worlds import Worlds
 from telemetry.events import Event, execute, reason
 from telemetry.events.values import Digest, EffectClass

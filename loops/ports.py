@@ -4,47 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from loops.context import Context
+from loops.percept import Percept
 from loops.spaces import Spaces
 from telemetry.events import Event, reason, sense
 from telemetry.events.values import (
     Action,
-    Digest,
     EffectClass,
-    Goal,
-    Observation,
     Persistence,
-    Value,
-    digest_of,
 )
 from world_model.linear import Prediction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 PhaseT = TypeVar("PhaseT")
-
-
-class Percept(Value):
-    """What an environment shows at one moment, and what the step that led there brought."""
-
-    observations: tuple[Observation, ...]
-    goal: Goal | None = None
-    reward: float | None = None
-    terminated: bool = False
-    truncated: bool = False
-    success: bool | None = None
-
-    @property
-    def ends_episode(self) -> bool:
-        return self.terminated or self.truncated
-
-    @cached_property
-    def digest(self) -> Digest:
-        """Of what is shown: observations and goal."""
-        return digest_of(*self.observations, *(() if self.goal is None else (self.goal,)))
 
 
 class Environment(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loops.context import Context
 from loops.models import seen
-from loops.ports import Percept
+from loops.percept import Percept
 from telemetry.events import Event, sense
 from world_model.surprise import percentile, surprise
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from loops.context import Context
 from loops.errors import Behind, Diverged, EnvironmentFailed
-from loops.ports import Environment, Percept
+from loops.percept import Percept
+from loops.ports import Environment
 from loops.randomness import derive
 from loops.spaces import Spaces
 from telemetry.events.values import Action, Digest, EffectClass

@@ -13,7 +13,8 @@ from loops.execute import Execute
 from loops.feel import Feel
 from loops.learn import Learn
 from loops.models import Models
-from loops.ports import Percept, Reasoner
+from loops.percept import Percept
+from loops.ports import Reasoner
 from loops.reason import Reason
 from loops.reasoners.explore import Explore
 from loops.reasoners.greedy import Greedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -87,6 +88,7 @@ class Head:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
         self._output.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _free_port() -> int:

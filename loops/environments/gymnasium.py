@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from loops.environments import registered
 from loops.environments.reading import Checked, Misfit, Reading, actions_of
 from loops.errors import EnvironmentFailed, ScenarioInvalid
-from loops.ports import Percept
+from loops.percept import Percept
 from loops.spaces import Spaces
 from telemetry.events.values import Action, EffectClass
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from loops.errors import EnvironmentNotFound, ScenarioInvalid
-from loops.ports import Percept
+from loops.percept import Percept
 from loops.spaces import ArrayPart, DiscreteActions, Spaces
 from telemetry.events.values import Action, Array, ArrayObservation, EffectClass
 

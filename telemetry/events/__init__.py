@@ -1,7 +1,8 @@
 """The vocabulary: one file a phase, the values inside events, the envelope around them."""
 
 from telemetry.events import execute, feel, learn, privacy, reason, sense, session
-from telemetry.events.envelope import Draft, Event, Recorded, Unknown, split_id
+from telemetry.events.envelope import Draft, Recorded, split_id
+from telemetry.events.event import Event, Unknown
 from telemetry.events.registry import AnyEvent, decode, encode, json_schema
 
 __all__ = [

@@ -8,43 +8,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from telemetry.errors import InvalidEvent
+from telemetry.events.event import Event, Unknown
+from telemetry.events.registry import decode
 
-Phase = Literal["session", "sense", "feel", "reason", "execute", "learn", "privacy"]
 Mode = Literal["execution", "simulation", "optimisation", "import", "synthetic"]
 Encoding = Literal["plain", "zstd", "aes-gcm", "blob", "withheld"]
 
 GENESIS = bytes(32)
 """The hash before a stream's first event."""
-
-
-class Event(BaseModel):
-    """A fact in the past tense. Its `type` is never renamed; a changed shape counts `SCHEMA` up."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    type: str
-
-    SCHEMA: ClassVar[int] = 1
-    """Version of the payload's shape; a change needs an upcaster in `telemetry.events.upcast`."""
-    CRITICAL: ClassVar[bool] = False
-    """Whether a reader that does not know this schema must refuse instead of passing it through.
-    A whole type that a reader does not know is critical when its phase is `privacy`."""
-
-
-class Unknown(BaseModel):
-    """An event of a type or schema this version does not know, kept opaque and bit-exact."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: str
-    schema_number: int
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +96,6 @@ class Recorded:
     @cached_property
     def event(self) -> Event | Unknown:
         """The payload, decoded and upcast to today's schema. Raises `InvalidEvent` when it is neither."""
-        from telemetry.events.registry import (
-            decode,
-        )  # the registry imports every event, and those import this file
-
         body = self.payload if self.encoding == "plain" else self.content
         if body is None:
             raise InvalidEvent(
@@ -141,11 +113,6 @@ def header_bytes(columns: tuple[str | int, ...]) -> bytes:
 def chain_hash(previous: bytes, header: bytes, digest: bytes) -> bytes:
     """SHA-256(previous hash ‖ header ‖ digest), 32 bytes."""
     return hashlib.sha256(previous + header + digest).digest()
-
-
-def phase_of(event_type: str) -> str:
-    """The phase an event's type begins with: `reason.decided` is of `reason`."""
-    return event_type.partition(".")[0]
 
 
 def split_id(event_id: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from telemetry.events.envelope import Event
+from telemetry.events.event import Event
 from telemetry.events.values import Action, Digest, EffectClass, ToolResult
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from telemetry.events.envelope import Event
+from telemetry.events.event import Event
 from telemetry.events.values import Action, Appraisal, Digest
 
 Unit = Annotated[float, Field(ge=0, le=1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from telemetry.events.envelope import Event
+from telemetry.events.event import Event
 
 
 class ConsentGranted(Event):

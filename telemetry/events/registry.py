@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from telemetry.errors import InvalidEvent, PayloadTooLarge, UnknownCriticalEvent
 from telemetry.events import execute, feel, learn, privacy, reason, sense, session
-from telemetry.events.envelope import Event, Unknown, phase_of
+from telemetry.events.event import Event, Unknown, phase_of
 from telemetry.events.upcast import upcast
 from telemetry.events.values import canonical
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from telemetry.events.envelope import Event
+from telemetry.events.event import Event
 from telemetry.events.values import Digest, Usage
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 import orjson
 
 from telemetry.errors import InvalidEvent
-from telemetry.events.envelope import Draft, Recorded, header_bytes, phase_of
+from telemetry.events.envelope import Draft, Recorded, header_bytes
+from telemetry.events.event import phase_of
 from telemetry.events.registry import encode
 
 COLUMNS = (

@@ -18,7 +18,7 @@ from gymnasium import spaces
 from loops.environments import EnvironmentSettings, make_environment
 from loops.environments.gymnasium import GymnasiumEnvironment
 from loops.errors import EnvironmentFailed, EnvironmentNotFound, ScenarioInvalid
-from loops.ports import Percept
+from loops.percept import Percept
 from loops.spaces import ArrayPart, BoxActions, DiscreteActions, TextPart, flatten
 from telemetry.events.values import Action, Array, ArrayObservation, Move, Text, Wait
 

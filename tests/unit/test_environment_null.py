@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from loops.environments import EnvironmentSettings, make_environment
 from loops.errors import EnvironmentNotFound, ScenarioInvalid
-from loops.ports import Environment, Percept
+from loops.percept import Percept
+from loops.ports import Environment
 from loops.spaces import flatten
 from telemetry.events.values import Move
 

@@ -10,7 +10,7 @@ import pytest
 from loops.context import Context
 from loops.environments import EnvironmentSettings, make_environment
 from loops.errors import Behind, Diverged, EnvironmentFailed
-from loops.ports import Percept
+from loops.percept import Percept
 from loops.scene import Scene
 from loops.state import SessionState
 from loops.worlds import Taken, Worlds
