@@ -172,9 +172,8 @@ class SessionHost:
         if not file.scenario.memory.recall:
             return None
         if self._memory is None:
-            from memory.project import (
-                EpisodeProjection,
-            )  # loads Qdrant, which costs memory that not every host needs
+            # Qdrant costs memory that not every host needs, so it is loaded by the first session that recalls.
+            from memory.project import EpisodeProjection
             from runtime.recall import HostMemory
 
             self._memory = HostMemory(EpisodeProjection(log, folder=Path(f"{self._url}.memory")))
