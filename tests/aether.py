@@ -5,6 +5,7 @@ nothing it starts can reach or be reached by another Ray of this machine."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pty
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 AETHER = (sys.executable, "-m", "runtime")
 RUN_TIMEOUT_S = 120.0
 POLL_S = 0.02
+PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>."""
 
 Row = dict[str, Any]
 """A row of a JSON answer."""
@@ -37,6 +40,12 @@ def wait_until(true: Callable[[], bool], *, timeout_s: float, what: str) -> None
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(POLL_S)
+
+
+def end_with_parent() -> None:
+    """Run in a child before its program: SIGTERM when the tests are killed, so that no cluster outlives them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def short_folder() -> Path:
@@ -99,6 +108,7 @@ class Started:
             stderr=slave if slave is not None else subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         self.pid = self._process.pid
         self._shown = b""

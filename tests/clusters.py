@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.aether import environment, short_folder, wait_until
+from tests.aether import end_with_parent, environment, short_folder, wait_until
 
 START_TIMEOUT_S = 90.0
 CPUS = 8
@@ -48,6 +48,7 @@ class Head:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         try:
             wait_until(self._answers, timeout_s=START_TIMEOUT_S, what="the head's dashboard answers")
