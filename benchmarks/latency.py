@@ -26,7 +26,7 @@ from benchmarks.scenarios import NULL, POOLS, maze, order
 from loops.cycle import Cycle, Result, run_cycle
 from runtime import runner
 from runtime.host import SessionHost
-from runtime.placement import Handle
+from runtime.pools import Handle
 from runtime.sessions import SessionRow
 from telemetry.log import open_log
 

@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from runtime.errors import Unavailable
 from runtime.host import SessionHost
 from runtime.orders import HostStatus, SessionOrder
-from runtime.placement import Handle
+from runtime.pools import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
 from telemetry.log import open_log

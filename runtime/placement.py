@@ -10,20 +10,20 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
+from functools import cache, partial
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
 
 from loops.context import Context
 from loops.errors import Behind, Diverged, EnvironmentFailed
 from loops.history import divergence, episode, transitions
 from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
-from runtime.compose import Phases, compose
+from runtime.compose import compose
 from runtime.errors import Unavailable
-from runtime.scenario import HOST, Phase, Pool, Scenario, parse_scenario
+from runtime.pools import Handle, check_room, remote, start, total
+from runtime.scenario import HOST, Phase, Scenario
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog
 
@@ -31,8 +31,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 PhaseT = TypeVar("PhaseT")
 
-Handle: TypeAlias = Any
-"""A Ray actor handle. Ray's own type says that methods which are not decorated for it never return."""
 
 PAGE = 512
 """Transitions sent to a replica at a time."""
@@ -40,45 +38,6 @@ POOL_TIMEOUT_S = 120.0
 """How long a pool waits for resources that others hold now."""
 RESTORE_TIMEOUT_S = 600.0
 """How long a replica may take to come up from the log: an episode of 26 million frames at 23 µs each."""
-ROUNDING = 1e-6
-"""Ray counts resources in ten-thousandths; sums of floats are off by less."""
-RESTART_ATTEMPTS = 8
-"""Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
-
-
-class PhaseActor:
-    """A Ray actor that hosts the phases of one scenario for the sessions routed to it."""
-
-    def __init__(self, scenario_text: str) -> None:
-        self._phases: Phases = compose(parse_scenario(scenario_text, source="scenario").scenario)
-
-    def ping(self) -> None:
-        """Answers once the actor has its resources and its phases are made."""
-
-    def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
-        return getattr(getattr(self._phases, phase), method)(context, *args)
-
-    def steps(self, methods: Sequence[tuple[Phase, str]], context: Context) -> list[Step]:
-        """The answers of several methods, each called in the context that the ones before it left."""
-        done: list[Step] = []
-        for phase, method in methods:
-            began = time.perf_counter_ns()
-            events = getattr(getattr(self._phases, phase), method)(context)
-            done.append(Step(events, time.perf_counter_ns() - began))
-            context = context.after(events)
-        return done
-
-    def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
-        self._phases.models.restore(context, page, begin=begin)
-
-    def restore_world(self, context: Context, shown: str, taken: list[Any]) -> None:
-        self._phases.worlds.restore(context, shown, taken)
-
-    def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
-        return self._phases.worlds.describe(stream)
-
-    def forget(self, stream: str) -> None:
-        self._phases.forget(stream)
 
 
 class Placement:
@@ -103,16 +62,16 @@ class Placement:
         if not growth_patience_s:
             await asyncio.to_thread(check_room, wanted)
         limit_s = max(POOL_TIMEOUT_S, growth_patience_s)
-        pools = {name: [_start(pool, self._text) for _ in range(pool.actors)] for name, pool in wanted.items()}
+        pools = {name: [start(pool, self._text) for _ in range(pool.actors)] for name, pool in wanted.items()}
         actors = [actor for pool in pools.values() for actor in pool]
         try:
             async with asyncio.timeout(limit_s):
-                await asyncio.gather(*(_remote(actor.ping.remote) for actor in actors))
+                await asyncio.gather(*(remote(actor.ping.remote) for actor in actors))
         except (TimeoutError, Unavailable) as error:
             for actor in actors:
                 ray.kill(actor)
             raise Unavailable(
-                f"the pools ask for {_sum(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
+                f"the pools ask for {total(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
                 f"phase actor cannot live: {error}. Nothing was written"
             ) from error
         self._pools = pools
@@ -127,8 +86,17 @@ class Placement:
         """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
         phase, name = _named(method)
         actor = self._actor(phase, context.stream)
+        if actor is None and self._answers_at_once(phase, context.stream):
+            try:
+                return cast(T, getattr(getattr(self.local, phase), name)(context, *args))
+            except Behind as behind:
+                await self._restore_in_time(actor, behind, context)
         answer = await self._ready(actor, context, lambda: self._call(actor, phase, name, context, *args))
         return cast(T, answer)
+
+    def _answers_at_once(self, phase: Phase, stream: str) -> bool:
+        """Whether the phase is a plain call in this process that needs neither a thread nor a time-out."""
+        return phase != "execute" or self.local.worlds.instant(stream)
 
     async def steps(self, now: Callable[[], Context], methods: Sequence[PhaseMethod]) -> AsyncIterator[Step]:
         """As `PhaseRunner.steps`."""
@@ -147,7 +115,7 @@ class Placement:
         limit_s = sum(self.scenario.timeouts.of(phase) for phase, _ in named)
         call = partial(actor.steps.remote, named, context)
         phases = ", ".join(dict.fromkeys(phase for phase, _ in named))
-        return await self._ready(actor, context, lambda: _within(limit_s, phases, actor, _remote(call)))
+        return await self._ready(actor, context, lambda: _within(limit_s, phases, actor, remote(call)))
 
     async def _ready(self, actor: Handle | None, context: Context, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to `call`, made again once its replica is restored when that was behind."""
@@ -163,11 +131,11 @@ class Placement:
         call: Awaitable[object]
         if actor is None:
             bound = getattr(getattr(self.local, phase), name)
-            if phase != "execute" or self.local.worlds.instant(context.stream):
+            if self._answers_at_once(phase, context.stream):
                 return bound(context, *args)
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
         else:
-            call = _remote(lambda: actor.run.remote(phase, name, context, *args))
+            call = remote(lambda: actor.run.remote(phase, name, context, *args))
         return await _within(limit_s, phase, actor, call)
 
     async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:
@@ -187,7 +155,7 @@ class Placement:
                 if actor is None:
                     await asyncio.to_thread(self.local.worlds.restore, context, shown, taken)
                 else:
-                    await _remote(lambda: actor.restore_world.remote(context, shown, taken))
+                    await remote(lambda: actor.restore_world.remote(context, shown, taken))
             except Diverged as error:
                 size = await asyncio.to_thread(divergence, self._log, context.stream, error)
                 raise Diverged(f"{error}. {size}", error.recorded, error.shown) from None
@@ -200,7 +168,7 @@ class Placement:
             if actor is None:
                 self.local.models.restore(context, page, begin=begin)
             else:
-                await _remote(partial(actor.restore_model.remote, context, page, begin=begin))
+                await remote(partial(actor.restore_model.remote, context, page, begin=begin))
 
     def _actor(self, phase: Phase, stream: str) -> Handle | None:
         pool = self.scenario.placement.get(phase, HOST)
@@ -216,7 +184,7 @@ class Placement:
         if actor is None:
             described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.worlds.describe, stream)
         else:
-            described = _remote(lambda: actor.describe.remote(stream))
+            described = remote(lambda: actor.describe.remote(stream))
         limit_s = self.scenario.timeouts.execute_s
         try:
             return await asyncio.wait_for(described, limit_s)
@@ -231,6 +199,7 @@ class Placement:
                 actor.forget.remote(stream)
 
 
+@cache
 def _named(method: Callable[..., object]) -> tuple[Phase, str]:
     """The phase and the name of a phase class's method: the five classes carry the phases' names."""
     owner, _, name = method.__qualname__.partition(".")
@@ -244,53 +213,3 @@ async def _within(limit_s: float, what: str, actor: Handle | None, call: Awaitab
         if actor is not None:
             ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
         raise EnvironmentFailed(f"{what} did not answer within {limit_s:g} s", "timeout") from error
-
-
-def check_room(pools: Mapping[str, Pool]) -> None:
-    """Raises `Unavailable` when this host and its pools can't fit the cluster as it stands, even if it were idle."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
-    held = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
-    for kind in ("CPU", "GPU"):
-        sizes = [_asked(pool)[kind] for pool in pools.values() for _ in range(pool.actors)]
-        there = sum(node.get(kind, 0.0) for node in nodes)
-        largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
-        mine = held.get(kind, 0.0)
-        if sum(sizes) + mine > there + ROUNDING or max(sizes) > largest:
-            raise Unavailable(
-                f"the pools ask for {_sum(pools)} beside the host's {mine:g} {kind}s; this cluster has {there:g} "
-                f"{kind}s, {largest:g} on one node. Nothing was written. Ask for less in [pools] (cpus, gpus, actors), "
-                "or set growth_patience_s on a cluster that grows"
-            )
-
-
-def _asked(pool: Pool) -> dict[str, float]:
-    """What one actor of the pool asks for."""
-    return {"CPU": pool.cpus, "GPU": pool.gpus}
-
-
-def _sum(pools: Mapping[str, Pool]) -> str:
-    each = ", ".join(
-        f"{name}: {pool.actors} × ({pool.cpus:g} CPUs, {pool.gpus:g} GPUs)" for name, pool in pools.items()
-    )
-    cpus = sum(pool.actors * pool.cpus for pool in pools.values())
-    gpus = sum(pool.actors * pool.gpus for pool in pools.values())
-    return f"{cpus:g} CPUs and {gpus:g} GPUs ({each})"
-
-
-def _start(pool: Pool, text: str) -> Handle:
-    options = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1)
-    return cast("Handle", options.remote(text))
-
-
-async def _remote(call: Callable[[], Awaitable[T]]) -> T:
-    """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised."""
-    for attempt in range(RESTART_ATTEMPTS):
-        try:
-            return await call()
-        except RayTaskError as error:
-            raise error.cause from None
-        except RayActorError as error:
-            if attempt == RESTART_ATTEMPTS - 1:
-                raise Unavailable(f"a phase actor keeps dying: {error}") from error
-            await asyncio.sleep(min(1.0, 0.1 * 2**attempt))
-    raise AssertionError("the loop above returns or raises")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from telemetry.errors import InvalidEvent
 
@@ -78,12 +78,13 @@ class Array(Value):
         name = array.dtype.name
         if name not in _DTYPES:
             raise InvalidEvent(f"arrays of dtype {name} cannot be stored; use one of {sorted(_DTYPES)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InvalidEvent(f"array of shape {array.shape} holds NaN or infinity; events refuse both")
         if sys.byteorder == "big" or not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("<"))
         data = base64.b64encode(array.tobytes()).decode("ascii")
-        return cls(dtype=name, shape=array.shape, data=data)  # type: ignore[arg-type]  # checked above
+        try:
+            return cls(dtype=name, shape=array.shape, data=data)  # type: ignore[arg-type]  # checked above
+        except ValidationError as error:
+            raise InvalidEvent(f"array of shape {array.shape} holds NaN or infinity; events refuse both") from error
 
     def numpy(self) -> NDArray[Any]:
         """A fresh writable array."""

@@ -1,0 +1,116 @@
+"""Pools of phase actors: what they run, what they ask of the cluster, and calls that outlive a restart.
+
+Knows Ray; knows nothing of sessions beyond the stream a call is for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from loops.context import Context
+from loops.ports import Step
+from loops.spaces import Spaces
+from runtime.compose import Phases, compose
+from runtime.errors import Unavailable
+from runtime.scenario import Phase, Pool, parse_scenario
+from telemetry.events.values import EffectClass
+
+T = TypeVar("T")
+
+Handle: TypeAlias = Any
+"""A Ray actor handle. Ray's own type says that methods which are not decorated for it never return."""
+
+ROUNDING = 1e-6
+"""Ray counts resources in ten-thousandths; sums of floats are off by less."""
+RESTART_ATTEMPTS = 8
+"""Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
+
+
+class PhaseActor:
+    """A Ray actor that hosts the phases of one scenario for the sessions routed to it."""
+
+    def __init__(self, scenario_text: str) -> None:
+        self._phases: Phases = compose(parse_scenario(scenario_text, source="scenario").scenario)
+
+    def ping(self) -> None:
+        """Answers once the actor has its resources and its phases are made."""
+
+    def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
+        return getattr(getattr(self._phases, phase), method)(context, *args)
+
+    def steps(self, methods: Sequence[tuple[Phase, str]], context: Context) -> list[Step]:
+        """The answers of several methods, each called in the context that the ones before it left."""
+        done: list[Step] = []
+        for phase, method in methods:
+            began = time.perf_counter_ns()
+            events = getattr(getattr(self._phases, phase), method)(context)
+            done.append(Step(events, time.perf_counter_ns() - began))
+            context = context.after(events)
+        return done
+
+    def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
+        self._phases.models.restore(context, page, begin=begin)
+
+    def restore_world(self, context: Context, shown: str, taken: list[Any]) -> None:
+        self._phases.worlds.restore(context, shown, taken)
+
+    def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
+        return self._phases.worlds.describe(stream)
+
+    def forget(self, stream: str) -> None:
+        self._phases.forget(stream)
+
+
+def check_room(pools: Mapping[str, Pool]) -> None:
+    """Raises `Unavailable` when this host and its pools can't fit the cluster as it stands, even if it were idle."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+    held = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]  # Ray's
+    for kind in ("CPU", "GPU"):
+        sizes = [_asked(pool)[kind] for pool in pools.values() for _ in range(pool.actors)]
+        there = sum(node.get(kind, 0.0) for node in nodes)
+        largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+        mine = held.get(kind, 0.0)
+        if sum(sizes) + mine > there + ROUNDING or max(sizes) > largest:
+            raise Unavailable(
+                f"the pools ask for {total(pools)} beside the host's {mine:g} {kind}s; this cluster has {there:g} "
+                f"{kind}s, {largest:g} on one node. Nothing was written. Ask for less in [pools] (cpus, gpus, actors), "
+                "or set growth_patience_s on a cluster that grows"
+            )
+
+
+def _asked(pool: Pool) -> dict[str, float]:
+    """What one actor of the pool asks for."""
+    return {"CPU": pool.cpus, "GPU": pool.gpus}
+
+
+def total(pools: Mapping[str, Pool]) -> str:
+    each = ", ".join(
+        f"{name}: {pool.actors} × ({pool.cpus:g} CPUs, {pool.gpus:g} GPUs)" for name, pool in pools.items()
+    )
+    cpus = sum(pool.actors * pool.cpus for pool in pools.values())
+    gpus = sum(pool.actors * pool.gpus for pool in pools.values())
+    return f"{cpus:g} CPUs and {gpus:g} GPUs ({each})"
+
+
+def start(pool: Pool, text: str) -> Handle:
+    options = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1)
+    return cast("Handle", options.remote(text))
+
+
+async def remote(call: Callable[[], Awaitable[T]]) -> T:
+    """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised."""
+    for attempt in range(RESTART_ATTEMPTS):
+        try:
+            return await call()
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            if attempt == RESTART_ATTEMPTS - 1:
+                raise Unavailable(f"a phase actor keeps dying: {error}") from error
+            await asyncio.sleep(min(1.0, 0.1 * 2**attempt))
+    raise AssertionError("the loop above returns or raises")
