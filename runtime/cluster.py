@@ -54,7 +54,7 @@ def connected(settings: Settings) -> Iterator[None]:
 
     SIGTERM, which stops a Ray job, interrupts inside it as Ctrl-C does. Raises `Unavailable` when the cluster
     cannot be reached."""
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    address = settings.address
     folder = None if address else _folder()
     try:
         _start(address, folder)

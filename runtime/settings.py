@@ -17,6 +17,8 @@ from runtime.explain import explain_validation, nearest
 
 PREFIX = "AETHER_"
 FILE = "aether.toml"
+RAY_ADDRESS = "RAY_ADDRESS"
+"""Set by Ray inside a job, and by people who use Ray elsewhere; AETHER_ADDRESS comes before it."""
 UPLOAD_MARK = "working_dir_files"
 """A folder in the path of every working directory that Ray uploads, and deletes with its job."""
 
@@ -60,6 +62,8 @@ def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None
     from_env = {name.removeprefix(PREFIX).lower(): value for name, value in os.environ.items() if _ours(name)}
     for name in from_env.keys() - set(known):
         raise UsageError(f"environment variable {PREFIX}{name.upper()} is no setting{nearest(name, known)}")
+    if RAY_ADDRESS in os.environ:
+        from_env.setdefault("address", os.environ[RAY_ADDRESS])
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
         Settings.model_validate(from_file)

@@ -88,7 +88,7 @@ def _shown_under(command: str) -> list[str]:
 
 def _shape(line: str) -> str:
     """A line without what differs from run to run: ids, figures, paths, spacing."""
-    line = re.sub(r"(/[\w.~-]+)+", "PATH", line)
+    line = re.sub(r"~?(/[\w.-]+)+", "PATH", line)
     line = re.sub(r"\b[0-9a-f]{12,64}\b", "ID", line)
     line = re.sub(r"[+-]?\d[\d,.]*", "N", line)
     return re.sub(r"\s+", " ", line).strip()
