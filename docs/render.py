@@ -28,7 +28,7 @@ def events() -> str:
         "Rendered from `telemetry/events` by `python docs/render.py`. Its JSON Schema: `aether log schema`.",
     ]
     phase = ""
-    for name, kind in sorted(CLASSES.items(), key=lambda item: list(CLASSES).index(item[0])):
+    for name, kind in CLASSES.items():
         if name.partition(".")[0] != phase:
             phase = name.partition(".")[0]
             lines += ["", f"## {phase}", "", "| event | schema | meaning | fields |", "|---|---|---|---|"]

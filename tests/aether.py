@@ -17,10 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+
+from telemetry.errors import LogError
+from telemetry.log import open_log
 
 ROOT = Path(__file__).parents[1]
 AETHER = (sys.executable, "-m", "runtime")
@@ -225,3 +229,14 @@ def processes_naming(text: str) -> list[str]:
         if text in line and str(os.getpid()) != path.parent.name:
             found.append(line)
     return found
+
+
+def position(log: Path) -> int:
+    """Position of the log's last event; 0 while there is none to read."""
+    if not log.exists():
+        return 0
+    try:
+        with closing(open_log(log, mode="read")) as store:
+            return store.position()
+    except LogError:  # its tables are being made
+        return 0

@@ -9,13 +9,11 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from telemetry.errors import LogError
 from telemetry.log import open_log
-from tests.aether import ROOT, Aether, processes_naming, wait_until
+from tests.aether import ROOT, Aether, position, processes_naming, wait_until
 from tests.clusters import Head
 
 MAZE = "examples/maze.toml"
@@ -33,7 +31,7 @@ def test_the_second_host_on_a_log_is_exit_6_and_names_the_first(attached: Aether
     endless = attached.folder / "endless.toml"
     endless.write_text(ENDLESS)
     with attached.start("run", str(endless)) as first:
-        wait_until(lambda: _position(attached.log) > 10, timeout_s=60, what="the first host writes")
+        wait_until(lambda: position(attached.log) > 10, timeout_s=60, what="the first host writes")
         holder = attached.log.with_name("aether.db.lock").read_text().split()[1]
         second = attached("run", MAZE, "--sessions", "1")
         answer = attached("run", MAZE, "--sessions", "1", "--json")
@@ -62,7 +60,7 @@ def test_an_interrupted_run_says_how_many_sessions_had_not_begun(attached: Aethe
     endless = attached.folder / "endless.toml"
     endless.write_text(ENDLESS)
     with attached.start("run", str(endless), "--sessions", "3", env={"AETHER_MAX_SESSIONS": "1"}) as started:
-        wait_until(lambda: _position(attached.log) > 10, timeout_s=60, what="the first session runs")
+        wait_until(lambda: position(attached.log) > 10, timeout_s=60, what="the first session runs")
         started.signal_group(signal.SIGINT)
         ended = started.end(timeout_s=40)
     assert ended.code == 130
@@ -181,13 +179,3 @@ def test_three_hundred_sessions_go_through_a_host_of_seven(attached: Aether) -> 
     ran = attached("run", MAZE, "--sessions", "300", "--cycles", "3", "--json", env={"AETHER_MAX_SESSIONS": "7"})
     assert ran.code == 0, ran.err
     assert {(row["status"], row["cycles"]) for row in ran.rows} == {("closed", 3)}
-
-
-def _position(log: Path) -> int:
-    if not log.exists():
-        return 0
-    try:
-        with closing(open_log(log, mode="read")) as store:
-            return store.position()
-    except LogError:  # its tables are being made
-        return 0

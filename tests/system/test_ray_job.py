@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.errors import LogError
 from telemetry.log import open_log
-from tests.aether import AETHER, ROOT, Aether, Row, wait_until
+from tests.aether import AETHER, ROOT, Aether, Row, position, wait_until
 from tests.clusters import Head
 
 MAX_UPLOAD_BYTES = 5 * 2**20
@@ -68,7 +67,7 @@ def test_a_stopped_job_leaves_its_sessions_resting(head: Head) -> None:
     job = f"stopped-{uuid.uuid4().hex[:8]}"
     command = ("run", "examples/maze.toml", "--sessions", "100", "--log", str(log))
     _ray(head, "submit", "--submission-id", job, "--no-wait", "--working-dir", ".", "--", *AETHER, *command)
-    wait_until(lambda: _position(log) > 500, timeout_s=60, what="the sessions run")
+    wait_until(lambda: position(log) > 500, timeout_s=60, what="the sessions run")
     _ray(head, "stop", job)
     with closing(open_log(log, mode="read")) as store:
         last = [next(store.read_back(h.stream)).type for h in store.heads(prefix="session/", limit=1000)]
@@ -116,13 +115,3 @@ def _answer(output: str) -> Row:
     found = json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
     assert isinstance(found, dict)
     return found
-
-
-def _position(log: Path) -> int:
-    if not log.exists():
-        return 0
-    try:
-        with closing(open_log(log, mode="read")) as store:
-            return store.position()
-    except LogError:  # its tables are being made
-        return 0
