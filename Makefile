@@ -12,13 +12,16 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all lint format types contracts bench bench-loop bench-docs clean
+.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.installed-run  ## install, then run the main job: 8 sessions of a PointMaze
 	$(BIN)/aether run examples/maze.toml
+
+demo-refund: $(VENV)/.installed-run  ## a language agent refunds exactly once, across a kill -9; OPENAI_BASE_URL and AETHER_MODEL for a real model
+	$(BIN)/python -m examples.refund.demo
 
 test: $(VENV)/.installed-dev lint types contracts  ## install, then lint, types, import contracts and all tests but the slow ones
 	$(BIN)/python -m pytest -q -m "not slow"
@@ -40,10 +43,13 @@ types: $(VENV)/.installed-dev  ## mypy, strict, of code, benchmarks and tests
 contracts: $(VENV)/.installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-bench: bench-loop  ## every benchmark; PROFILE=short bounds each to 10 minutes
+bench: bench-loop bench-language  ## every benchmark; PROFILE=short bounds each to 10 minutes
 
 bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
 	$(BIN)/python -m benchmarks.loop
+
+bench-language: $(VENV)/.installed-bench  ## language sessions: the gateway, kills around an effect, beside LangGraph
+	$(BIN)/python -m benchmarks.language
 
 bench-docs: $(VENV)/.installed-dev  ## render docs/benchmarks.md from build/bench.jsonl
 	$(BIN)/python -m benchmarks.render
@@ -71,5 +77,9 @@ $(VENV)/.installed-run: $(VENV)/.torch pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,interop]'
 	@touch $(VENV)/.installed-run $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,interop,bench]'
+	@touch $@

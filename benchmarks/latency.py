@@ -23,7 +23,8 @@ import ray
 from ray import ObjectRef
 
 from benchmarks.scenarios import NULL, POOLS, maze, order
-from loops.cycle import Cycle, Result, run_cycle
+from loops.cycle import Result, run_cycle
+from loops.frame import Cycle
 from runtime import runner
 from runtime.host import SessionHost
 from runtime.pools import Handle

@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from heart.conditions import hold
 from heart.errors import RegionMismatch
 from heart.rules import HeartSettings, Region, Rule
-from telemetry.events.values import Action, Appraisal, Digest, Ground, Move, ToolCalls, Verdict
+from telemetry.events.values import Action, Appraisal, Digest, Ground, Move, ToolCall, ToolCalls, Verdict
 
 Seen = Mapping[str, NDArray[np.generic]]
 """What is seen or forecast by name, numeric, in the environment's units."""
@@ -75,16 +76,26 @@ class Gate:
         return appraisal, tuple(dict.fromkeys(rule.reason for rule in near))
 
     def appraise(
-        self, proposal: int, action: Action, arguments: Digest, *, seen: Seen, forecast: Forecast | None
+        self,
+        proposal: int,
+        action: Action,
+        arguments: Digest,
+        *,
+        seen: Seen,
+        forecast: Forecast | None,
+        person: str | None = None,
     ) -> Appraisal:
         """Judges one proposal; `arguments` is the digest of its action. Grounds list every rule that applies.
+
+        Nothing but the action, the rules, the arrays and `person`, whom the session serves, bears on it: no text
+        that was observed can grant or change anything.
 
         `forecast` is called at most once, and only when a rule turns on it. Raises `RegionMismatch` when a
         region names what is not there, or looks ahead and `forecast` is None."""
         ahead: Seen | None = None
         applying = []
         for rule in self.settings.rules:
-            if not _names(rule, action):
+            if not _names(rule, action, person):
                 continue
             if rule.region is not None:
                 at = seen
@@ -103,6 +114,11 @@ class Gate:
             arguments=arguments,
             grounds=_grounds(applying),
         )
+
+    def offer_for(self, appraisal: Appraisal) -> str | None:
+        """What is said instead of what was held back: the offer of the first of its grounds that has one."""
+        offers = {rule.id: rule.offer for rule in self.settings.rules}
+        return next((offer for ground in appraisal.grounds if (offer := offers.get(ground.rule))), None)
 
     def select(self, appraisals: Sequence[Appraisal]) -> Selection:
         """Walks the appraisals of all proposals, ranked best first, to the first that may pass.
@@ -131,13 +147,20 @@ def _elsewhere(rule: Rule, seen: Seen) -> bool:
     return rule.region is not None and not _looks_ahead(rule) and not _inside(rule, rule.region, seen)
 
 
-def _names(rule: Rule, action: Action) -> bool:
+def _names(rule: Rule, action: Action, person: str | None) -> bool:
     """Whether the action is one the rule speaks of."""
     if rule.actions is not None:
         return isinstance(action, Move) and isinstance(action.to, int) and action.to in rule.actions
     if rule.tools is not None:
-        return isinstance(action, ToolCalls) and any(call.tool in rule.tools for call in action.calls)
+        return isinstance(action, ToolCalls) and any(_calls(rule, call, person) for call in action.calls)
     return True
+
+
+def _calls(rule: Rule, call: ToolCall, person: str | None) -> bool:
+    """Whether the rule speaks of that call; none speaks of one that cannot be made."""
+    if rule.tools is None or call.tool not in rule.tools or call.invalid is not None:
+        return False
+    return hold(rule.where, call.arguments, person=person)
 
 
 def _inside(rule: Rule, region: Region, seen: Seen) -> bool:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from heart.conditions import Condition
+
 OnAsk = Literal["wait", "safest", "refuse"]
 """What to do with a proposal that a person must be asked about: `wait` for the answer, take the best one that
 needs no asking (`safest`), or do nothing (`refuse`)."""
@@ -76,7 +78,13 @@ class Rule(_Settings):
     """Discrete moves it applies to."""
     tools: Annotated[tuple[Words, ...], Field(min_length=1)] | None = None
     """Tools it applies to, when any of them is called."""
+    where: dict[Words, Condition] = {}
+    """Conditions on the arguments of such a call by name, a dotted one for an argument inside another; all of them
+    must hold for one call. One that cannot be judged holds, so the rule binds; see `heart.conditions`."""
     region: Region | None = None
+    """A place it applies in."""
+    offer: Words | None = None
+    """What is said instead of what it holds back."""
 
     @model_validator(mode="after")
     def _could_apply(self) -> Rule:
@@ -87,6 +95,8 @@ class Rule(_Settings):
                 f"rule {self.id!r} gives actions and tools; nothing is both a move and a tool call, so it "
                 f"could never apply. Make it two rules"
             )
+        if self.where and self.tools is None:
+            raise ValueError(f"rule {self.id!r} gives where without tools; name the tools whose arguments it judges")
         return self
 
 
@@ -96,6 +106,8 @@ class HeartSettings(_Settings):
     on_ask: OnAsk = "wait"
     """What becomes of a proposal that a person must be asked about: wait for the answer, take the best one that
     needs no asking, or do nothing."""
+    approval_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which an unanswered question is a no; without it the session waits for ever."""
     rules: tuple[Rule, ...] = ()
 
     @field_validator("rules")

@@ -3,6 +3,7 @@
 LoopError
 ├── EnvironmentNotFound     no environment of that name; `nearest` are the closest ones
 ├── EnvironmentFailed       it raised, hung, answered NaN or left its declared spaces
+├── ToolFailed              a tool call could not be made, raised, took too long or was found not to have happened
 ├── ScenarioInvalid         parts of a scenario do not fit each other
 ├── StateTooLarge           the session's state passed its bound
 ├── Diverged                a rebuilt simulator answered other than the log says
@@ -34,6 +35,20 @@ class EnvironmentFailed(LoopError):
     """`kind` is that of `execute.failed`."""
 
     def __init__(self, message: str, kind: Literal["raised", "timeout", "invalid", "lost"] = "raised") -> None:
+        super().__init__(message, kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ToolFailed(LoopError):
+    """`kind`: invalid (no such tool, or arguments it does not take: nothing was started), raised, timeout (it may
+    still happen), lost (its server died: it may have happened), not_done (a probe or an undo made sure of that)."""
+
+    def __init__(
+        self, message: str, kind: Literal["invalid", "raised", "timeout", "lost", "not_done"] = "raised"
+    ) -> None:
         super().__init__(message, kind)
         self.kind = kind
 

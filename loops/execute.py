@@ -1,7 +1,7 @@
 """The fourth phase: one effect, attempted at most as often as its class allows.
 
-Knows worlds; refuses a decision without an allowing appraisal of exactly those arguments.
-Invariant: `intend` is on disk before `act` is called."""
+Knows worlds and toolboxes; refuses a decision without an allowing appraisal of exactly those arguments.
+Invariant: `intend` is on disk before `act` or `call` is called."""
 
 from __future__ import annotations
 
@@ -10,55 +10,100 @@ from collections.abc import Sequence
 from loops.context import Context
 from loops.effects import effect_key
 from loops.percept import Percept
+from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
 from telemetry.events import Event, execute, reason
-from telemetry.events.values import Digest, EffectClass
+from telemetry.events.values import Action, Digest, EffectClass, ToolCall, ToolCalls, ToolResult, digest_of
 
 
 class Execute:
-    def __init__(self, worlds: Worlds) -> None:
+    def __init__(self, worlds: Worlds, toolboxes: Toolboxes) -> None:
         self._worlds = worlds
+        self._toolboxes = toolboxes
 
     def perceive(self, context: Context) -> Percept:
         """What the session's world shows now, after a reset where an episode begins."""
         return self._worlds.perceive(context)
 
     def act(self, context: Context) -> Percept:
-        """Attempts the intended action."""
+        """Attempts the intended move."""
         intended = context.scene.intended
         assert intended is not None, "an effect is intended before it is attempted"
         return self._worlds.act(context, intended.action)
 
+    def call(self, context: Context, ordinal: int) -> ToolResult:
+        """Makes the intended call. Raises `ToolFailed`."""
+        call, effect = _intended(context, ordinal)
+        content = self._toolboxes.of(context).call(call, effect=effect)
+        return ToolResult(call=call.id, tool=call.tool, content=content)
 
-def intend(context: Context, *, effect_class: EffectClass, executor: str, deadline: int) -> Sequence[Event]:
-    """`execute.intended` and `execute.dispatched` for what was decided.
+    def settle(self, context: Context, ordinal: int) -> ToolResult:
+        """Asks for the result of a call that may have happened, or undoes it. Raises `ToolFailed`."""
+        call, effect = _intended(context, ordinal)
+        content = self._toolboxes.of(context).settle(call, effect=effect)
+        return ToolResult(call=call.id, tool=call.tool, content=content)
+
+
+def _intended(context: Context, ordinal: int) -> tuple[ToolCall, Digest]:
+    intended = context.scene.effects[ordinal]
+    assert isinstance(intended.action, ToolCalls), "the effects of a conversation are calls"
+    return intended.action.calls[0], intended.effect
+
+
+def intend(context: Context, *, classes: Sequence[EffectClass], executor: str, deadline: int) -> Sequence[Event]:
+    """`execute.intended` for each effect of what was decided, then `execute.dispatched` for each.
 
     Raises AssertionError when neither an appraisal nor a person allowed exactly these arguments."""
-    scene, decided = context.scene, _decided(context)
-    allowed = decided.arguments in scene.granted or any(
-        a.arguments == decided.arguments and a.verdict == "allow" for a in scene.appraisals
-    )
-    assert allowed, f"no allowing appraisal of {decided.arguments[:12]}… in cycle {context.state.cycle}"
-    intended = execute.Intended(
-        effect=_key(context),
-        action=decided.action,
-        arguments=decided.arguments,
-        effect_class=effect_class,
-        proposal=decided.proposal,
-    )
-    return intended, execute.Dispatched(effect=intended.effect, executor=executor, deadline=deadline)
+    decided = _decided(context)
+    assert _allowed(context, decided), f"no allowing appraisal of {decided.arguments[:12]}… in {context.state.cycle}"
+    intents = [
+        execute.Intended(
+            effect=_key(context, ordinal, arguments),
+            action=action,
+            arguments=arguments,
+            effect_class=effect_class,
+            proposal=decided.proposal,
+            ordinal=ordinal,
+        )
+        for ordinal, ((action, arguments), effect_class) in enumerate(zip(_effects(decided), classes, strict=True))
+    ]
+    sent = [
+        execute.Dispatched(effect=intent.effect, ordinal=intent.ordinal, executor=executor, deadline=deadline)
+        for intent in intents
+    ]
+    return *intents, *sent
 
 
-def ask(context: Context) -> execute.ApprovalAsked:
+def _allowed(context: Context, decided: reason.Decided) -> bool:
+    scene = context.scene
+    granted = scene.approval is not None and scene.approval.granted and scene.approval.arguments == decided.arguments
+    own = scene.alternative is not None and decided.proposal is None and scene.alternative.action == decided.action
+    appraised = any(a.arguments == decided.arguments and a.verdict == "allow" for a in scene.appraisals)
+    return granted or own or appraised
+
+
+def ask(context: Context, *, until: int | None) -> execute.ApprovalAsked:
     """The question whether what was decided may be done, with the grounds for asking."""
     decided = _decided(context)
     grounds = next(a.grounds for a in context.scene.appraisals if a.proposal == decided.proposal)
     return execute.ApprovalAsked(
-        effect=_key(context),
+        effect=_key(context, 0, decided.arguments),
         action=decided.action,
         arguments=decided.arguments,
         why="; ".join(f"{ground.rule}: {ground.reason}" for ground in grounds),
+        until=until,
     )
+
+
+def withheld(context: Context) -> Sequence[Event]:
+    """`execute.cancelled` for each call that a person did not allow."""
+    decided, answer = _decided(context), context.scene.approval
+    assert answer is not None, "nothing is withheld before it was answered"
+    why = f"{answer.by} did not allow it{': ' if answer.why else ''}{answer.why}"
+    return [
+        execute.Cancelled(effect=_key(context, ordinal, arguments), ordinal=ordinal, why=why)
+        for ordinal, (_, arguments) in enumerate(_effects(decided))
+    ]
 
 
 def outcome(effect: str, percept: Percept) -> execute.Succeeded:
@@ -73,17 +118,24 @@ def outcome(effect: str, percept: Percept) -> execute.Succeeded:
     )
 
 
+def _effects(decided: reason.Decided) -> Sequence[tuple[Action, Digest]]:
+    """The effects of a decision and the digest of each: each call of several is one of its own."""
+    if not isinstance(decided.action, ToolCalls):
+        return ((decided.action, decided.arguments),)
+    calls = [ToolCalls(calls=(call,)) for call in decided.action.calls]
+    return [(call, digest_of(call)) for call in calls]
+
+
 def _decided(context: Context) -> reason.Decided:
     assert context.scene.decided is not None, "execute follows reason"
     return context.scene.decided
 
 
-def _key(context: Context) -> Digest:
-    decided = _decided(context)
+def _key(context: Context, ordinal: int, arguments: Digest) -> Digest:
     return effect_key(
         stream=context.stream,
         cycle=context.state.cycle,
-        proposal=decided.proposal,
-        ordinal=0,
-        arguments=decided.arguments,
+        proposal=_decided(context).proposal,
+        ordinal=ordinal,
+        arguments=arguments,
     )

@@ -14,7 +14,7 @@ from loops.context import Context
 from loops.models import Models, seen
 from loops.spaces import named_arrays, parts
 from telemetry.events import Event, feel
-from telemetry.events.values import Action, Appraisal, Move, Text
+from telemetry.events.values import Action, Appraisal, Message, Move, Say, Text
 
 
 class Feel:
@@ -26,7 +26,7 @@ class Feel:
         """Affect, and the appraisal of what was asked or observed with the constraints it sets."""
         observed = context.scene.observed
         assert observed is not None, "feel follows sense"
-        texts = [o.text for o in observed.observations if isinstance(o, Text)]
+        texts = [o.text for o in observed.observations if isinstance(o, Text | Message)]
         appraisal, constraints = self._gate.appraise_request(texts, named_arrays(observed.observations, observed.goal))
         state = context.state
         mood = felt(
@@ -52,7 +52,9 @@ class Feel:
             return parts(spaces, np.asarray(mean))
 
         judged = [
-            self._gate.appraise(p.proposal, p.action, p.arguments, seen=now, forecast=forecast)
+            self._gate.appraise(
+                p.proposal, p.action, p.arguments, seen=now, forecast=forecast, person=context.scene.person
+            )
             for p in context.scene.proposals
         ]
         return (
@@ -84,4 +86,14 @@ class Feel:
                     why=f"the best proposal that is allowed; held back because {reasons}",
                 )
             )
+        elif selection.inhibited:
+            events += self._own_offer(selection.inhibited[0])
         return events
+
+    def _own_offer(self, held_back: Appraisal) -> Sequence[Event]:
+        """What a rule says in place of what it refuses, where nothing else is allowed."""
+        offer = self._gate.offer_for(held_back)
+        if offer is None or held_back.proposal is None:
+            return ()
+        why = "; ".join(ground.reason for ground in held_back.grounds)
+        return (feel.AlternativeOffered(instead_of=held_back.proposal, action=Say(text=offer), why=why),)

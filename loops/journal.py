@@ -6,22 +6,26 @@ Invariant: folding the log up to the last commit, then the buffer, gives `state`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from loops.scene import Scene, cause_of, refs_of
 from loops.state import REDUCER, SessionState, apply, state_hash
 from telemetry.errors import LogDamaged, LogUnwritable
-from telemetry.events import Draft, Event, Recorded, Unknown, session
+from telemetry.events import Draft, Event, Recorded, Unknown, execute, session
 from telemetry.log import EventLog
 
 Stall = Callable[[LogUnwritable], Awaitable[None]]
 """Waits until another attempt makes sense, or raises the error it was given."""
 
 
+Committed = Callable[[Sequence[Recorded]], None]
+"""Is told what is on disk now, so may be shown outside."""
+
+
 class Journal:
     """One session's events. `load` before use; `epoch` is the fencing token this owner writes with."""
 
-    def __init__(self, log: EventLog, stream: str, *, stall: Stall) -> None:
+    def __init__(self, log: EventLog, stream: str, *, stall: Stall, committed: Committed = lambda _: None) -> None:
         self.stream = stream
         self.state = SessionState()
         self.scene = Scene()
@@ -34,8 +38,10 @@ class Journal:
         """Position of the latest committed event of each type."""
         self._log = log
         self._stall = stall
+        self._told = committed
         self._buffer: list[Draft] = []
-        self._memo: dict[str, list[Event]] = {}
+        self._committing = asyncio.Lock()
+        self._done: set[str] = set()
 
     def load(self, history: Iterable[Recorded]) -> None:
         """Folds the stream's history. Raises `LogDamaged` when a recorded state hash does not come out."""
@@ -45,11 +51,9 @@ class Journal:
             self.version = self.committed = recorded.version
             self.epoch = recorded.epoch
             self.positions[recorded.type] = recorded.position
-            self.last_type = recorded.type
-            if isinstance(event, session.CycleOpened):
-                self._memo = {}
-            if not isinstance(event, Unknown):
-                self._memo.setdefault(recorded.command, []).append(event)
+            if not isinstance(event, execute.ApprovalGiven):  # given to a session that rests, and rests on
+                self.last_type = recorded.type
+            self._remember(recorded.command, event)
             if isinstance(event, session.CycleClosed) and event.reducer == REDUCER:
                 self._check(recorded.version, event)
 
@@ -66,8 +70,8 @@ class Journal:
         return self.state.cycle > self.state.cycles_closed
 
     def recorded(self, command: str) -> bool:
-        """Whether this command of the open cycle is already on the log, so must not be done again."""
-        return command in self._memo
+        """Whether this command of the open cycle is already recorded, so must not be done again."""
+        return command in self._done
 
     def record(self, command: str, events: Iterable[Event], *, elapsed_ns: int = 0) -> None:
         """Folds and buffers the events of one command; `elapsed_ns` is how long it took to come to them."""
@@ -85,21 +89,24 @@ class Journal:
                 )
             )
             self._see(f"{self.stream}@{self.version}", event)
+            self._remember(command, event)
 
     async def commit(self) -> tuple[Recorded, ...]:
         """The barrier: returns when everything recorded is on disk. Raises what the log raises."""
-        if not self._buffer:
-            return ()
-        written = await self._append()
-        self._buffer = []
-        self.committed = written[-1].version
-        self.positions.update((recorded.type, recorded.position) for recorded in written)
-        return written
+        async with self._committing:  # calls of one cycle run at once, and each may commit
+            if not self._buffer:
+                return ()
+            written = await self._append(list(self._buffer))
+            del self._buffer[: len(written)]
+            self.committed = written[-1].version
+            self.positions.update((recorded.type, recorded.position) for recorded in written)
+            self._told(written)
+            return written
 
-    async def _append(self) -> tuple[Recorded, ...]:
+    async def _append(self, drafts: Sequence[Draft]) -> tuple[Recorded, ...]:
         while True:
             try:
-                future = self._log.submit(self.stream, self._buffer, expected_version=self.committed, epoch=self.epoch)
+                future = self._log.submit(self.stream, drafts, expected_version=self.committed, epoch=self.epoch)
                 return await asyncio.wrap_future(future)
             except LogUnwritable as error:
                 await self._stall(error)
@@ -107,6 +114,11 @@ class Journal:
     def take_over(self) -> None:
         """Writes under the next epoch from now on, which fences the former owner."""
         self.epoch += 1
+
+    def _remember(self, command: str, event: Event | Unknown) -> None:
+        if isinstance(event, session.CycleOpened):
+            self._done.clear()
+        self._done.add(command)
 
     def _see(self, event_id: str, event: Event | Unknown) -> None:
         self.state = apply(self.state, event)

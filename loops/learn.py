@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from loops.context import Context
 from loops.models import Models, learn, seen
+from loops.spaces import ToolActions
 from memory.embed import VectorEmbedder
 from memory.episode import why_remember
 from memory.settings import MemorySettings
 from telemetry.events import Event, execute
 from telemetry.events import learn as learning
-from telemetry.events.values import Array, Belief, Episode
+from telemetry.events.values import Array, AskHuman, Belief, Episode, Feedback, Message, Say
 
 
 class Learn:
@@ -20,8 +21,25 @@ class Learn:
         self._memory = memory
 
     def cycle(self, context: Context) -> Sequence[Event]:
-        """What one cycle taught: reward, belief, memory, in this order, each where there is something to say."""
+        """What one cycle taught: feedback, reward, belief, memory, in this order, each where there is something to say."""
+        if isinstance(context.spaces.action, ToolActions):
+            return *_judged(context), *self._retold(context)
         return *self._rewarded(context), *self._believed(context), *self._remembered(context)
+
+    def _retold(self, context: Context) -> Sequence[Event]:
+        """The cycle of a conversation in words, where something was said in it."""
+        text = retell(context)
+        why = why_remember(self._memory.when, percentile=None, reward=None, spoken=bool(text))
+        observed = context.scene.observed
+        assert observed is not None, "learn follows sense"
+        if why is None or not text:
+            return ()
+        decided = context.scene.decided
+        episode = Episode(observation=observed.digest, action=decided.action if decided else None, why=why, text=text)
+        from memory.embed import TextEmbedder
+
+        words = TextEmbedder()
+        return (learning.Remembered(episode=episode, vector=Array.of(words.embed(text)), embedder=words.embedder),)
 
     def _rewarded(self, context: Context) -> Sequence[Event]:
         done = context.scene.outcome
@@ -69,3 +87,38 @@ class Learn:
                 embedder=embedder.embedder,
             ),
         )
+
+
+EPISODE_CHARACTERS = 1_000
+"""The most of one exchange that is remembered in words; the whole is on the log."""
+
+
+def retell(context: Context) -> str:
+    """What a person said in this cycle and what was said to them, '' when neither."""
+    observed, decided = context.scene.observed, context.scene.decided
+    said = [o.text for o in observed.observations if isinstance(o, Message)] if observed is not None else []
+    match decided.action if decided is not None else None:
+        case Say(text=text) | AskHuman(question=text):
+            said.append(text)
+    return " → ".join(said)[:EPISODE_CHARACTERS]
+
+
+def _judged(context: Context) -> Sequence[Event]:
+    """What people thought of what was done: as they said, or as their next message says without meaning to."""
+    observed, turns = context.scene.observed, context.scene.dialogue
+    assert observed is not None, "learn follows sense"
+    heard = context.scene.ids["sense.observed"]
+    before = [turn for turn in turns if turn.event != heard]
+    if decided := context.scene.ids.get("reason.decided"):
+        before = before[: next((i for i, turn in enumerate(before) if turn.event == decided), len(before))]
+    about = next((turn.event for turn in reversed(before) if turn.role == "assistant"), None)
+    events: list[Event] = []
+    for observation in observed.observations:
+        match observation:
+            case Feedback():
+                judged = observation if observation.about else observation.model_copy(update={"about": about})
+                events.append(learning.FeedbackReceived(feedback=judged))
+            case Message(role="user") if about is not None:
+                implied = Feedback(text=observation.text[:EPISODE_CHARACTERS], about=about)
+                events.append(learning.FeedbackReceived(feedback=implied, implicit=True))
+    return events

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from pydantic import JsonValue
+
 from loops.context import Context
 from loops.percept import Percept
 from loops.spaces import Spaces
 from telemetry.events import Event, reason, sense
-from telemetry.events.values import (
-    Action,
-    EffectClass,
-    Persistence,
-)
+from telemetry.events.values import Action, Digest, EffectClass, Persistence, ToolCall
 from world_model.linear import Prediction
 
 P = ParamSpec("P")
@@ -45,6 +43,28 @@ class Environment(Protocol):
     def close(self) -> None: ...
 
 
+class Toolbox(Protocol):
+    """Tools for one session at a time. Calls block; the loop makes each in a thread or a pool."""
+
+    @property
+    def spaces(self) -> Spaces:
+        """`spaces.action` is a `ToolActions` with every tool."""
+        ...
+
+    def call(self, call: ToolCall, *, effect: Digest) -> JsonValue:
+        """Makes the call under the key `effect` and returns its result, secrets in it redacted.
+
+        Raises `ToolFailed` when it could not be made, raised or took too long."""
+        ...
+
+    def settle(self, call: ToolCall, *, effect: Digest) -> JsonValue:
+        """After a crash between intent and outcome, of a probeable tool: its result if the effect happened, else
+        raises `ToolFailed` (not_done); of a compensable one: undoes it, then raises `ToolFailed` (not_done)."""
+        ...
+
+    def close(self) -> None: ...
+
+
 Forecast = Callable[[Sequence[Action]], Prediction | None]
 """What the world model expects after each of K moves, shapes (K, D); None where nothing numeric is seen."""
 
@@ -58,6 +78,20 @@ class Reasoner(Protocol):
 
     def persist(self, context: Context, action: Action) -> Persistence | None:
         """What to keep after `action` was decided on."""
+        ...
+
+
+class Asking(Reasoner, Protocol):
+    """A reasoner that asks models. Its calls are effects: `request` is on disk before `answer` sends anything."""
+
+    def request(self, context: Context) -> Sequence[Event]:
+        """`reason.requested` for each model to be asked, after `sense.context_compacted` where the dialogue passed its
+        budget; nothing when there is nothing to ask."""
+        ...
+
+    def answer(self, context: Context, heard: Callable[[str], None]) -> Sequence[Event]:
+        """Asks for every `context.scene.requests` and returns `reason.answered` or `reason.unanswered` for each, in
+        their order. Blocks. `heard` gets the text as it streams in; it may be called from other threads."""
         ...
 
 

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from heart.gate import Gate
 from loops.context import Context
 from loops.models import Models, seen
-from loops.ports import Forecast, Reasoner
+from loops.ports import Asking, Forecast, Reasoner
 from telemetry.events import Event, reason
 from telemetry.events.values import Action, Array, Option, Wait, digest_of
 from world_model.linear import Prediction
 
 
 class Reason:
-    def __init__(self, reasoner: Reasoner, gate: Gate, models: Models) -> None:
+    """`asking` is the reasoner where it asks models, None where it does not; `heard` gets a session's stream and the
+    text of its answer as it comes."""
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        gate: Gate,
+        models: Models,
+        *,
+        asking: Asking | None = None,
+        heard: Callable[[str, str], None] = lambda _stream, _text: None,
+    ) -> None:
         self._reasoner = reasoner
         self._gate = gate
         self._models = models
+        self._asking = asking
+        self._heard = heard
+
+    def request(self, context: Context) -> Sequence[Event]:
+        """What models are to be asked; see `Asking.request`."""
+        return () if self._asking is None else self._asking.request(context)
+
+    def answer(self, context: Context) -> Sequence[Event]:
+        """Asks them; see `Asking.answer`."""
+        assert self._asking is not None, "only a reasoner that asks models has requests"
+        return self._asking.answer(context, lambda text: self._heard(context.stream, text))
 
     def propose(self, context: Context) -> Sequence[Event]:
         """`reason.proposed` for each option, best first."""
@@ -35,9 +57,10 @@ class Reason:
         )
         chosen = next((p for p in scene.proposals if p.proposal == selection.proposal), None)
         if chosen is None:
-            wait = Wait()
-            why = "nothing that was proposed is allowed"
-            return (reason.Decided(action=wait, arguments=digest_of(wait), options=options, why=why),)
+            offered = scene.alternative
+            action = Wait() if offered is None else offered.action
+            why = _why_nothing(context) if offered is None else offered.why
+            return (reason.Decided(action=action, arguments=digest_of(action), options=options, why=why),)
         decided = reason.Decided(
             proposal=chosen.proposal,
             action=chosen.action,
@@ -73,3 +96,14 @@ class Reason:
             return self._models.of(context).predict_many(now, np.stack([spaces.action.vector(a) for a in actions]))
 
         return forecast
+
+
+def _why_nothing(context: Context) -> str:
+    """Why nothing is done, in words that a model reads too."""
+    scene = context.scene
+    if scene.inhibited is not None:
+        judged = next(a for a in scene.appraisals if a.proposal == scene.inhibited.proposal)
+        return "; ".join(ground.reason for ground in judged.grounds)
+    if scene.unanswered and not scene.proposals:
+        return "no model answered"
+    return "nothing that was proposed is allowed" if scene.proposals else "there is nothing to do"

@@ -1,18 +1,19 @@
 """The content the current cycle works on: what was seen, proposed, judged, decided, and what it rests on.
 
-Knows events of this cycle and what the last one left; refuses older history. It is a fold like the state,
-but not hashed, because it holds arrays and ids. Invariant: it stays as small as two cycles' events."""
+Knows events of this cycle, what the last one left, and the conversation that is in the context; refuses older
+history. It is a fold like the state, but not hashed, because it holds arrays and ids. Invariant: it stays as small
+as two cycles' events and the context's budget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from loops.spaces import Spaces
+from loops import dialogue
+from loops.dialogue import Dialogue, Outcome
+from loops.spaces import Spaces, ToolActions
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
-from telemetry.events.values import Action, Appraisal, Digest, EventId
-
-Outcome = execute.Succeeded | execute.Failed | execute.UnknownOutcome | execute.Cancelled
+from telemetry.events.values import Action, Appraisal, EventId, Playbook, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class Scene(NamedTuple):
     spaces: Spaces | None = None
     cycles: int | None = None
     """The budget the session was opened with."""
+    person: str | None = None
+    playbook: Playbook | None = None
+    dialogue: Dialogue = ()
+    """The conversation as far as it was not left out by compaction."""
+    summary: str = ""
+    """What stands for the turns that were left out."""
     observed: sense.Observed | None = None
     transition: Transition | None = None
     """The one that this cycle's observation completes."""
@@ -40,16 +47,28 @@ class Scene(NamedTuple):
     surprised: sense.Surprised | None = None
     recalled: sense.Recalled | None = None
     request: feel.Appraised | None = None
+    requests: tuple[reason.Requested, ...] = ()
+    """What models were asked this cycle."""
+    answers: tuple[reason.Answered, ...] = ()
+    unanswered: tuple[reason.Unanswered, ...] = ()
     proposals: tuple[reason.Proposed, ...] = ()
     appraisals: tuple[Appraisal, ...] = ()
     judged_before: tuple[Appraisal, ...] = ()
     """The last cycle's appraisals, which colour this cycle's affect."""
+    inhibited: feel.Inhibited | None = None
+    """The best proposal that was held back."""
+    alternative: feel.AlternativeOffered | None = None
     predicted: reason.Predicted | None = None
     decided: reason.Decided | None = None
     intended: execute.Intended | None = None
-    granted: frozenset[Digest] = frozenset()
-    """Arguments that a person allowed this cycle."""
+    effects: tuple[execute.Intended, ...] = ()
+    """What was intended this cycle, by ordinal."""
+    asked: execute.ApprovalAsked | None = None
+    approval: execute.ApprovalGiven | None = None
+    """A person's answer to it."""
     outcome: Outcome | None = None
+    outcomes: tuple[EventId, ...] = ()
+    """Outcomes of tool calls that are still to be sensed."""
     ids: dict[str, EventId] = {}
     """Event ids by type, and by type and proposal; the latest of each. Never changed in place."""
 
@@ -61,12 +80,15 @@ class Scene(NamedTuple):
             ids[f"{event.type}/{event.proposal}"] = event_id
         elif isinstance(event, feel.Appraised) and event.appraisal.proposal is not None:
             ids[f"{event.type}/{event.appraisal.proposal}"] = event_id
-        return before._replace(ids=ids, **before._change(event))
+        elif isinstance(event, execute.Intended | execute.Dispatched):
+            ids[f"{event.type}/{event.ordinal}"] = event_id
+        return before._replace(ids=ids, **before._change(event), **before._converse(event_id, event))
 
     def _change(self, event: Event | Unknown) -> dict[str, Any]:
         match event:
             case session.Opened():
-                return {"spaces": Spaces.model_validate(event.spaces), "cycles": event.cycles}
+                spaces = Spaces.model_validate(event.spaces)
+                return {"spaces": spaces, "cycles": event.cycles, "person": event.person, "playbook": event.playbook}
             case sense.Observed():
                 return self._observe(event)
             case sense.Surprised():
@@ -77,6 +99,10 @@ class Scene(NamedTuple):
                 return {"request": event}
             case feel.Appraised():
                 return {"appraisals": (*self.appraisals, event.appraisal)}
+            case feel.Inhibited():
+                return {"inhibited": self.inhibited or event}
+            case feel.AlternativeOffered():
+                return {"alternative": event}
             case reason.Proposed():
                 return {"proposals": (*self.proposals, event)}
             case reason.Predicted():
@@ -84,13 +110,42 @@ class Scene(NamedTuple):
             case reason.Decided():
                 return {"decided": event}
             case execute.Intended():
-                return {"intended": event}
+                return {"intended": event, "effects": (*self.effects, event)}
             case execute.Succeeded() | execute.Failed() | execute.UnknownOutcome() | execute.Cancelled():
                 return {"outcome": event}
-            case execute.ApprovalGiven() if event.granted:
-                return {"granted": self.granted | {event.arguments}}
+            case execute.ApprovalAsked():
+                return {"asked": event}
+            case execute.ApprovalGiven() if self.asked is not None and event.arguments == self.asked.arguments:
+                return {"approval": event}
             case learn.BeliefUpdated():
                 return {"learned": self.transition}
+        return {}
+
+    def _converse(self, event_id: EventId, event: Event | Unknown) -> dict[str, Any]:
+        """What an event adds to the conversation; nothing where the world is no conversation."""
+        if self.spaces is None or not isinstance(self.spaces.action, ToolActions):
+            return {}
+        match event:
+            case sense.Observed():
+                return {"dialogue": (*self.dialogue, *dialogue.heard(event_id, event)), "outcomes": ()}
+            case sense.ContextCompacted():
+                dropped = frozenset(event.dropped)
+                kept = tuple(turn for turn in self.dialogue if turn.event not in dropped)
+                return {"dialogue": kept, "summary": event.summary}
+            case reason.Requested():
+                return {"requests": (*self.requests, event)}
+            case reason.Answered():
+                return {"answers": (*self.answers, event)}
+            case reason.Unanswered():
+                return {"unanswered": (*self.unanswered, event)}
+            case reason.Decided():
+                turns = dialogue.decided(event_id, event, self.answers, self.inhibited)
+                return {"dialogue": (*self.dialogue, *turns)}
+            case execute.Succeeded() | execute.Failed() | execute.UnknownOutcome() | execute.Cancelled():
+                assert self.decided is not None, "an outcome follows a decision"
+                turn = dialogue.settled(event_id, event, self.decided.action)
+                if turn is not None:
+                    return {"dialogue": dialogue.answered(self.dialogue, turn), "outcomes": (*self.outcomes, event_id)}
         return {}
 
     def _next_cycle(self) -> Scene:
@@ -98,12 +153,28 @@ class Scene(NamedTuple):
         return Scene(
             spaces=self.spaces,
             cycles=self.cycles,
+            person=self.person,
+            playbook=self.playbook,
+            dialogue=self.dialogue,
+            summary=self.summary,
+            outcomes=self.outcomes,
             observed=self.observed,
             learned=self.learned,
             judged_before=self.appraisals,
             expected=self.predicted if self.acted else None,
             intended=self.intended if self.acted else None,
             ids={"reason.predicted": self.ids["reason.predicted"]} if "reason.predicted" in self.ids else {},
+        )
+
+    @property
+    def usage(self) -> Usage:
+        """What models cost this cycle."""
+        spent = [*(answer.usage for answer in self.answers), *(failure.usage for failure in self.unanswered)]
+        return Usage(
+            model_calls=len(self.requests),
+            input_tokens=sum(usage.input_tokens for usage in spent),
+            output_tokens=sum(usage.output_tokens for usage in spent),
+            cost_usd=sum(usage.cost_usd for usage in spent),
         )
 
     @property
@@ -129,17 +200,23 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "feel.felt": ("sense.surprised", "sense.observed"),
     "feel.inhibited": ("feel.appraised",),
     "feel.alternative_offered": ("feel.inhibited",),
-    "reason.proposed": ("feel.appraised", "sense.observed"),
+    "sense.context_compacted": ("sense.observed",),
+    "reason.requested": ("feel.appraised", "sense.observed"),
+    "reason.answered": ("reason.requested",),
+    "reason.unanswered": ("reason.requested",),
+    "reason.proposed": ("reason.answered", "feel.appraised", "sense.observed"),
     "reason.predicted": ("reason.proposed",),
     "reason.decided": ("reason.proposed",),
     "execute.approval_asked": ("reason.decided",),
+    "execute.approval_given": ("execute.approval_asked",),
     "execute.intended": ("reason.decided",),
     "execute.dispatched": ("execute.intended",),
     "execute.succeeded": ("execute.dispatched",),
-    "execute.failed": ("execute.dispatched",),
+    "execute.failed": ("execute.dispatched", "execute.intended"),
     "execute.unknown": ("execute.dispatched",),
-    "execute.cancelled": ("reason.decided",),
+    "execute.cancelled": ("execute.approval_given", "reason.decided"),
     "learn.rewarded": ("execute.succeeded",),
+    "learn.feedback_received": ("sense.observed",),
     "learn.remembered": ("sense.observed",),
     "learn.belief_updated": ("sense.observed",),
     "session.cycle_closed": ("session.cycle_opened",),
@@ -157,6 +234,8 @@ def cause_of(scene: Scene, event: Event) -> str:
             kinds = ("sense.observed",) if proposal is None else ("reason.proposed",)
         case feel.Inhibited() | reason.Predicted() | reason.Decided():
             proposal = event.proposal
+        case execute.Dispatched() | execute.Succeeded() | execute.Failed() | execute.UnknownOutcome():
+            proposal = event.ordinal
     for kind in kinds:
         found = scene.ids.get(kind if proposal is None else f"{kind}/{proposal}")
         if found is not None:
@@ -167,8 +246,9 @@ def cause_of(scene: Scene, event: Event) -> str:
 def refs_of(scene: Scene, event: Event) -> tuple[str, ...]:
     """What else `event` rests on: recalled episodes, the model, the rules."""
     match event:
-        case reason.Decided() if scene.recalled is not None:
-            return tuple(hit.event for hit in scene.recalled.hits)
+        case reason.Decided():
+            playbook = () if scene.playbook is None else (f"model:{scene.playbook.id}",)
+            return *(() if scene.recalled is None else tuple(hit.event for hit in scene.recalled.hits)), *playbook
         case reason.Predicted() | learn.BeliefUpdated():
             return (f"model:{event.model}",)
         case feel.Appraised():

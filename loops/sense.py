@@ -8,6 +8,7 @@ from loops.context import Context
 from loops.models import seen
 from loops.percept import Percept
 from telemetry.events import Event, sense
+from telemetry.events.values import Observation, Text, digest_of
 from world_model.surprise import percentile, surprise
 
 
@@ -31,4 +32,17 @@ class Sense:
             nats=off.nats,
             percentile=percentile(off.nats, context.state.surprises),
             model=expected.model,
+        )
+
+    def hear(self, context: Context, heard: Sequence[Observation]) -> Sequence[Event]:
+        """`sense.observed` in a conversation: what people said, and the outcomes of calls that are on the log."""
+        scene = context.scene
+        answers = [Text(name=turn.answers, text=turn.text) for turn in scene.dialogue if turn.event in scene.outcomes]
+        return (
+            sense.Observed(
+                observations=tuple(heard),
+                of=scene.outcomes,
+                digest=digest_of(*heard, *answers),
+                step=context.state.cycle - 1,
+            ),
         )

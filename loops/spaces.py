@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
-from telemetry.events.values import Action, Array, ArrayObservation, Goal, Move, Observation, Value
+from telemetry.events.values import Action, Array, ArrayObservation, EffectClass, Goal, Move, Observation, Value
 
 Vector = NDArray[np.float64]
 ACHIEVED = "achieved_goal"
@@ -94,7 +94,47 @@ class DiscreteActions(Value):
         return _one_hot(self.fit(action) - self.first, self.n)
 
 
-ActionSpace = Annotated[BoxActions | DiscreteActions, Field(discriminator="kind")]
+class ToolSpec(Value):
+    """One tool as the session may call it."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, JsonValue]
+    """JSON Schema of its arguments, an object."""
+    effect_class: EffectClass
+    timeout_s: float
+    secret: tuple[str, ...] = ()
+    """Arguments whose values must never reach an event."""
+    personal: tuple[str, ...] = ()
+    """Arguments that say something about a person."""
+
+
+class ToolActions(Value):
+    """Calls of these tools, and words."""
+
+    kind: Literal["tools"] = "tools"
+    tools: tuple[ToolSpec, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return 0
+
+    def fit(self, action: Action) -> Action:
+        """The action. Raises ValueError for a move."""
+        if isinstance(action, Move):
+            raise ValueError("a conversation takes words and tool calls, not a move")
+        return action
+
+    def vector(self, action: Action) -> Vector:
+        """Words have no numeric form: shape (0,)."""
+        return np.zeros(0)
+
+    def tool(self, name: str) -> ToolSpec | None:
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+MoveSpace = BoxActions | DiscreteActions
+ActionSpace = Annotated[MoveSpace | ToolActions, Field(discriminator="kind")]
 
 
 class Spaces(Value):
@@ -103,6 +143,12 @@ class Spaces(Value):
     observation: tuple[Annotated[ArrayPart | TextPart, Field(discriminator="kind")], ...]
     goal: tuple[int, ...] | None = None
     action: ActionSpace
+
+    @property
+    def moves(self) -> MoveSpace:
+        """The actions of a world that is moved in."""
+        assert not isinstance(self.action, ToolActions), "a conversation has no moves"
+        return self.action
 
     @cached_property
     def arrays(self) -> tuple[ArrayPart, ...]:

@@ -11,9 +11,20 @@ from typing import Literal
 
 from loops.errors import StateTooLarge
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
-from telemetry.events.values import Action, Belief, Digest, EffectClass, Persistence, Value, canonical
+from telemetry.events.values import (
+    Action,
+    Belief,
+    Digest,
+    EffectClass,
+    Message,
+    Move,
+    Persistence,
+    Value,
+    Wait,
+    canonical,
+)
 
-REDUCER = 1
+REDUCER = 2
 """Version of this reducer; hashes of different versions are not comparable."""
 
 MAX_STATE_BYTES = 64 * 1024
@@ -81,22 +92,44 @@ class SessionState(Value):
     failed: bool = False
     """The last effect failed in a way the session cannot go on from."""
 
+    dialogue: Digest | None = None
+    """Of the whole conversation: each thing heard or decided is hashed onto what came before; None where the world
+    is no conversation."""
+    messages: int = 0
+    """Messages of people that were heard."""
+    unsensed: int = 0
+    """Outcomes of tool calls that are still to be sensed."""
+    refused: int = 0
+    """Cycles in a row in which something was proposed and nothing was allowed."""
+    malformed: int = 0
+    """Cycles in a row in which no call could be made as it was asked for."""
+    unanswered: bool = False
+    """No model answered in the last cycle."""
+
     @property
     def waiting(self) -> bool:
         """A person's answer is awaited."""
         return self.asked is not None and self.asked.granted is None
 
+    @property
+    def goes_on(self) -> bool:
+        """In a conversation: there is something to reason about without a new message."""
+        return self.unsensed > 0 or self.refused > 0 or self.unanswered
+
 
 def apply(state: SessionState, event: Event | Unknown) -> SessionState:
     """The state after `event`. Events that do not bear on the state leave it as it is."""
     change = _change(state, event)
+    if state.dialogue is not None:
+        change |= _conversed(state, state.dialogue, event)
     return state.model_copy(update=change) if change else state
 
 
 def _change(state: SessionState, event: Event | Unknown) -> dict[str, object]:
     match event:
         case session.Opened():
-            return {"scenario": event.scenario_digest, "seed": event.seed, "status": "open"}
+            opened: dict[str, object] = {"scenario": event.scenario_digest, "seed": event.seed, "status": "open"}
+            return opened | ({"dialogue": NOTHING_SAID} if _is_conversation(event) else {})
         case session.Closed():
             return {"status": "closed", "outcome": event.reason}
         case session.CycleOpened():
@@ -118,6 +151,59 @@ def _change(state: SessionState, event: Event | Unknown) -> dict[str, object]:
         case _ if event.type.startswith("execute."):
             return _executed(state, event)
     return {}
+
+
+NOTHING_SAID = "0" * 64
+
+
+def _is_conversation(event: session.Opened) -> bool:
+    action = event.spaces.get("action")
+    return isinstance(action, dict) and action.get("kind") == "tools"
+
+
+def _conversed(state: SessionState, before: Digest, event: Event | Unknown) -> dict[str, object]:
+    """What `event` is to a conversation."""
+    match event:
+        case session.CycleOpened():
+            return {"unanswered": False}
+        case sense.Observed():
+            said = sum(isinstance(o, Message) and o.role == "user" for o in event.observations)
+            return {
+                "dialogue": _onto(before, "heard", event.digest),
+                "messages": state.messages + said,
+                "unsensed": 0,
+            }
+        case sense.ContextCompacted():
+            return {"dialogue": _onto(before, "compacted", event.summary)}
+        case reason.Unanswered():
+            return {"unanswered": True}
+        case reason.Proposed():
+            return {"unanswered": False}
+        case reason.Decided():
+            nothing = event.proposal is None and isinstance(event.action, Wait) and bool(event.options)
+            return {
+                "dialogue": _onto(before, "decided", event.arguments),
+                "refused": state.refused + 1 if nothing else 0,
+            }
+        case execute.Succeeded() if event.result is not None:
+            return _answered(state, malformed=False)
+        case execute.Failed():
+            return _answered(state, malformed=event.kind == "invalid")
+        case execute.UnknownOutcome() | execute.Cancelled():
+            return _answered(state, malformed=False)
+    return {}
+
+
+def _answered(state: SessionState, *, malformed: bool) -> dict[str, object]:
+    # Calls of one cycle that cannot be made count once: the first one counts, any that can be made ends the row.
+    # What was answered is hashed when it is sensed, because parallel calls answer in any order.
+    first = state.unsensed == 0
+    row = state.malformed + first if malformed and (first or state.malformed) else 0
+    return {"unsensed": state.unsensed + 1, "malformed": row}
+
+
+def _onto(before: Digest, kind: str, what: str) -> Digest:
+    return hashlib.sha256("\x1f".join((before, kind, what)).encode()).hexdigest()
 
 
 def _sensed(state: SessionState, event: sense.Observed | sense.Surprised) -> dict[str, object]:
@@ -157,19 +243,22 @@ def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
             )
             return {"effects": (*state.effects, effect)}
         case execute.Dispatched():
-            return {"effects": _restage(state, "dispatched")}
+            return {"effects": _restage(state, event.ordinal, "dispatched")}
         case execute.UnknownOutcome():
-            return {"effects": _restage(state, "unknown")}
+            return {"effects": _restage(state, event.ordinal, "unknown")}
         case execute.Succeeded():
             ended = event.terminated or event.truncated
             stepped = state.step + 1 if event.observed is not None else state.step
-            return {"effects": _settled(state), "step": stepped, "stage": "ended" if ended else state.stage}
+            left = _settled(state, state.cycle, event.ordinal)
+            return {"effects": left, "step": stepped, "stage": "ended" if ended else state.stage}
         case execute.Failed():
-            return {"effects": _settled(state), "failed": True}
+            fatal = any(isinstance(e.action, Move) and _is(e, state.cycle, event.ordinal) for e in state.effects)
+            return {"effects": _settled(state, state.cycle, event.ordinal), "failed": fatal}
         case execute.Cancelled():
-            return {"effects": _settled(state)}
+            return {"effects": _settled(state, state.cycle, event.ordinal)}
         case execute.Reconciled():
-            return {"effects": tuple(e for e in state.effects if e.stage != "unknown")}
+            others = (e for e in state.effects if e.stage != "unknown" or not _is(e, event.cycle, event.ordinal))
+            return {"effects": tuple(others)}
         case execute.ApprovalAsked():
             return {"asked": Asked(action=event.action, arguments=event.arguments)}
         case execute.ApprovalGiven() if state.asked is not None and state.asked.arguments == event.arguments:
@@ -177,15 +266,19 @@ def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
     return {}
 
 
-def _restage(state: SessionState, stage: str) -> tuple[OpenEffect, ...]:
+def _restage(state: SessionState, ordinal: int, stage: str) -> tuple[OpenEffect, ...]:
     return tuple(
-        effect.model_copy(update={"stage": stage}) if effect.cycle == state.cycle else effect
+        effect.model_copy(update={"stage": stage}) if _is(effect, state.cycle, ordinal) else effect
         for effect in state.effects
     )
 
 
-def _settled(state: SessionState) -> tuple[OpenEffect, ...]:
-    return tuple(effect for effect in state.effects if effect.cycle != state.cycle or effect.stage == "unknown")
+def _settled(state: SessionState, cycle: int, ordinal: int) -> tuple[OpenEffect, ...]:
+    return tuple(effect for effect in state.effects if not _is(effect, cycle, ordinal))
+
+
+def _is(effect: OpenEffect, cycle: int, ordinal: int) -> bool:
+    return (effect.cycle, effect.ordinal) == (cycle, ordinal)
 
 
 def state_hash(state: SessionState, *, at_most: int | None = None) -> Digest:

@@ -14,14 +14,15 @@ drifts."""
 
 
 def why_remember(
-    when: When, *, percentile: float | None, reward: float | None
+    when: When, *, percentile: float | None, reward: float | None, spoken: bool = False
 ) -> Literal["surprise", "reward", "always"] | None:
     """Why a cycle is remembered under the policy `when`, None when it is not.
 
     "surprise": its surprise has a `percentile` in [0, 1] of at least `SURPRISE_PERCENTILE`; None is no
-    prediction, so no surprise. "reward": its `reward` is there and not 0, good or bad; where every step is
-    rewarded that is always."""
-    if when == "always":
+    prediction, so no surprise. Nothing predicts what people say, so a cycle in which something was said to a person
+    or by one (`spoken`) and no surprise was measured is remembered always. "reward": its `reward` is there and not
+    0, good or bad; where every step is rewarded that is always."""
+    if when == "always" or (when == "surprise" and percentile is None and spoken):
         return "always"
     if when == "surprise" and percentile is not None and percentile >= SURPRISE_PERCENTILE:
         return "surprise"

@@ -1,14 +1,14 @@
 """The projection: a thread that follows the log and keeps the index equal to what was remembered.
 
-Knows the log and the index; knows nothing of sessions or of when to remember. Invariant: the cursor on disk
-is never ahead of the index on disk, and applying an event twice changes nothing, so any kill is made good by
-reading on."""
+Knows the log and the index; knows nothing of sessions or of when to remember. Words stay in the log alone and are
+looked up there. Invariant: the cursor on disk is never ahead of the index on disk, and applying an event twice
+changes nothing, so any kill is made good by reading on."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memory.edge import EdgeIndex, Lineage, MemoryPoint
+from memory.embed import TextEmbedder
 from memory.errors import IndexDamaged, MemoryFault, ProjectionFailed, RecallLate
 from telemetry.errors import LogClosed
-from telemetry.events.envelope import Recorded
-from telemetry.events.learn import Remembered
-from telemetry.events.values import Hit, ModelId
+from telemetry.events.envelope import Recorded, split_id
+from telemetry.events.learn import Forgotten, Remembered
+from telemetry.events.values import EventId, Hit, ModelId
 from telemetry.log import EventLog, Subscription
 
-REMEMBERED: Final = "learn.remembered"
+FOLLOWED: Final = ("learn.remembered", "learn.forgotten")
 
 IDLE_S: Final = 1.0
 """Without news for so long, the cursor is saved."""
@@ -39,13 +40,15 @@ STOP_TIMEOUT_S: Final = 30.0
 
 
 class _Cursor(BaseModel):
-    """How far the index has followed which log, and how many points each shard held then."""
+    """How far the index has followed which log, how many points each shard held then, and what was forgotten."""
 
     model_config = ConfigDict(extra="forbid")
 
     log: str
     position: int
     points: dict[str, int]
+    forgotten: dict[EventId, tuple[EventId, ...]]
+    """Episodes and the events by which they were forgotten: the point stays, for those who recall as of before."""
 
 
 class EpisodeProjection:
@@ -57,13 +60,14 @@ class EpisodeProjection:
 
     def __init__(self, log: EventLog, *, folder: Path) -> None:
         """Raises `IndexHeld` when another process has the folder."""
-        self._log_id = log.id
+        self._log = log
+        self._forgotten: dict[EventId, tuple[EventId, ...]] = {}
         self._cursor_path = folder / "cursor.json"
         self._index = EdgeIndex(folder)
         try:
             self._position = self._resume(head=log.position())
             self._saved = self._position
-            self._subscription: Subscription = log.subscribe(after=self._position, types=(REMEMBERED,))
+            self._subscription: Subscription = log.subscribe(after=self._position, types=FOLLOWED)
         except BaseException:
             self._index.close()
             raise
@@ -108,9 +112,14 @@ class EpisodeProjection:
         """The `k` nearest episodes of the lineage, once everything up to `position` is in the index.
 
         `position` is that of the newest event the lineage may remember; later ones are kept out by `lineage`,
-        so the answer is the same whenever it is asked. Blocks: call it from one thread kept for it."""
+        so the answer is the same whenever it is asked. An episode is left out from the version on at which the
+        lineage forgot it; who recalls as of an earlier one, or from a branch that did not forget it, still finds
+        it. Episodes of words come with their words. Blocks: call it from one thread kept for it."""
         self.wait(position, timeout_s=timeout_s)
-        return self._index.nearest(vector, embedder=embedder, k=k, lineage=lineage)
+        forgotten = self._forgotten_by(lineage)
+        hits = self._index.nearest(vector, embedder=embedder, k=k + len(forgotten), lineage=lineage)
+        kept = tuple(hit for hit in hits if hit.event not in forgotten)[:k]
+        return tuple(map(self._in_words, kept)) if embedder == TextEmbedder.embedder else kept
 
     def close(self) -> None:
         """Stops following, saves the cursor and lets the folder go. May be called twice.
@@ -148,12 +157,45 @@ class EpisodeProjection:
                 f"What was remembered is safe in the log; start the host again"
             ) from self._failure
 
+    def _forgotten_by(self, lineage: Lineage) -> frozenset[EventId]:
+        """What the events of the lineage have forgotten."""
+        if not self._forgotten:
+            return frozenset()
+        ends = dict(lineage)
+        with self._changed:
+            return frozenset(
+                memory
+                for memory, events in self._forgotten.items()
+                if any(version <= ends.get(stream, 0) for stream, version in map(split_id, events))
+            )
+
+    def _in_words(self, hit: Hit) -> Hit:
+        stream, version = split_id(hit.event)
+        (recorded,) = self._log.read(stream, after=version - 1, to=version)
+        event = recorded.event
+        return hit.model_copy(update={"text": event.episode.text}) if isinstance(event, Remembered) else hit
+
+    def _take(self, events: Sequence[Recorded]) -> None:
+        """Adds what was remembered to the index, and notes what was forgotten."""
+        points: list[MemoryPoint] = []
+        for recorded in events:
+            match recorded.event:
+                case Remembered() as remembered:
+                    points.append(_point(recorded, remembered))
+                case Forgotten(memory=memory):
+                    before = self._forgotten.get(memory, ())
+                    with self._changed:
+                        self._forgotten[memory] = tuple(dict.fromkeys((*before, recorded.id)))
+                case _:
+                    raise _unreadable(recorded)
+        self._index.upsert(points)
+
     def _follow(self) -> None:
         try:
             while not self._closing:
                 batch = self._subscription.next(timeout_s=IDLE_S)
                 if batch.events:
-                    self._index.upsert([_point(recorded) for recorded in batch.events])
+                    self._take(batch.events)
                 idle = batch.position == self._position
                 with self._changed:
                     self._position = batch.position
@@ -170,7 +212,8 @@ class EpisodeProjection:
         """The position to go on from; 0 with an emptied index when the saved cursor cannot be trusted."""
         try:
             cursor = _Cursor.model_validate_json(self._cursor_path.read_bytes())
-            if cursor.log == self._log_id and cursor.position <= head and _holds(self._index.counts(), cursor.points):
+            if cursor.log == self._log.id and cursor.position <= head and _holds(self._index.counts(), cursor.points):
+                self._forgotten = dict(cursor.forgotten)
                 return cursor.position
         except (OSError, ValidationError, IndexDamaged):
             pass  # all three mean that the cursor vouches for nothing
@@ -183,7 +226,9 @@ class EpisodeProjection:
         fsynced."""
         position = self._position
         self._index.flush()
-        cursor = _Cursor(log=self._log_id, position=position, points=dict(self._index.counts()))
+        cursor = _Cursor(
+            log=self._log.id, position=position, points=dict(self._index.counts()), forgotten=self._forgotten
+        )
         aside = self._cursor_path.with_suffix(".new")
         with aside.open("wb") as file:
             file.write(cursor.model_dump_json().encode())
@@ -204,17 +249,18 @@ def _holds(counts: Mapping[ModelId, int], saved: Mapping[ModelId, int]) -> bool:
     return all(counts.get(embedder, 0) >= points for embedder, points in saved.items())
 
 
-def _point(recorded: Recorded) -> MemoryPoint:
-    event = recorded.event
-    if not isinstance(event, Remembered):
-        raise MemoryFault(
-            f"event {recorded.id} is a {recorded.type} of schema {recorded.schema}, which this version "
-            f"cannot read. Use the version that wrote it, or a newer one"
-        )
+def _point(recorded: Recorded, event: Remembered) -> MemoryPoint:
     return MemoryPoint(
         stream=recorded.stream,
         version=recorded.version,
         position=recorded.position,
         embedder=event.embedder,
         vector=event.vector.numpy(),
+    )
+
+
+def _unreadable(recorded: Recorded) -> MemoryFault:
+    return MemoryFault(
+        f"event {recorded.id} is a {recorded.type} of schema {recorded.schema}, which this version "
+        f"cannot read. Use the version that wrote it, or a newer one"
     )

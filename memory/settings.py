@@ -16,6 +16,7 @@ class MemorySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: When = "surprise"
-    """Which cycles are remembered: surprising ones, rewarded ones, all or none."""
+    """Which cycles are remembered: surprising ones (in a conversation those in which something was said), rewarded
+    ones, all or none."""
     recall: Annotated[int, Field(ge=0, le=256)] = 4
     """Nearest episodes recalled at each observation; 0 recalls none."""

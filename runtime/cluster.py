@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runtime.errors import Unavailable
 from runtime.host import SessionHost
-from runtime.orders import HostStatus, SessionOrder
+from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.pools import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
@@ -129,6 +129,7 @@ class Host:
                 max_sessions=settings.max_sessions,
                 disk_patience_s=settings.disk_patience_s,
                 growth_patience_s=settings.growth_patience_s,
+                surroundings=Surroundings(models=settings.models, folder=str(Path.cwd())),
             ),
         )
         ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)

@@ -4,6 +4,7 @@ Knows every organ's constructor; keeps nothing. Invariant: nothing else in the h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from heart.gate import Gate
@@ -14,14 +15,18 @@ from loops.feel import Feel
 from loops.learn import Learn
 from loops.models import Models
 from loops.percept import Percept
-from loops.ports import Reasoner
+from loops.ports import Asking, Reasoner, Toolbox
 from loops.reason import Reason
 from loops.reasoners.explore import Explore
 from loops.reasoners.greedy import Greedy
+from loops.reasoners.language.settings import ModelDefaults
 from loops.sense import Sense
-from loops.spaces import DiscreteActions, Spaces, flatten, named_arrays, parts
+from loops.spaces import DiscreteActions, Spaces, ToolActions, flatten, named_arrays, parts
+from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
-from runtime.scenario import ReasonerSettings, Scenario
+from runtime.scenario import HOST, ReasonerSettings, Scenario
+from runtime.settings import secret
+from telemetry.events.values import EffectClass, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +40,79 @@ class Phases:
     learn: Learn
     models: Models
     worlds: Worlds
+    toolboxes: Toolboxes
+    conversation: bool
+    """Whether sessions talk and call tools instead of moving in a world."""
+
+    def describe(self, stream: str, person: str | None) -> tuple[Spaces, EffectClass]:
+        """What the session perceives and may do, and the class of its moves."""
+        if self.conversation:
+            return self.toolboxes.describe(stream, person), "unsafe"
+        return self.worlds.describe(stream)
 
     def forget(self, stream: str) -> None:
         """Lets go of what is kept for a session that does not run any more."""
         self.models.forget(stream)
         self.worlds.close(stream)
+        self.toolboxes.close(stream)
 
 
-def compose(scenario: Scenario) -> Phases:
+Heard = Callable[[str, str], None]
+"""Gets a session's stream and a piece of its model's answer as it comes, from any thread."""
+
+
+def compose(
+    scenario: Scenario, *, defaults: ModelDefaults | None = None, heard: Heard = lambda _stream, _text: None
+) -> Phases:
     """The phases of `scenario`, with replicas of their own."""
     models = Models(scenario.world_model.kind)
     worlds = Worlds(lambda: make_environment(scenario.environment))
     gate = Gate(scenario.heart)
+    kept = _Secrets()
+    asking = _language(scenario, defaults or ModelDefaults(), kept) if scenario.reasoner.kind == "language" else None
+    toolboxes = Toolboxes(lambda stream, person: kept.toolbox(scenario, stream, person))
+    reasoner = _reasoner(scenario.reasoner) if asking is None else asking
     return Phases(
         sense=Sense(),
         feel=Feel(gate, models),
-        reason=Reason(_reasoner(scenario.reasoner), gate, models),
-        execute=Execute(worlds),
+        reason=Reason(reasoner, gate, models, asking=asking, heard=heard),
+        execute=Execute(worlds, toolboxes),
         learn=Learn(models, scenario.memory),
         models=models,
         worlds=worlds,
+        toolboxes=toolboxes,
+        conversation=scenario.environment.is_conversation,
     )
+
+
+class _Secrets:
+    """The values that tools declare secret: the reasoner hides them before an event is built, the toolbox of the same
+    process knows them. Loads what makes tools only where there are any."""
+
+    def __init__(self) -> None:
+        from loops.environments.tools.vault import Vault
+
+        self._vault = Vault()
+
+    def toolbox(self, scenario: Scenario, stream: str, person: str | None) -> Toolbox:
+        from loops.environments.tools.environment import make_toolbox
+
+        return make_toolbox(scenario.environment.tools, session=stream, person=person, vault=self._vault)
+
+    def calls(self, calls: tuple[ToolCall, ...], tools: ToolActions) -> tuple[ToolCall, ...]:
+        known = ((call, tools.tool(call.tool)) for call in calls)
+        return tuple(call if tool is None else self._vault.hide_arguments(call, tool) for call, tool in known)
+
+    def text(self, text: str) -> str:
+        return self._vault.scrub(text)
+
+
+def _language(scenario: Scenario, defaults: ModelDefaults, redact: _Secrets) -> Asking:
+    from loops.reasoners.language.reasoner import Language  # loads the client, which not every process needs
+    from memory.embed import TextEmbedder
+
+    settings = scenario.reasoner.language
+    return Language(settings, defaults=defaults, secret=secret, redact=redact, embed=TextEmbedder().embed)
 
 
 def _reasoner(settings: ReasonerSettings) -> Reasoner:
@@ -66,6 +123,8 @@ def _reasoner(settings: ReasonerSettings) -> Reasoner:
 
 def check_fit(scenario: Scenario, spaces: Spaces) -> None:
     """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give."""
+    if scenario.environment.is_conversation or scenario.reasoner.kind == "language":
+        return _check_conversation(scenario, spaces)
     where, greedy, gate = scenario.environment.id, scenario.reasoner.kind == "greedy", Gate(scenario.heart)
     if greedy and spaces.goal is None:
         raise ScenarioInvalid(
@@ -88,3 +147,32 @@ def check_regions(scenario: Scenario, spaces: Spaces, percept: Percept) -> None:
     """Raises `RegionMismatch` where a rule's region names a part or element that `percept` does not show."""
     forecast = parts(spaces, flatten(spaces, percept.observations, percept.goal))
     Gate(scenario.heart).check(named_arrays(percept.observations, percept.goal), forecast=forecast)
+
+
+def _check_conversation(scenario: Scenario, spaces: Spaces) -> None:
+    if not isinstance(spaces.action, ToolActions) or scenario.reasoner.kind != "language":
+        raise ScenarioInvalid(
+            'a conversation needs environment.id = "tools:" and reasoner.kind = "language"; here they are '
+            f"{scenario.environment.id!r} and {scenario.reasoner.kind!r}"
+        )
+    if any(rule.actions is not None or rule.region is not None for rule in scenario.heart.rules):
+        raise ScenarioInvalid("rules of a conversation speak of tools; actions and regions are of worlds of moves")
+    known = {tool.name for tool in spaces.action.tools}
+    for rule in scenario.heart.rules:
+        for name in set(rule.tools or ()) - known:
+            raise ScenarioInvalid(
+                f"the rule {rule.id!r} names the tool {name!r}; there are: {', '.join(sorted(known))}"
+            )
+    slow = next((tool for tool in spaces.action.tools if tool.timeout_s > scenario.timeouts.execute_s), None)
+    if slow is not None:
+        raise ScenarioInvalid(
+            f"the tool {slow.name!r} may take {slow.timeout_s:g} s, and timeouts.execute_s is "
+            f"{scenario.timeouts.execute_s:g}; raise that, or the tool is given up before its own time-out"
+        )
+    apart = scenario.placement.get("reason", HOST) != scenario.placement.get("execute", HOST)
+    hiding = next((tool.name for tool in spaces.action.tools if tool.secret), None)
+    if apart and hiding is not None:
+        raise ScenarioInvalid(
+            f"the tool {hiding!r} takes secrets, which are kept only in the process that heard them: place reason and "
+            "execute together"
+        )

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,17 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from runtime.errors import Backpressure
-from runtime.orders import HostStatus, SessionOrder
+from runtime.approvals import append_answer
+from runtime.desk import Notice
+from runtime.errors import Backpressure, NotFound
+from runtime.mailbox import Serving, serve
+from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.placement import Placement
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
-from runtime.sessions import SessionRow, opened, stream_of
+from runtime.sessions import PREFIX, SessionRow, opened, stream_of
 from telemetry.errors import LogHeld, LogUnwritable
+from telemetry.events.values import EventId, Feedback, Message
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
@@ -49,12 +54,22 @@ class _Stalled:
 
 
 class SessionHost:
-    def __init__(self, log: str, *, max_sessions: int, disk_patience_s: float, growth_patience_s: float = 0) -> None:
+    def __init__(
+        self,
+        log: str,
+        *,
+        max_sessions: int,
+        disk_patience_s: float,
+        growth_patience_s: float = 0,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._url = log
         self._max_sessions = max_sessions
         self._disk_patience_s = disk_patience_s
         self._growth_patience_s = growth_patience_s
+        self._surroundings = surroundings or Surroundings()
+        self._surroundings.enter()
         self._owner = f"{platform.node()}/{os.getpid()}"
         self._log: EventLog | None = None
         self._memory: HostMemory | None = None
@@ -62,6 +77,10 @@ class SessionHost:
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
         self._running: dict[str, asyncio.Task[SessionRow]] = {}
+        self._runners: dict[str, SessionRunner] = {}
+        self._resting: set[str] = set()
+        self._serving: Serving | None = None
+        self._resumed: set[asyncio.Task[SessionRow]] = set()
         self._stopping = False
         self._stalled: _Stalled | None = None
         self._ready = asyncio.Lock()
@@ -105,9 +124,63 @@ class SessionHost:
             memory=self._recalling(log, file),
             owner=self._owner,
             stall=self._stall,
+            attended=order.attended,
         )
         self._progress[stream] = runner.progress
-        return await runner.run(seed=seed, cycles=cycles, stop=lambda: self._stopping)
+        self._runners[stream] = runner
+        try:
+            return await runner.run(
+                seed=seed,
+                cycles=cycles,
+                stop=lambda: self._stopping or stream in self._resting,
+                person=order.person,
+            )
+        finally:
+            del self._runners[stream]
+            self._resting.discard(stream)
+
+    # --- the desk: what people outside say, answer and watch --------------------------------------
+
+    async def tell(self, session: str, said: Message | Feedback) -> EventId:
+        """As `Desk.tell`."""
+        return await self._live(session).talk.tell(said)
+
+    async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
+        """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
+        runner = self._runners.get(stream_of(session))
+        if runner is not None:
+            return await runner.attendant.decide(effect, granted=granted, by=by, why=why)
+        log = await self._open()
+        answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
+        self._resumed.add(asyncio.create_task(self.run(SessionOrder(session=session.removeprefix(PREFIX)))))
+        return answer
+
+    async def watch(self, session: str) -> AsyncIterator[Notice]:
+        """As `Desk.watch`."""
+        async for notice in self._live(session).talk.watch():
+            yield notice
+
+    async def rest(self, session: str) -> None:
+        """As `Desk.rest`."""
+        stream = stream_of(session)
+        runner, running = self._live(session), self._running[stream]
+        self._resting.add(stream)
+        runner.talk.stir()
+        await asyncio.wait([running])
+
+    def _live(self, session: str) -> SessionRunner:
+        runner = self._runners.get(stream_of(session))
+        if runner is None:
+            raise NotFound(
+                f"session {session.removeprefix(PREFIX)} is not live here; try: aether session resume "
+                f"{session.removeprefix(PREFIX)}"
+            )
+        return runner
+
+    def _heard(self, stream: str, text: str) -> None:
+        runner = self._runners.get(stream)
+        if runner is not None:
+            runner.talk.token(text)
 
     async def position(self) -> int:
         """Position of the log's last event."""
@@ -131,17 +204,21 @@ class SessionHost:
     async def suspend(self) -> None:
         """Lets every session finish its cycle and records that it rests; returns when all do."""
         self._stopping = True
+        for runner in self._runners.values():
+            runner.talk.stir()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def close(self) -> None:
         """Suspends, then releases the log and its lock."""
         await self.suspend()
+        if self._serving is not None:
+            await self._serving.close()
         if self._memory is not None:
             await asyncio.to_thread(self._memory.close)
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._log = self._memory = None
+        self._log = self._memory = self._serving = None
 
     async def _open(self) -> EventLog:
         async with self._ready:
@@ -153,6 +230,8 @@ class SessionHost:
                     if not _restarted() or time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(0.1)
+            if self._serving is None:
+                self._serving = await serve(self, self._url)
             return self._log
 
     async def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
@@ -164,7 +243,9 @@ class SessionHost:
         return await asyncio.shield(starting)
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile) -> Placement:
-        placement = Placement(file.scenario, file.text, log, self._threads)
+        placement = Placement(
+            file.scenario, file.text, log, self._threads, surroundings=self._surroundings, heard=self._heard
+        )
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement
 

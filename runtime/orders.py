@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+
 from pydantic import BaseModel, ConfigDict
+
+from loops.reasoners.language.settings import ModelDefaults
+
+
+class Surroundings(BaseModel):
+    """What hosts and phase actors take from the process that starts them, because theirs may lie elsewhere."""
+
+    model_config = ConfigDict(frozen=True)
+
+    models: ModelDefaults = ModelDefaults()
+    folder: str | None = None
+    """Where a scenario's own modules are found, after everything that is installed."""
+
+    def enter(self) -> None:
+        if self.folder is not None and self.folder not in sys.path:
+            sys.path.append(self.folder)
 
 
 class SessionOrder(BaseModel):
@@ -15,6 +33,10 @@ class SessionOrder(BaseModel):
     source: str = "scenario"
     seed: int = 0
     cycles: int | None = None
+    person: str | None = None
+    """Whom the session serves, in place of the scenario's."""
+    attended: bool = False
+    """Somebody is there to speak and to answer: the session waits for them instead of resting."""
 
 
 class HostStatus(BaseModel):

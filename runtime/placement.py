@@ -20,9 +20,10 @@ from loops.errors import Behind, Diverged, EnvironmentFailed
 from loops.history import divergence, episode, transitions
 from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
-from runtime.compose import compose
+from runtime.compose import Heard, compose
 from runtime.errors import Unavailable
-from runtime.pools import Handle, check_room, remote, start, total
+from runtime.orders import Surroundings
+from runtime.pools import Handle, check_room, remote, remote_once, start, total
 from runtime.scenario import HOST, Phase, Scenario
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog
@@ -32,6 +33,8 @@ T = TypeVar("T")
 PhaseT = TypeVar("PhaseT")
 
 
+ONCE = ("call", "settle")
+"""Methods that a phase actor must not be given again when it died: only the class of the call can say."""
 PAGE = 512
 """Transitions sent to a replica at a time."""
 POOL_TIMEOUT_S = 120.0
@@ -43,9 +46,19 @@ RESTORE_TIMEOUT_S = 600.0
 class Placement:
     """The phases of one scenario in one host, and the pools that the scenario asks for."""
 
-    def __init__(self, scenario: Scenario, text: str, log: EventLog, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        text: str,
+        log: EventLog,
+        threads: ThreadPoolExecutor,
+        *,
+        surroundings: Surroundings | None = None,
+        heard: Heard = lambda _stream, _text: None,
+    ) -> None:
         self.scenario = scenario
-        self.local = compose(scenario)
+        self._surroundings = surroundings or Surroundings()
+        self.local = compose(scenario, defaults=self._surroundings.models, heard=heard)
         self._log = log
         self._threads = threads
         self._text = text
@@ -62,7 +75,10 @@ class Placement:
         if not growth_patience_s:
             await asyncio.to_thread(check_room, wanted)
         limit_s = max(POOL_TIMEOUT_S, growth_patience_s)
-        pools = {name: [start(pool, self._text) for _ in range(pool.actors)] for name, pool in wanted.items()}
+        pools = {
+            name: [start(pool, self._text, self._surroundings) for _ in range(pool.actors)]
+            for name, pool in wanted.items()
+        }
         actors = [actor for pool in pools.values() for actor in pool]
         try:
             async with asyncio.timeout(limit_s):
@@ -86,7 +102,7 @@ class Placement:
         """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
         phase, name = _named(method)
         actor = self._actor(phase, context.stream)
-        if actor is None and self._answers_at_once(phase, context.stream):
+        if actor is None and self._answers_at_once(phase, name, context.stream):
             try:
                 return cast(T, getattr(getattr(self.local, phase), name)(context, *args))
             except Behind as behind:
@@ -94,9 +110,11 @@ class Placement:
         answer = await self._ready(actor, context, lambda: self._call(actor, phase, name, context, *args))
         return cast(T, answer)
 
-    def _answers_at_once(self, phase: Phase, stream: str) -> bool:
-        """Whether the phase is a plain call in this process that needs neither a thread nor a time-out."""
-        return phase != "execute" or self.local.worlds.instant(stream)
+    def _answers_at_once(self, phase: Phase, name: str, stream: str) -> bool:
+        """Whether the method is a plain call in this process that needs neither a thread nor a time-out."""
+        if phase == "execute":
+            return not self.local.conversation and self.local.worlds.instant(stream)
+        return name != "answer"
 
     async def steps(self, now: Callable[[], Context], methods: Sequence[PhaseMethod]) -> AsyncIterator[Step]:
         """As `PhaseRunner.steps`."""
@@ -127,15 +145,17 @@ class Placement:
         raise Unavailable(f"{context.stream}: a replica stays behind after it was restored three times")
 
     async def _call(self, actor: Handle | None, phase: Phase, name: str, context: Context, *args: object) -> object:
-        limit_s = self.scenario.timeouts.of(phase)
+        answers = name == "answer"
+        limit_s = self.scenario.reasoner.language.limit_s if answers else self.scenario.timeouts.of(phase)
         call: Awaitable[object]
         if actor is None:
             bound = getattr(getattr(self.local, phase), name)
-            if self._answers_at_once(phase, context.stream):
+            if self._answers_at_once(phase, name, context.stream):
                 return bound(context, *args)
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
         else:
-            call = remote(lambda: actor.run.remote(phase, name, context, *args))
+            once = remote_once if name in ONCE else remote
+            call = once(lambda: actor.run.remote(phase, name, context, *args))
         return await _within(limit_s, phase, actor, call)
 
     async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:
@@ -177,14 +197,14 @@ class Placement:
         actors = self._pools[pool]
         return actors[int.from_bytes(stream.encode()[-8:], "big") % len(actors)]
 
-    async def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
+    async def describe(self, stream: str, person: str | None = None) -> tuple[Spaces, EffectClass]:
         """The spaces of the session's environment and the class of its effects."""
         actor = self._actor("execute", stream)
         described: Awaitable[tuple[Spaces, EffectClass]]
         if actor is None:
-            described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.worlds.describe, stream)
+            described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.describe, stream, person)
         else:
-            described = remote(lambda: actor.describe.remote(stream))
+            described = remote(lambda: actor.describe.remote(stream, person))
         limit_s = self.scenario.timeouts.execute_s
         try:
             return await asyncio.wait_for(described, limit_s)

@@ -13,10 +13,12 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from loops.context import Context
+from loops.errors import ToolFailed
 from loops.ports import Step
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Unavailable
+from runtime.orders import Surroundings
 from runtime.scenario import Phase, Pool, parse_scenario
 from telemetry.events.values import EffectClass
 
@@ -34,8 +36,10 @@ RESTART_ATTEMPTS = 8
 class PhaseActor:
     """A Ray actor that hosts the phases of one scenario for the sessions routed to it."""
 
-    def __init__(self, scenario_text: str) -> None:
-        self._phases: Phases = compose(parse_scenario(scenario_text, source="scenario").scenario)
+    def __init__(self, scenario_text: str, surroundings: Surroundings) -> None:
+        surroundings.enter()
+        scenario = parse_scenario(scenario_text, source="scenario").scenario
+        self._phases: Phases = compose(scenario, defaults=surroundings.models)
 
     def ping(self) -> None:
         """Answers once the actor has its resources and its phases are made."""
@@ -59,8 +63,8 @@ class PhaseActor:
     def restore_world(self, context: Context, shown: str, taken: list[Any]) -> None:
         self._phases.worlds.restore(context, shown, taken)
 
-    def describe(self, stream: str) -> tuple[Spaces, EffectClass]:
-        return self._phases.worlds.describe(stream)
+    def describe(self, stream: str, person: str | None) -> tuple[Spaces, EffectClass]:
+        return self._phases.describe(stream, person)
 
     def forget(self, stream: str) -> None:
         self._phases.forget(stream)
@@ -97,9 +101,19 @@ def total(pools: Mapping[str, Pool]) -> str:
     return f"{cpus:g} CPUs and {gpus:g} GPUs ({each})"
 
 
-def start(pool: Pool, text: str) -> Handle:
+def start(pool: Pool, text: str, surroundings: Surroundings) -> Handle:
     options = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1)
-    return cast("Handle", options.remote(text))
+    return cast("Handle", options.remote(text, surroundings))
+
+
+async def remote_once(call: Callable[[], Awaitable[T]]) -> T:
+    """Awaits a Ray call that must not be made again. Raises `ToolFailed` (lost) when its actor died meanwhile."""
+    try:
+        return await call()
+    except RayTaskError as error:
+        raise error.cause from None
+    except RayActorError as error:
+        raise ToolFailed(f"the phase actor that made the call died: {error}", "lost") from error
 
 
 async def remote(call: Callable[[], Awaitable[T]]) -> T:

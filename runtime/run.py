@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.environments import make_environment
 from loops.randomness import derive
-from runtime.compose import check_fit, check_regions
-from runtime.errors import DONE, FAILED, INTERRUPTED, exit_code_of
-from runtime.orders import HostStatus, SessionOrder
-from runtime.scenario import ScenarioFile
+from runtime.compose import check_fit, check_regions, compose
+from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, exit_code_of
+from runtime.orders import HostStatus, SessionOrder, Surroundings
+from runtime.scenario import Scenario, ScenarioFile
 from runtime.sessions import PREFIX, SessionRow, all_heads, new_session, opened, row_of, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.events import feel, learn, sense, session
@@ -66,6 +66,8 @@ def check_scenario(file: ScenarioFile) -> None:
     """Makes the environment once, before any cluster is started.
 
     Raises `EnvironmentNotFound`, `ScenarioInvalid`, `RegionMismatch`."""
+    if file.scenario.environment.is_conversation:
+        return _check_conversation(file.scenario)
     environment = make_environment(file.scenario.environment)
     try:
         check_fit(file.scenario, environment.spaces)
@@ -73,6 +75,16 @@ def check_scenario(file: ScenarioFile) -> None:
             check_regions(file.scenario, environment.spaces, environment.reset(seed=0))
     finally:
         environment.close()
+
+
+def _check_conversation(scenario: Scenario) -> None:
+    Surroundings(folder=str(Path.cwd())).enter()
+    phases = compose(scenario)
+    try:
+        spaces, _ = phases.describe("check", scenario.conversation.person)
+        check_fit(scenario, spaces)
+    finally:
+        phases.forget("check")
 
 
 def new_orders(
@@ -124,6 +136,8 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
         rows = tuple(row_of(log, head) for order in orders if (head := log.head(stream_of(order.session))))
         if exit_code == DONE and any(row.outcome == "failed" for row in rows):
             exit_code = FAILED
+        if exit_code == DONE and any(row.status == "suspended" and row.error for row in rows):
+            exit_code = Unavailable.exit_code
         return RunResult(
             rows=rows,
             errors=tuple(errors),

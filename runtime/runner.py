@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,25 +15,29 @@ from typing import Literal
 
 from heart.errors import HeartError
 from loops.context import Context
-from loops.cycle import Cycle, run_cycle
+from loops.cycle import run_cycle
 from loops.errors import EnvironmentFailed, ScenarioInvalid, StateTooLarge
+from loops.frame import Conversation, Cycle
 from loops.journal import Journal, Stall
 from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
+from runtime.attend import Attendant
 from runtime.compose import check_fit
+from runtime.desk import Ended
 from runtime.errors import VerificationFailed
 from runtime.placement import Placement
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import WAITING, SessionRow, row_of
+from runtime.talk import Talk
 from telemetry.errors import InvalidEvent
-from telemetry.events import sense, session
+from telemetry.events import Recorded, sense, session
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
 
-PINNED = ("gymnasium", "gymnasium-robotics", "minigrid", "mujoco", "numpy", "qdrant-edge-py")
+PINNED = ("gymnasium", "gymnasium-robotics", "mcp", "minigrid", "mujoco", "numpy", "openai", "qdrant-edge-py")
 """Libraries that can change what a session does; their versions are pinned in its first event."""
 
 
@@ -54,7 +58,8 @@ class Progress:
 
 
 class SessionRunner:
-    """Runs one session. `file` is its scenario, `owner` names this host, `stall` waits for room on the disk."""
+    """Runs one session. `file` is its scenario, `owner` names this host, `stall` waits for room on the disk;
+    `attended` says that somebody is there to speak and to answer."""
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class SessionRunner:
         memory: HostMemory | None,
         owner: str,
         stall: Stall,
+        attended: bool = False,
     ) -> None:
         self.progress = Progress()
         self._stream = stream
@@ -74,11 +80,15 @@ class SessionRunner:
         self._placement = placement
         self._memory = memory
         self._owner = owner
-        self._journal = Journal(log, stream, stall=stall)
+        self._journal = Journal(log, stream, stall=stall, committed=self._committed)
+        self.talk = Talk(self._journal, script=file.scenario.conversation.messages, attended=attended)
+        self.attendant = Attendant(self._journal, self.talk, file.scenario)
 
-    async def run(self, *, seed: int, cycles: int | None, stop: Callable[[], bool]) -> SessionRow:
-        """Opens the session or takes it up where it stopped; ends with its episodes, after `cycles` in all,
-        when it fails or waits for a person, or at the next closed cycle once `stop()` is true.
+    async def run(
+        self, *, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None = None
+    ) -> SessionRow:
+        """Opens the session or takes it up where it stopped; ends with its episodes or messages, after `cycles` in
+        all, when it fails or waits for a person who is not there, or at the next closed cycle once `stop()` is true.
 
         Raises `VerificationFailed` when its log was altered: nothing is written then."""
         journal = self._journal
@@ -86,12 +96,17 @@ class SessionRunner:
         self._show()
         if journal.state.status != "closed":
             try:
-                await self._begin(seed, cycles)
+                await self._begin(seed, cycles, person or self._file.scenario.conversation.person)
                 await self._cycles(stop)
             except FAILURES as error:
                 await self._close("failed", str(error))
         self._placement.forget(self._stream)
-        return row_of(self._log, self._head())
+        row = row_of(self._log, self._head())
+        self.talk.rests(Ended(status=row.status, reason=row.outcome or row.error or ""))
+        return row
+
+    def _committed(self, written: Sequence[Recorded]) -> None:
+        self.talk.committed(written)
 
     def _load(self) -> None:
         report = self._log.verify(streams=[self._stream])
@@ -99,13 +114,14 @@ class SessionRunner:
             raise VerificationFailed(f"{report.problems[0]} Nothing was written; try: aether log verify")
         self._journal.load(self._log.read(self._stream))
 
-    async def _begin(self, seed: int, cycles: int | None) -> None:
-        spaces, effect_class = await self._placement.describe(self._stream)
-        self._effect_class: EffectClass = effect_class
+    async def _begin(self, seed: int, cycles: int | None, person: str | None) -> None:
         journal = self._journal
+        person = journal.scene.person if journal.version else person
+        spaces, effect_class = await self._placement.describe(self._stream, person)
+        self._effect_class: EffectClass = effect_class
         if journal.version == 0:
             check_fit(self._file.scenario, spaces)
-            journal.record("open", (self._opening(seed, cycles, spaces),))
+            journal.record("open", (self._opening(seed, cycles, spaces, person),))
         elif journal.scene.spaces != spaces:
             raise EnvironmentFailed(
                 f"the environment now has the spaces {spaces.describe()}, the session began with "
@@ -113,13 +129,13 @@ class SessionRunner:
                 "invalid",
             )
         else:
-            suspended = journal.last_type == "session.suspended"
+            rested = journal.last_type in ("session.suspended", "session.forked")
             journal.take_over()
             journal.record(
                 f"resume.{journal.epoch}",
                 (
                     session.Resumed(
-                        after="suspended" if suspended else "interrupted",
+                        after="suspended" if rested else "interrupted",
                         owner=self._owner,
                         verified_to=journal.committed,
                     ),
@@ -127,20 +143,26 @@ class SessionRunner:
             )
         await journal.commit()
 
-    def _opening(self, seed: int, cycles: int | None, spaces: Spaces) -> session.Opened:
+    def _opening(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> session.Opened:
+        from runtime.playbooks import find
+
+        scenario, playbook = self._file.scenario, self._file.scenario.reasoner.playbook
         return session.Opened(
-            scenario=self._file.scenario.name,
+            scenario=scenario.name,
             scenario_text=self._file.text,
             scenario_digest=self._file.digest,
             seed=seed,
             cycles=cycles,
-            environment=self._file.scenario.environment.id,
+            environment=scenario.environment.id,
             spaces=spaces.describe(),
             versions=_versions(),
+            person=person,
+            playbook=None if playbook is None else find(self._log, playbook),
         )
 
     async def _cycles(self, stop: Callable[[], bool]) -> None:
         journal, scenario = self._journal, self._file.scenario
+        wait_s = scenario.heart.approval_timeout_s
         cycle = Cycle(
             journal=journal,
             phases=self._placement,
@@ -148,19 +170,33 @@ class SessionRunner:
             effect_class=self._effect_class,
             executor=self._owner,
             limit_ns=int(scenario.timeouts.execute_s * 1e9),
+            approval_timeout_ns=None if wait_s is None else int(wait_s * 1e9),
+            conversation=self._conversation(),
         )
         while not self._over():
-            if stop() and not journal.cycle_is_open:
-                return await self._suspend("asked to stop")
+            if not journal.cycle_is_open:
+                if stop():
+                    return await self._suspend("asked to stop")
+                if cycle.conversation is not None:
+                    due = await self.attendant.due(stop)
+                    if due.what == "rest":
+                        return await self._suspend(due.why)
+                    if due.what != "cycle":
+                        return await self._close(due.what, due.why or None)
             result = await run_cycle(cycle)
             self._show()
-            if result == "waiting":
-                assert journal.state.asked is not None
-                return await self._suspend(f"{WAITING} of {journal.state.asked.arguments[:12]}")
+            if result == "waiting" and not await self.attendant.answered(stop):
+                assert journal.scene.asked is not None
+                return await self._suspend(f"{WAITING} of {journal.scene.asked.effect[:12]}")
         if journal.state.failed:
             return await self._close("failed", getattr(journal.scene.outcome, "error", None))
         over = journal.state.episodes >= scenario.environment.episodes
         return await self._close("done" if over else "cycles", None)
+
+    def _conversation(self) -> Conversation | None:
+        if not self._file.scenario.environment.is_conversation:
+            return None
+        return Conversation(take=self.talk.take, kept=self.talk.kept, say=self.talk.say)
 
     def _over(self) -> bool:
         """Whether an effect failed, every episode has been sensed to its end, or the budget of cycles is used."""
@@ -190,6 +226,10 @@ class SessionRunner:
         journal = self._journal
         closing = session.Closed(reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64)
         final = state_hash(apply(journal.state, closing))
+        from loops.review import review
+
+        await journal.commit()
+        journal.record("review", (await asyncio.to_thread(lambda: review(self._log.read(self._stream))),))
         await self._end("close", closing.model_copy(update={"state_hash": final}))
 
     async def _end(self, command: str, event: session.Suspended | session.Closed) -> None:

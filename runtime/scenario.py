@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from heart.rules import HeartSettings
 from loops.environments import EnvironmentSettings
+from loops.reasoners.language.settings import LanguageSettings
 from memory.settings import MemorySettings
 from runtime.errors import UsageError
 from runtime.explain import explain_validation
@@ -28,13 +29,27 @@ class Closed(BaseModel):
 
 
 class ReasonerSettings(Closed):
-    """`explore`: random persistent actions. `greedy`: one step on the linear model toward the declared goal."""
+    """`explore`: random persistent actions. `greedy`: one step on the linear model toward the declared goal.
+    `language`: language models that call tools."""
 
-    kind: Literal["explore", "greedy"] = "explore"
+    kind: Literal["explore", "greedy", "language"] = "explore"
     hold: int = Field(default=4, ge=1)
     """Cycles that a random action is kept on average."""
     explore: float = Field(default=0.2, ge=0, le=1)
     """Share of its cycles in which `greedy` explores."""
+    language: LanguageSettings = LanguageSettings()
+    """What `language` asks, and how."""
+    playbook: str | None = None
+    """A playbook on the log by name, or `name@version`; new sessions begin with it."""
+
+
+class ConversationSettings(Closed):
+    """The people of a conversation."""
+
+    person: str | None = None
+    """Whom the session serves, by the name its tools and rules know."""
+    messages: tuple[str, ...] = ()
+    """What the person says, each when the agent has nothing more to do; the session is done after the last."""
 
 
 class WorldModelSettings(Closed):
@@ -64,7 +79,7 @@ class Timeouts(Closed):
     feel_s: float = Field(default=30, gt=0)
     """Seconds, in a pool."""
     reason_s: float = Field(default=60, gt=0)
-    """Seconds, in a pool."""
+    """Seconds, in a pool. A model's answer is bounded by its endpoint's time-out and retries instead."""
     execute_s: float = Field(default=60, gt=0)
     """Seconds, in a pool or in the host."""
     learn_s: float = Field(default=30, gt=0)
@@ -85,6 +100,7 @@ class Scenario(Closed):
     """A budget a session; without one it ends with its episodes."""
     environment: EnvironmentSettings
     reasoner: ReasonerSettings = ReasonerSettings()
+    conversation: ConversationSettings = ConversationSettings()
     world_model: WorldModelSettings = WorldModelSettings()
     memory: MemorySettings = MemorySettings()
     heart: HeartSettings = HeartSettings()

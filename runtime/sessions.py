@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import NotFound
 from runtime.explain import nearest
-from telemetry.events import session
+from telemetry.events import execute, session
 from telemetry.log import EventLog, Head
 
 PREFIX = "session/"
@@ -23,6 +23,8 @@ _TELLING = (
     "session.suspended",
     "session.opened",
     "session.resumed",
+    "session.forked",
+    "execute.approval_given",
 )
 
 
@@ -55,13 +57,19 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
     status: Status | None = None
     outcome: str | None = None
     error: str | None = None
+    answered = False
     for recorded in log.read_back(head.stream, types=_TELLING):
         event = recorded.event
         match event:
             case session.Closed():
                 status, outcome, error = status or "closed", event.reason, event.error
-            case session.Suspended():
-                status = status or ("waiting" if event.reason.startswith(WAITING) else "suspended")
+            case session.Suspended() if status is None:
+                status = "waiting" if event.reason.startswith(WAITING) and not answered else "suspended"
+                error = event.reason if event.reason.startswith(UNANSWERED) else None
+            case execute.ApprovalGiven():
+                answered = True
+            case session.Forked():
+                status = status or "suspended"
             case session.Resumed() | session.CycleClosed():
                 status = status or "open"
         match event:
@@ -87,6 +95,8 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
 
 
 WAITING = "waiting for approval"
+UNANSWERED = "no model answered"
+"""How the reasons begin for which a session rests."""
 
 
 def opened(log: EventLog, stream: str) -> session.Opened:

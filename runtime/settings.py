@@ -12,13 +12,14 @@ from pathlib import Path
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from loops.reasoners.language.settings import ModelDefaults, Price
 from runtime.errors import UsageError
 from runtime.explain import explain_validation, nearest
 
 PREFIX = "AETHER_"
 FILE = "aether.toml"
-RAY_ADDRESS = "RAY_ADDRESS"
-"""Set by Ray inside a job, and by people who use Ray elsewhere; AETHER_ADDRESS comes before it."""
+BORROWED = {"RAY_ADDRESS": "address", "OPENAI_BASE_URL": "openai_base_url"}
+"""Variables of others that mean a setting of ours; the one with our prefix comes before them."""
 UPLOAD_MARK = "working_dir_files"
 """A folder in the path of every working directory that Ray uploads, and deletes with its job."""
 
@@ -40,6 +41,16 @@ class Settings(BaseModel):
     """How long a session waits for room on the disk before it stops."""
     growth_patience_s: float = Field(default=0, ge=0)
     """How long a pool waits for an autoscaling cluster to bring CPUs or GPUs that it does not have yet."""
+    model: str | None = None
+    """Language model of endpoints whose scenario names none."""
+    openai_base_url: str = "https://api.openai.com/v1"
+    """Address of endpoints whose scenario names none, up to and with `/v1`."""
+    prices: dict[str, Price] = {}
+    """What models cost, by their names; a model that is not in it costs nothing."""
+
+    @property
+    def models(self) -> ModelDefaults:
+        return ModelDefaults(base_url=self.openai_base_url, model=self.model, prices=self.prices)
 
 
 class Resolved:
@@ -62,8 +73,9 @@ def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None
     from_env = {name.removeprefix(PREFIX).lower(): value for name, value in os.environ.items() if _ours(name)}
     for name in from_env.keys() - set(known):
         raise UsageError(f"environment variable {PREFIX}{name.upper()} is no setting{nearest(name, known)}")
-    if RAY_ADDRESS in os.environ:
-        from_env.setdefault("address", os.environ[RAY_ADDRESS])
+    for name, setting in BORROWED.items():
+        if name in os.environ:
+            from_env.setdefault(setting, os.environ[name])
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
         Settings.model_validate(from_file)
@@ -87,6 +99,11 @@ def _say(name: str, message: str, flags: Collection[str]) -> str:
 
 def _ours(name: str) -> bool:
     return name.startswith(PREFIX) and not name.startswith(f"{PREFIX}REQUIRE_")
+
+
+def secret(name: str) -> str | None:
+    """A secret of this process, such as an endpoint's key; None where it is not set. Never for an event or a log."""
+    return os.environ.get(name)
 
 
 def in_upload(path: Path) -> bool:

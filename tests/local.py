@@ -164,5 +164,7 @@ def story(events: Sequence[Recorded]) -> list[tuple[str, dict[str, object]]]:
         payload = orjson.loads(recorded.content or recorded.payload)
         for name in ("effect", "deadline"):  # the effect's key holds the stream's name
             payload.pop(name, None)
+        for counted in payload.get("figures", {}).get("by_action", {}).values():
+            counted.pop("mean_ms")
         told.append((recorded.type, payload))
     return told

@@ -5,6 +5,7 @@
     registered  finds and builds one by its id
     reading     checks what a Gymnasium space shows and turns it into our values
     null        counts steps; the loop's benchmark runs on it
+    tools       a conversation with tools: no world that is moved in, so a `Toolbox` and not an `Environment`
 
 Importing this module loads no simulator; `make_environment` loads the one it makes."""
 
@@ -15,10 +16,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from loops.environments.tools.settings import ToolsSettings
 from loops.errors import EnvironmentNotFound
 from loops.ports import Environment
 
-PREFIXES = ("gymnasium", "null")
+PREFIXES = ("gymnasium", "null", "tools")
 
 
 class EnvironmentSettings(BaseModel):
@@ -27,7 +29,7 @@ class EnvironmentSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str
-    """Prefix and name, such as `gymnasium:PointMaze_UMaze-v3` or `null:`."""
+    """Prefix and name, such as `gymnasium:PointMaze_UMaze-v3`, `null:`, or `tools:` for a conversation with tools."""
     frames: int = Field(default=1, ge=1)
     """Simulator steps per action: the action is repeated, the rewards are summed."""
     max_frames: int | None = Field(default=None, ge=1)
@@ -38,6 +40,12 @@ class EnvironmentSettings(BaseModel):
     """`info`: what the environment itself reports; `reward`: it terminated with a positive reward."""
     options: dict[str, JsonValue] = {}
     """Arguments of the environment's constructor."""
+    tools: ToolsSettings = ToolsSettings()
+    """Where the tools of `tools:` come from."""
+
+    @property
+    def is_conversation(self) -> bool:
+        return self.id.partition(":")[:2] == ("tools", ":")
 
 
 def make_environment(settings: EnvironmentSettings) -> Environment:

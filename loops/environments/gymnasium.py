@@ -97,7 +97,7 @@ class GymnasiumEnvironment:
         """Raises `EnvironmentFailed`, after which only `reset` can follow, and ValueError for an action
         that is not in its space, after which the episode goes on."""
         assert self._running, "act needs an episode that runs; call reset"
-        control = self._spaces.action.fit(action)
+        control = self._spaces.moves.fit(action)
         self._running = False
         total, left = 0.0, self._frames
         while True:

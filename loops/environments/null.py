@@ -53,7 +53,7 @@ class NullEnvironment:
         return Percept(observations=self._seen())
 
     def act(self, action: Action) -> Percept:
-        index = self._spaces.action.fit(action)
+        index = self._spaces.moves.fit(action)
         left = self._frames if self._max_frames is None else min(self._frames, self._max_frames - self._steps)
         self._steps += left
         self._ones += left * int(index)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from loops.ports import MAX_OPTIONS
-from loops.spaces import ActionSpace, BoxActions
+from loops.spaces import BoxActions, MoveSpace
 from telemetry.events import reason
 from telemetry.events.values import Action, Array, Move, digest_of
 
 
-def draw(space: ActionSpace, rng: np.random.Generator, count: int) -> list[Action]:
+def draw(space: MoveSpace, rng: np.random.Generator, count: int) -> list[Action]:
     """`count` actions: uniform in a box; of a discrete space distinct ones, so at most as many as it has."""
     if isinstance(space, BoxActions):
         low, high = space.low.numpy(), space.high.numpy()

@@ -25,7 +25,7 @@ class Explore:
         self.hold = hold
 
     def propose(self, context: Context, forecast: Forecast) -> Sequence[reason.Proposed]:
-        space = context.spaces.action
+        space = context.spaces.moves
         count = MAX_OPTIONS if isinstance(space, DiscreteActions) else 1 + ALTERNATIVES
         actions = draw(space, context.random("reason"), count)
         kept = context.state.persist

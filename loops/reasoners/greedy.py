@@ -38,7 +38,7 @@ class Greedy:
         assert observed is not None, "reason follows sense"
         assert observed.goal is not None, "compose refuses greedy without a goal-conditioned environment"
         desired = observed.goal.desired.numpy()
-        actions = draw(context.spaces.action, context.random("reason"), CANDIDATES)
+        actions = draw(context.spaces.moves, context.random("reason"), CANDIDATES)
         expected = forecast(actions)
         assert expected is not None, "a goal-conditioned environment is numeric"
         achieved = [parts(context.spaces, mean)[ACHIEVED] for mean in expected.mean]

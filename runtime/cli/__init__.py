@@ -9,8 +9,9 @@ import sys
 
 import typer
 
-from runtime.cli import log, session
+from runtime.cli import log, playbook, session
 from runtime.cli.doctor import doctor
+from runtime.cli.gateway import gateway
 from runtime.cli.output import document
 from runtime.cli.replay import replay
 from runtime.cli.run import run
@@ -24,7 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(gateway)
 app.add_typer(session.app, name="session")
+app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
 app.command()(replay)
 app.command()(doctor)

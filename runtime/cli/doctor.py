@@ -21,6 +21,9 @@ LIBRARIES = (
     "pydantic",
     "qdrant-edge-py",
     "qdrant-client",
+    "openai",
+    "mcp",
+    "aiohttp",
     "sqlmodel",
     "opentelemetry-sdk",
     "gymnasium",
@@ -39,8 +42,9 @@ def doctor(
 
     Example: aether doctor
     """
+    from loops.environments.tools.isolation import isolation
     from runtime import __version__
-    from runtime.settings import log_url, read_settings
+    from runtime.settings import log_url, read_settings, secret
 
     resolved = read_settings({"log": log, "address": address})
     settings = {
@@ -55,6 +59,8 @@ def doctor(
             "cpus": os.cpu_count(),
             "sqlite": sqlite3.sqlite_version,
             "aetherloop": __version__,
+            "sandbox": isolation().words,
+            "OPENAI_API_KEY": "set" if secret("OPENAI_API_KEY") else "not set",
         },
         "libraries": {name: _version(name) for name in LIBRARIES},
         "settings": dict(settings),

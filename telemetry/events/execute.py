@@ -1,6 +1,7 @@
 """Effects: intent first, an honest outcome after.
 
-`effect` is the effect's key, the same on every attempt; see `loops.effects`."""
+`effect` is the effect's key, the same on every attempt; see `loops.effects`. `ordinal` is its place among those
+of its decision."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ class Dispatched(Event):
 
     type: Literal["execute.dispatched"] = "execute.dispatched"
     effect: Digest
+    ordinal: int = 0
     executor: str
     deadline: int
 
@@ -39,6 +41,7 @@ class Succeeded(Event):
 
     type: Literal["execute.succeeded"] = "execute.succeeded"
     effect: Digest
+    ordinal: int = 0
     result: ToolResult | None = None
     observed: Digest | None = None
     reward: float | None = None
@@ -53,6 +56,7 @@ class Failed(Event):
 
     type: Literal["execute.failed"] = "execute.failed"
     effect: Digest
+    ordinal: int = 0
     kind: Literal["raised", "timeout", "invalid", "lost"]
     """invalid: it answered NaN or left its declared space; lost: its executor died and nothing can be re-run."""
     error: str
@@ -63,6 +67,7 @@ class UnknownOutcome(Event):
 
     type: Literal["execute.unknown"] = "execute.unknown"
     effect: Digest
+    ordinal: int = 0
     why: str
 
 
@@ -71,6 +76,9 @@ class Reconciled(Event):
 
     type: Literal["execute.reconciled"] = "execute.reconciled"
     effect: Digest
+    cycle: int = Field(ge=1)
+    """The cycle it was intended in."""
+    ordinal: int = 0
     happened: bool
     by: str
     why: str
@@ -78,10 +86,11 @@ class Reconciled(Event):
 
 
 class Cancelled(Event):
-    """The intent was given up before anything was dispatched."""
+    """It was given up before anything was dispatched: a person said no, or did not answer in time."""
 
     type: Literal["execute.cancelled"] = "execute.cancelled"
     effect: Digest
+    ordinal: int = 0
     why: str
 
 
@@ -90,10 +99,12 @@ class ApprovalAsked(Event):
 
     type: Literal["execute.approval_asked"] = "execute.approval_asked"
     effect: Digest
+    ordinal: int = 0
     action: Action
     arguments: Digest
     why: str
-    until: int | None = Field(default=None, description="UTC ns after which the answer is no")
+    until: int | None = None
+    """UTC ns after which the answer is no; None waits for ever."""
 
 
 class ApprovalGiven(Event):
@@ -101,6 +112,7 @@ class ApprovalGiven(Event):
 
     type: Literal["execute.approval_given"] = "execute.approval_given"
     effect: Digest
+    ordinal: int = 0
     arguments: Digest
     granted: bool
     by: str

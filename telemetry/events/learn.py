@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from telemetry.events.event import Event
-from telemetry.events.values import Array, Belief, Digest, Episode, EventId, Feedback, ModelId
+from telemetry.events.values import Array, Belief, Digest, Episode, EventId, Feedback, ModelId, Playbook
 
 
 class Rewarded(Event):
@@ -62,6 +62,15 @@ class StrategyAdjusted(Event):
     before: JsonValue = None
     after: JsonValue = None
     why: str
+
+
+class PlaybookWritten(Event):
+    """A version of a playbook was laid down, on the stream `model/<its name>`."""
+
+    type: Literal["learn.playbook_written"] = "learn.playbook_written"
+    playbook: Playbook
+    previous: ModelId | None = None
+    why: str = ""
 
 
 class Corrected(Event):

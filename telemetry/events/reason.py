@@ -24,18 +24,29 @@ class Requested(Event):
     """A model was asked. The prompt is rebuilt from the log; its digest shows that it was the same."""
 
     type: Literal["reason.requested"] = "reason.requested"
+    call: int = Field(default=0, ge=0)
+    """Place of this request among those of its cycle."""
+    specialist: str = ""
+    """Who of several reasoners asks; empty where there is one."""
     endpoint: str
     model: str
     parameters: dict[str, JsonValue] = {}
     seed: int | None = None
     prompt: Digest
     context: tuple[EventId, ...] = ()
+    """The events that the prompt was built from."""
+    why: str = ""
+    """Why this endpoint, where a router chose it."""
 
 
 class Answered(Event):
     """A model answered."""
 
     type: Literal["reason.answered"] = "reason.answered"
+    call: int = Field(default=0, ge=0)
+    """The request it answers."""
+    choice: int = Field(default=0, ge=0)
+    """Place among several answers to one request."""
     model: str
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
@@ -43,6 +54,24 @@ class Answered(Event):
     usage: Usage = Usage()
     tokens: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+
+
+class Unanswered(Event):
+    """A model was asked and gave no whole answer; what it cost is in `usage` as far as it is known."""
+
+    type: Literal["reason.unanswered"] = "reason.unanswered"
+    call: int = Field(default=0, ge=0)
+    endpoint: str
+    model: str
+    kind: Literal["unreachable", "timeout", "rate_limited", "server_error", "refused", "cut", "invalid", "cancelled"]
+    """refused: an error of the request (4xx); cut: the stream ended early; invalid: no answer of the protocol."""
+    status: int | None = None
+    """The last HTTP status, where there was one."""
+    attempts: int = Field(default=1, ge=1)
+    error: str
+    text: str = ""
+    """What had come before the stream was cut."""
+    usage: Usage = Usage()
 
 
 class Proposed(Event):

@@ -37,6 +37,7 @@ AnyEvent = Annotated[
     | feel.AlternativeOffered
     | reason.Requested
     | reason.Answered
+    | reason.Unanswered
     | reason.Proposed
     | reason.Predicted
     | reason.Decided
@@ -55,6 +56,7 @@ AnyEvent = Annotated[
     | learn.Forgotten
     | learn.BeliefUpdated
     | learn.StrategyAdjusted
+    | learn.PlaybookWritten
     | learn.Corrected
     | learn.SessionReviewed
     | learn.DatasetBuilt

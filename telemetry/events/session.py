@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from telemetry.events.event import Event
-from telemetry.events.values import Digest, Usage
+from telemetry.events.values import Digest, Playbook, Usage
 
 
 class Opened(Event):
@@ -27,6 +27,10 @@ class Opened(Event):
     """The environment's observation and action spaces, as its adapter describes them."""
     versions: dict[str, str]
     """Version of our code, of Python and of each library that can change behaviour."""
+    person: str | None = None
+    """Whom the session serves, by the name its tools know."""
+    playbook: Playbook | None = None
+    """The version that shapes this session's reasoning."""
 
 
 class Resumed(Event):

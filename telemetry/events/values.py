@@ -54,6 +54,14 @@ def canonical(value: BaseModel) -> bytes:
         raise InvalidEvent(f"{type(value).__name__} cannot be stored as JSON: {error}") from error
 
 
+def canonical_json(value: JsonValue) -> str:
+    """Canonical JSON of a plain value. Raises `InvalidEvent` as `canonical` does."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError as error:
+        raise InvalidEvent(f"this result cannot be stored as JSON: {error}") from error
+
+
 def digest_of(*values: BaseModel) -> Digest:
     """SHA-256 over the canonical JSON of `values`, each preceded by its length."""
     sha = hashlib.sha256()
@@ -145,9 +153,17 @@ Part = Annotated[TextPart | FilePart, Field(discriminator="kind")]
 
 
 class Message(Value):
+    """What somebody said. `id` is the sender's name for it, so that the same message sent again is heard once."""
+
     kind: Literal["message"] = _tag("message")
     role: Literal["system", "user", "assistant", "tool"]
     parts: tuple[Part, ...]
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its text parts, one a line."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
 
 
 class ToolResult(Value):
@@ -190,9 +206,13 @@ class Move(Value):
 
 
 class ToolCall(Value):
+    """One call as a model asked for it. `invalid` says why it cannot be made: it names no tool, or its arguments
+    are no JSON object; it is answered then, not dispatched."""
+
     id: str
     tool: str
     arguments: dict[str, JsonValue] = {}
+    invalid: str | None = None
 
 
 class ToolCalls(Value):
@@ -250,10 +270,12 @@ class Option(Value):
 
 
 class Hit(Value):
-    """One remembered episode that a recall returned; `score` is a similarity in (0, 1]."""
+    """One remembered episode that a recall returned; `score` is a similarity in (0, 1], `text` the episode in words
+    where it has any."""
 
     event: EventId
     score: float
+    text: str = ""
 
 
 class Episode(Value):
@@ -264,6 +286,8 @@ class Episode(Value):
     reward: float | None = None
     nats: float | None = None
     why: Literal["surprise", "reward", "always"]
+    text: str = ""
+    """What was said and done in words, where it was words."""
 
 
 class Belief(Value):
@@ -280,6 +304,23 @@ class Persistence(Value):
 
     action: Action
     remaining: int = Field(ge=0)
+
+
+class Playbook(Value):
+    """Prompts, strategies and tool priorities that shape a session's reasoning; a version of it is its digest."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    prompt: str = ""
+    """Added to the system prompt."""
+    strategies: tuple[str, ...] = ()
+    """Ways to go about things, in words, best first."""
+    tools: tuple[str, ...] = ()
+    """Tools to prefer, best first."""
+
+    @property
+    def id(self) -> ModelId:
+        """`name@` and the first 12 digits of the content's digest."""
+        return f"{self.name}@{digest_of(self)[:12]}"
 
 
 class Usage(Value):

@@ -48,6 +48,9 @@ def test_without_words_the_heart_waits_for_answers_and_forbids_nothing() -> None
         ({"id": "r", "reason": "", "actions": [1]}, "at least 1 character"),
         ({"id": "r", "reason": "why", "action": [1]}, "Extra inputs are not permitted"),
         ({"id": "r", "reason": "why", "verdict": "allow", "actions": [1]}, "'refuse' or 'ask'"),
+        ({"id": "r", "reason": "why", "actions": [1], "where": {"x": {"is": 1}}}, "where without tools"),
+        ({"id": "r", "reason": "why", "tools": ["rm"], "where": {"x": {}}}, "at least one of is, is_not"),
+        ({"id": "r", "reason": "why", "tools": ["rm"], "offer": ""}, "at least 1 character"),
         ({"id": "r", "reason": "why", "region": {"of": "p"}}, "needs a low or a high bound"),
         ({"id": "r", "reason": "why", "region": {"of": "p", "low": 2, "high": 1}}, "low 2 is above high 1"),
         ({"id": "r", "reason": "why", "region": {"of": "p", "low": [0, 3], "high": 2}}, "low 3 is above high 2"),
@@ -67,3 +70,10 @@ def test_two_rules_of_one_id_are_refused() -> None:
     rule = Rule(id="lava", reason="burns", actions=(2,))
     with pytest.raises(ValidationError, match="two rules have the id 'lava'"):
         HeartSettings(rules=(rule, rule))
+
+
+def test_a_question_is_open_for_ever_unless_a_time_is_given_for_it() -> None:
+    assert HeartSettings().approval_timeout_s is None
+    assert HeartSettings(approval_timeout_s=60).approval_timeout_s == 60
+    with pytest.raises(ValidationError, match="greater than 0"):
+        HeartSettings(approval_timeout_s=0)

@@ -30,6 +30,23 @@ def test_a_cycle_is_remembered_for_what_the_policy_asks(
     assert why_remember(when, percentile=percentile, reward=reward) == why
 
 
+@pytest.mark.parametrize(
+    ("when", "percentile", "why"),
+    [
+        ("surprise", None, "always"),
+        ("surprise", SURPRISE_PERCENTILE, "surprise"),
+        ("surprise", 0.1, None),
+        ("reward", None, None),
+        ("always", None, "always"),
+        ("never", None, None),
+    ],
+)
+def test_what_people_say_is_remembered_where_no_surprise_can_be_measured(
+    when: When, percentile: float | None, why: str | None
+) -> None:
+    assert why_remember(when, percentile=percentile, reward=None, spoken=True) == why
+
+
 def test_settings_refuse_what_they_do_not_know() -> None:
     assert MemorySettings() == MemorySettings(when="surprise", recall=4)
     for wrong in ({"whenn": "always"}, {"when": "often"}, {"recall": -1}):
@@ -69,5 +86,5 @@ def test_the_projection_is_the_same_for_ever() -> None:
 def test_another_width_and_nothing_at_all_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"takes \(3,\)"):
         VectorEmbedder(3).embed(np.zeros(4))
-    with pytest.raises(ShapeError, match="texts are not embedded"):
+    with pytest.raises(ShapeError, match="nothing numeric is seen"):
         VectorEmbedder(0)

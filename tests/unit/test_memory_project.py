@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory.edge import EdgeIndex
+from memory.edge import EdgeIndex, Lineage
+from memory.embed import TextEmbedder
 from memory.errors import IndexHeld, ProjectionFailed, RecallLate
 from memory.project import EpisodeProjection
 from telemetry.events.envelope import Draft, Recorded
-from telemetry.events.learn import Remembered, Rewarded
+from telemetry.events.learn import Forgotten, Remembered, Rewarded
 from telemetry.events.values import Array, Episode, Hit
 from telemetry.log import EventLog, open_log
 
@@ -43,6 +44,16 @@ def write(log: EventLog, stream: str, *xs: float | None) -> tuple[Recorded, ...]
         for ordinal, x in enumerate(xs)
     ]
     return log.append(stream, drafts, expected_version=version, epoch=1)
+
+
+def forget(log: EventLog, stream: str, *memories: str) -> None:
+    """Appends to `stream` that it forgot `memories`."""
+    head = log.head(stream)
+    version = 0 if head is None else head.version
+    for memory in memories:
+        draft = Draft(event=Forgotten(memory=memory, why="it was wrong"), command=f"forget-{version}")
+        log.append(stream, [draft], expected_version=version, epoch=1)
+        version += 1
 
 
 def recall(memory: EpisodeProjection, log: EventLog, *, stream: str = "session/a", to: int = 10**6) -> list[str]:
@@ -105,7 +116,7 @@ def test_it_goes_on_where_it_stopped(log: EventLog, folder: Path) -> None:
     with EpisodeProjection(log, folder=folder) as memory:
         write(log, "session/a", 1.0, None)
         memory.wait(2, timeout_s=SOON_S)
-    assert saved(folder) == {"log": log.id, "position": 2, "points": {EMBEDDER: 1}}
+    assert saved(folder) == {"log": log.id, "position": 2, "points": {EMBEDDER: 1}, "forgotten": {}}
     write(log, "session/a", 2.0)
     with EpisodeProjection(log, folder=folder) as memory:
         assert memory.position >= 2
@@ -210,6 +221,99 @@ def test_a_log_closed_first_ends_it_without_an_error_at_close(tmp_path: Path, fo
 def test_a_second_projection_of_one_folder_is_refused(log: EventLog, folder: Path) -> None:
     with EpisodeProjection(log, folder=folder), pytest.raises(IndexHeld):
         EpisodeProjection(log, folder=folder)
+
+
+def test_what_was_forgotten_is_found_as_of_before_and_never_after(log: EventLog, folder: Path) -> None:
+    with EpisodeProjection(log, folder=folder) as memory:
+        write(log, "session/a", 1.0, 2.0, 3.0)
+        forget(log, "session/a", "session/a@1")
+        assert recall(memory, log) == ["session/a@2", "session/a@3"]
+        assert recall(memory, log, to=4) == ["session/a@2", "session/a@3"]
+        assert recall(memory, log, to=3) == ["session/a@1", "session/a@2", "session/a@3"]
+        forget(log, "session/a", "session/a@1", "session/a@3")
+        assert recall(memory, log) == ["session/a@2"]
+
+
+def test_as_many_are_found_as_were_asked_for_however_many_nearer_ones_were_forgotten(
+    log: EventLog, folder: Path
+) -> None:
+    with EpisodeProjection(log, folder=folder) as memory:
+        write(log, "session/a", *(float(x) for x in range(1, 31)))
+        forget(log, "session/a", *(f"session/a@{version}" for version in range(1, 21)))
+        vector = np.zeros(2, np.float32)
+        lineage, position = [("session/a", 10**6)], log.position()
+        hits = memory.recall(vector, embedder=EMBEDDER, k=2, lineage=lineage, position=position, timeout_s=SOON_S)
+        assert [hit.event for hit in hits] == ["session/a@21", "session/a@22"]
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_what_was_forgotten_stays_so_in_the_next_process_and_in_a_rebuilt_index(
+    log: EventLog, folder: Path, rebuilt: bool
+) -> None:
+    write(log, "session/a", 1.0, 2.0)
+    forget(log, "session/a", "session/a@1")
+    with EpisodeProjection(log, folder=folder) as memory:
+        assert recall(memory, log) == ["session/a@2"]
+    assert saved(folder)["forgotten"] == {"session/a@1": ["session/a@3"]}
+    if rebuilt:
+        (folder / "cursor.json").unlink()
+    with EpisodeProjection(log, folder=folder) as memory:
+        assert recall(memory, log) == ["session/a@2"]
+
+
+def test_a_branch_forgets_for_itself_and_for_those_that_go_on_from_it(log: EventLog, folder: Path) -> None:
+    with EpisodeProjection(log, folder=folder) as memory:
+        write(log, "session/a", 1.0, 2.0)
+        forget(log, "session/fork", "session/a@1")
+
+        def found(lineage: Lineage) -> list[str]:
+            hits = memory.recall(
+                np.zeros(2, np.float32),
+                embedder=EMBEDDER,
+                k=9,
+                lineage=lineage,
+                position=log.position(),
+                timeout_s=SOON_S,
+            )
+            return [hit.event for hit in hits]
+
+        assert found([("session/a", 2)]) == ["session/a@1", "session/a@2"]
+        assert found([("session/a", 2), ("session/fork", 1)]) == ["session/a@2"]
+
+
+def test_to_forget_what_was_never_remembered_changes_nothing(log: EventLog, folder: Path) -> None:
+    with EpisodeProjection(log, folder=folder) as memory:
+        write(log, "session/a", 1.0, None)
+        forget(log, "session/a", "session/a@2", "session/b@7")
+        assert recall(memory, log) == ["session/a@1"]
+
+
+def test_what_was_said_is_recalled_with_its_words(log: EventLog, folder: Path) -> None:
+    embedder = TextEmbedder()
+    said = ["the parcel to Oslo was late", "my cat sleeps all day", "please refund order 1007"]
+    drafts = [
+        Draft(
+            event=Remembered(
+                episode=Episode(observation="0" * 64, why="always", text=text),
+                vector=Array.of(embedder.embed(text)),
+                embedder=embedder.embedder,
+            ),
+            command=str(place),
+        )
+        for place, text in enumerate(said)
+    ]
+    log.append("session/a", drafts, expected_version=0, epoch=1)
+    with EpisodeProjection(log, folder=folder) as memory:
+        hits = memory.recall(
+            embedder.embed("I want a refund for my order"),
+            embedder=embedder.embedder,
+            k=2,
+            lineage=[("session/a", 3)],
+            position=log.position(),
+            timeout_s=SOON_S,
+        )
+    assert (hits[0].event, hits[0].text) == ("session/a@3", said[2])
+    assert hits[0].score > hits[1].score
 
 
 WRITES_AND_FOLLOWS = """

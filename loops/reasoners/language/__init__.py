@@ -1,0 +1,1 @@
+"""A reasoner that asks language models behind OpenAI-compatible endpoints."""

@@ -1,0 +1,35 @@
+"""The toolboxes of the sessions that one process serves. What they change lies outside, so none is ever rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loops.context import Context
+from loops.ports import Toolbox
+from loops.spaces import Spaces
+
+MakeToolbox = Callable[[str, str | None], Toolbox]
+"""Makes the toolbox of a session's stream and person."""
+
+
+class Toolboxes:
+    def __init__(self, make: MakeToolbox) -> None:
+        self._make = make
+        self._toolboxes: dict[str, Toolbox] = {}
+
+    def describe(self, stream: str, person: str | None) -> Spaces:
+        """What the session may call."""
+        return self._toolbox(stream, person).spaces
+
+    def of(self, context: Context) -> Toolbox:
+        return self._toolbox(context.stream, context.scene.person)
+
+    def close(self, stream: str) -> None:
+        toolbox = self._toolboxes.pop(stream, None)
+        if toolbox is not None:
+            toolbox.close()
+
+    def _toolbox(self, stream: str, person: str | None) -> Toolbox:
+        if stream not in self._toolboxes:
+            self._toolboxes[stream] = self._make(stream, person)
+        return self._toolboxes[stream]

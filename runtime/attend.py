@@ -1,0 +1,107 @@
+"""When a session goes on, waits or rests, as far as people are concerned; and their answers to what is asked.
+
+Knows the state, the talk and the scenario's policies; runs no phase. Invariant: a question is answered once, by a
+person or by its time-out, and the answer is on disk before anything comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from loops.journal import Journal
+from runtime.approvals import given_for
+from runtime.desk import Asks, Idle
+from runtime.errors import NotFound
+from runtime.scenario import Scenario
+from runtime.sessions import UNANSWERED
+from runtime.talk import Talk
+from telemetry.events import execute
+from telemetry.events.values import EventId
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a session does next: another cycle, a rest, or its end."""
+
+    what: Literal["cycle", "rest", "done", "failed"]
+    why: str = ""
+
+
+class Attendant:
+    def __init__(
+        self, journal: Journal, talk: Talk, scenario: Scenario, *, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._journal = journal
+        self._talk = talk
+        self._scenario = scenario
+        self._clock = clock
+        self._asked_again = False
+
+    async def due(self, stop: Callable[[], bool]) -> Due:
+        """Waits, where somebody is there to speak, until a conversation has something to reason about."""
+        journal, talk, language = self._journal, self._talk, self._scenario.reasoner.language
+        if journal.state.malformed >= language.max_malformed:
+            return Due(
+                "failed", f"the model asked {journal.state.malformed} times in a row for calls that no tool takes"
+            )
+        if journal.state.unanswered and self._asked_again:
+            problem = "; ".join(failure.error for failure in journal.scene.unanswered)
+            if language.on_unanswered == "fail":
+                return Due("failed", problem)
+            if not talk.attended:
+                return Due("rest", f"{UNANSWERED}: {problem}")
+            talk.rests(Idle(problem=problem))
+            while not (talk.has_input or talk.take_nudge() or stop()):
+                await talk.stirred()
+        self._asked_again = True
+        while not (journal.state.goes_on or talk.has_input):
+            if stop():
+                break
+            if not talk.attended:
+                return Due("done") if talk.scripted else Due("rest", "waits for a message")
+            talk.rests(Idle())
+            await talk.stirred()
+            talk.take_nudge()
+        talk.moves()
+        return Due("rest", "asked to stop") if stop() else Due("cycle")
+
+    async def answered(self, stop: Callable[[], bool]) -> bool:
+        """Waits for the answer to what is asked as long as somebody may give it; whether there is one now."""
+        journal, asked = self._journal, self._journal.scene.asked
+        assert asked is not None, "a session waits for the answer to a question"
+        while journal.state.waiting:
+            left_s = None if asked.until is None else (asked.until - self._clock()) / 1e9
+            if left_s is not None and left_s <= 0:
+                late = execute.ApprovalGiven(
+                    effect=asked.effect,
+                    ordinal=asked.ordinal,
+                    arguments=asked.arguments,
+                    granted=False,
+                    by="time-out",
+                    why="nobody answered in time",
+                )
+                await self._answer(late)
+                break
+            if stop() or (left_s is None and not self._talk.attended):
+                return False
+            self._talk.rests(Asks(effect=asked.effect, action=asked.action, why=asked.why))
+            await self._talk.stirred(left_s)
+        self._talk.moves()
+        return True
+
+    async def decide(self, effect: str, *, granted: bool, by: str, why: str) -> EventId:
+        """As `Desk.decide`, for this session."""
+        asked = self._journal.scene.asked
+        if asked is None or not self._journal.state.waiting:
+            raise NotFound(f"{self._journal.stream} asks nothing now; nothing was written")
+        given = given_for(asked, effect, granted=granted, by=by, why=why, now_ns=self._clock())
+        answer = await self._answer(given)
+        self._talk.stir()
+        return answer
+
+    async def _answer(self, given: execute.ApprovalGiven) -> EventId:
+        self._journal.record(f"{self._journal.state.cycle}.approval", (given,))
+        await self._journal.commit()
+        return self._journal.scene.ids["execute.approval_given"]

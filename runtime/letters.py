@@ -1,0 +1,121 @@
+"""The lines that cross between a live host and other processes, and where they cross.
+
+Knows words, paths and their bounds; opens no socket. Invariant: the address follows from the log's path alone, so
+that whoever can name the log finds its host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from runtime.desk import Notice
+from runtime.errors import (
+    Backpressure,
+    NotFound,
+    Refused,
+    RuntimeFailure,
+    Unavailable,
+    UsageError,
+    VerificationFailed,
+    exit_code_of,
+)
+from telemetry.events.values import EventId, Feedback, Message
+from telemetry.log import sqlite_path
+
+ROOT = Path("/tmp")
+"""Not TMPDIR: a host on a cluster has the cluster's, its callers have theirs. Short, as a path of a socket holds at
+most 104 characters (macOS)."""
+MAX_COMMAND_BYTES = 1024 * 1024
+"""A command is what a person typed; a page of text is 4 KiB."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""A notice holds at most what one event holds, 16 MiB; escapes in JSON can lengthen it."""
+
+
+class NobodyThere(Unavailable):
+    """No live host answers for this log, or it went away before it answered."""
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tell(_Closed):
+    command: Literal["tell"] = "tell"
+    session: str
+    said: Annotated[Message | Feedback, Field(discriminator="kind")]
+
+
+class Decide(_Closed):
+    command: Literal["decide"] = "decide"
+    session: str
+    effect: str
+    granted: bool
+    by: str
+    why: str
+
+
+class Watch(_Closed):
+    command: Literal["watch"] = "watch"
+    session: str
+
+
+class Rest(_Closed):
+    command: Literal["rest"] = "rest"
+    session: str
+
+
+Command = Annotated[Tell | Decide | Watch | Rest, Field(discriminator="command")]
+COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+
+
+class Error(_Closed):
+    type: str
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: Exception) -> Error:
+        return cls(type=type(error).__name__, message=str(error), exit_code=exit_code_of(error))
+
+    def again(self) -> RuntimeFailure:
+        """As an error of ours: of its own type, or of the one with its exit code."""
+        return _KINDS.get(self.type, _BY_CODE.get(self.exit_code, RuntimeFailure))(self.message)
+
+
+_KINDS: dict[str, type[RuntimeFailure]] = {
+    kind.__name__: kind
+    for kind in (RuntimeFailure, UsageError, NotFound, VerificationFailed, Refused, Unavailable, Backpressure)
+}
+_BY_CODE = {kind.exit_code: kind for kind in reversed(_KINDS.values())}
+
+
+class Answer(_Closed):
+    """`ok`, with the event where there is one, or `error`. A watch is answered when it begins, and where it goes
+    wrong later."""
+
+    ok: EventId | None = None
+    error: Error | None = None
+
+
+SEEN: TypeAdapter[Notice | Answer] = TypeAdapter(Notice | Answer)
+
+
+def address_of(log_url: str) -> Path:
+    """Where the host of this log listens, however its path is spelt."""
+    log = str(sqlite_path(log_url).resolve())
+    return ROOT / f"aether-{os.getuid()}" / f"{hashlib.sha256(log.encode()).hexdigest()[:16]}.sock"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises FileNotFoundError where there is none, `Unavailable` where others could have a hand in it."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        raise Unavailable(
+            f"{folder} is not a folder of yours that is closed to others (mode 0700), so nothing is said through it. "
+            "Look at what it is, remove it, and try again"
+        )

@@ -1,0 +1,112 @@
+"""Playbooks as the log holds them: every version of one is an event of the stream `model/<its name>`.
+
+Knows names, digests and order; knows nothing of how a playbook shapes reasoning. Invariant: a version is never
+changed or lost, so `name@digest` means the same for ever."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from runtime.errors import NotFound, UsageError
+from runtime.explain import explain_validation, nearest
+from telemetry.events import Draft
+from telemetry.events.learn import PlaybookWritten
+from telemetry.events.values import EventId, ModelId, Playbook
+from telemetry.log import EventLog
+
+PREFIX = "model/"
+WRITTEN = "learn.playbook_written"
+
+
+class Version(BaseModel):
+    """One version of a playbook, as it was laid down at `at` (UTC, ns)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event: EventId
+    at: int
+    playbook: Playbook
+    previous: ModelId | None
+    why: str
+
+
+def read_playbook(path: Path) -> Playbook:
+    """Raises `UsageError` with file, line and the nearest known key for anything that cannot be meant."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"playbook {path} cannot be read: {error}") from error
+    try:
+        return Playbook.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise UsageError(explain_validation(error, Playbook, text=text, source=str(path))) from error
+
+
+def write(log: EventLog, playbook: Playbook, *, why: str = "") -> ModelId:
+    """Lays a version down and returns its id. The newest version again is not written again; an older one is, so
+    that it becomes the newest. Raises `WrongExpectedVersion` when somebody else wrote in between."""
+    newest = next(versions(log, playbook.name), None)
+    if newest is not None and newest.playbook == playbook:
+        return playbook.id
+    stream = PREFIX + playbook.name
+    head = log.head(stream)
+    version, epoch = (0, 1) if head is None else (head.version, head.epoch)
+    event = PlaybookWritten(playbook=playbook, previous=None if newest is None else newest.playbook.id, why=why)
+    log.append(stream, [Draft(event=event, command=f"write.{version + 1}")], expected_version=version, epoch=epoch)
+    return playbook.id
+
+
+def versions(log: EventLog, name: str) -> Iterator[Version]:
+    """The versions of the playbook `name`, newest first; none when there is no such playbook."""
+    for recorded in log.read_back(PREFIX + name, types=(WRITTEN,)):
+        event = recorded.event
+        if isinstance(event, PlaybookWritten):
+            yield Version(
+                event=recorded.id, at=recorded.at, playbook=event.playbook, previous=event.previous, why=event.why
+            )
+
+
+def find(log: EventLog, name: str) -> Playbook:
+    """The newest version of `name`, or the one that is called `name@digest`. Raises `NotFound` with the nearest."""
+    return version(log, name).playbook
+
+
+def version(log: EventLog, name: str) -> Version:
+    """As `find`, with when and why it was written."""
+    plain, at, _ = name.partition("@")
+    ids: list[ModelId] = []
+    for found in versions(log, plain):
+        if not at or found.playbook.id == name:
+            return found
+        ids.append(found.playbook.id)
+    if ids:
+        raise NotFound(f"there is no version {name!r} of the playbook {plain!r} in {log.url}{nearest(name, ids)}")
+    known = [found.playbook.name for found in _newest(log)]
+    hint = nearest(plain, known) if known else "; this log holds no playbook yet. Try: aether playbook add FILE"
+    raise NotFound(f"there is no playbook {plain!r} in {log.url}{hint}")
+
+
+def page(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[Version], str | None]:
+    """The newest versions of up to `limit` playbooks in the order of their names, and the name to continue after."""
+    found: list[Version] = []
+    for newest in _newest(log, after=after):
+        if len(found) == limit:
+            return found, found[-1].playbook.name
+        found.append(newest)
+    return found, None
+
+
+def _newest(log: EventLog, *, after: str = "") -> Iterator[Version]:
+    """The newest version of every playbook; other models have streams among theirs."""
+    stream = PREFIX + after if after else ""
+    while heads := log.heads(prefix=PREFIX, after=stream, limit=500):
+        for head in heads:
+            yield from islice(versions(log, head.stream.removeprefix(PREFIX)), 1)
+        stream = heads[-1].stream

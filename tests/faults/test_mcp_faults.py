@@ -1,0 +1,223 @@
+"""An MCP server that dies, hangs, lies or is not there: its call has an outcome, and the next one works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from loops.environments.tools.mcp import McpTools
+from loops.environments.tools.settings import McpServer
+from loops.errors import EnvironmentFailed, ScenarioInvalid, ToolFailed
+from tests.aether import wait_until
+from tests.mcp_servers.served import bench, call, connected, is_there, over_http, script, spoken
+
+SOON_S = 20.0
+ONE_TOOL = {"pages": [[{"name": "t", "inputSchema": {"type": "object"}}]], "result": {"content": []}}
+
+
+def lost_call(tools: McpTools, folder: Path) -> ToolFailed:
+    """Kills the server while a call runs in it; what the call raised."""
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(call, tools, "bench_hang")
+        os.kill(told_pid(folder), signal.SIGKILL)
+        failed = hanging.exception(SOON_S)
+    assert isinstance(failed, ToolFailed)
+    return failed
+
+
+def told_pid(folder: Path) -> int:
+    told = folder / "pid"
+    wait_until(lambda: told.exists() and bool(told.read_text()), timeout_s=SOON_S, what="the call runs")
+    pid = int(told.read_text())
+    told.unlink()
+    return pid
+
+
+@pytest.fixture(params=["stdio", "http"])
+def slow(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[McpTools]:
+    """The bench server, with little patience."""
+    if request.param == "stdio":
+        with connected(bench(tmp_path, timeout_s=0.5)) as tools:
+            yield tools
+        return
+    with over_http(tmp_path) as (_, port):
+        url = f"http://127.0.0.1:{port}/mcp"
+        with connected(McpServer(name="bench", url=url, timeout_s=0.5)) as tools:
+            yield tools
+
+
+def test_a_call_that_takes_too_long_is_cancelled_at_the_server_and_the_next_one_works(
+    slow: McpTools, tmp_path: Path
+) -> None:
+    with pytest.raises(ToolFailed, match=r"did not answer within 0\.5 s") as failed:
+        call(slow, "bench_hang")
+    assert failed.value.kind == "timeout"
+    wait_until((tmp_path / "stopped").exists, timeout_s=SOON_S, what="the server stopped the call")
+    assert call(slow, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_a_server_killed_in_a_call_loses_that_call_and_is_started_anew_for_the_next(tmp_path: Path) -> None:
+    with connected(bench(tmp_path)) as tools:
+        before = call(tools, "bench_pid")
+        failed = lost_call(tools, tmp_path)
+        assert (failed.kind, "broke off before it answered" in str(failed)) == ("lost", True), failed
+        assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+        assert call(tools, "bench_pid") != before
+
+
+def test_a_server_that_dies_in_a_call_leaves_its_last_words_in_the_error(tmp_path: Path) -> None:
+    with connected(bench(tmp_path)) as tools:
+        with pytest.raises(ToolFailed, match="Its last words on stderr: out of shelves") as failed:
+            call(tools, "bench_die", words="out of shelves")
+        assert failed.value.kind == "lost"
+        assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_every_call_of_a_killed_server_is_lost_and_one_new_server_is_started(tmp_path: Path) -> None:
+    with connected(bench(tmp_path)) as tools, ThreadPoolExecutor() as pool:
+        others = [pool.submit(call, tools, "bench_wait") for _ in range(4)]
+        wait_until((tmp_path / "waits").exists, timeout_s=SOON_S, what="a call waits")
+        lost_call(tools, tmp_path)
+        for other in others:
+            error = other.exception(SOON_S)
+            assert isinstance(error, ToolFailed)
+            assert error.kind == "lost"
+        pids = [pool.submit(call, tools, "bench_pid") for _ in range(4)]
+        assert len({str(pid.result(SOON_S)) for pid in pids}) == 1
+
+
+def test_a_server_killed_between_calls_is_started_anew_and_no_call_is_lost(tmp_path: Path) -> None:
+    with connected(bench(tmp_path)) as tools:
+        pid = _pid(tools)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_there(pid), timeout_s=SOON_S, what="the client buries the server")
+        assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_an_http_server_killed_in_a_call_loses_that_call_and_the_next_works_once_it_is_back(tmp_path: Path) -> None:
+    with over_http(tmp_path) as (process, port):
+        tools = McpTools(McpServer(name="bench", url=f"http://127.0.0.1:{port}/mcp"))
+        with closing(tools):
+            assert lost_call(tools, tmp_path).kind == "lost"
+            process.wait()
+            with pytest.raises(ToolFailed, match="The call was not sent; the next one tries again") as failed:
+                call(tools, "bench_add", a=1, b=2)
+            assert failed.value.kind == "lost"
+            with over_http(tmp_path, port):
+                assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_a_server_that_comes_back_with_other_tools_is_not_called(tmp_path: Path) -> None:
+    with connected(bench(tmp_path)) as tools:
+        lost_call(tools, tmp_path)
+        (tmp_path / "other-tools").touch()
+        says = r"not the same: new: extra; described otherwise: add\. The call was not sent"
+        for _ in range(2):
+            with pytest.raises(ToolFailed, match=says) as failed:
+                call(tools, "bench_add", a=1, b=2)
+            assert failed.value.kind == "lost"
+        (tmp_path / "other-tools").unlink()
+        assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_garbage_on_stdout_between_messages_is_passed_over() -> None:
+    with connected(spoken({**ONE_TOOL, "banner": ["Welcome!", "{", '{"jsonrpc": "2.0"}', "\x00"]})) as tools:
+        assert call(tools, "spoken_t") is None
+
+
+def test_a_server_that_writes_only_garbage_is_given_up_in_time_and_its_garbage_shown() -> None:
+    chatter = script("import sys; print('Welcome to the shop!', flush=True); sys.stdin.read()")
+    with pytest.raises(EnvironmentFailed, match=r"did not answer within 1 s\..*: 'Welcome to the shop!'\.$") as failed:
+        McpTools(chatter, start_s=1)
+    assert failed.value.kind == "timeout"
+
+
+def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
+    with pytest.raises(EnvironmentFailed, match=r"'script' .* did not answer within 1 s") as failed:
+        McpTools(script("import sys; sys.stdin.read()"), start_s=1)
+    assert failed.value.kind == "timeout"
+
+
+def test_a_server_that_exits_at_once_is_reported_with_its_last_words() -> None:
+    with pytest.raises(EnvironmentFailed, match=r"Its last words on stderr: .*no licence found") as failed:
+        McpTools(script("import sys; sys.exit('x' * 100_000 + 'no licence found')"))
+    assert failed.value.kind == "lost"
+    assert len(str(failed.value)) < 4_000
+
+
+def test_a_command_that_is_not_there_is_the_scenarios_mistake() -> None:
+    with pytest.raises(ScenarioInvalid, match=r"'shop' .*no-such-program.* cannot be used"):
+        McpTools(McpServer(name="shop", command=("no-such-program", "--now")))
+
+
+def test_a_file_that_cannot_be_run_is_the_scenarios_mistake(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("data")
+    with pytest.raises(ScenarioInvalid, match="Permission denied"):
+        McpTools(McpServer(name="shop", command=(str(tmp_path / "data"),)))
+
+
+def test_an_address_where_nobody_listens_is_reported() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(EnvironmentFailed, match=f"127.0.0.1:{port}/mcp.*connect") as failed:
+        McpTools(McpServer(name="shop", url=f"http://127.0.0.1:{port}/mcp"))
+    assert failed.value.kind == "lost"
+
+
+def test_an_address_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/mcp"
+        with pytest.raises(EnvironmentFailed, match="did not answer within 1 s") as failed:
+            McpTools(McpServer(name="shop", url=url), start_s=1)
+    assert failed.value.kind == "timeout"
+
+
+def test_an_address_of_no_such_page_is_reported(tmp_path: Path) -> None:
+    with over_http(tmp_path) as (_, port), pytest.raises(EnvironmentFailed, match="cannot be used"):
+        McpTools(McpServer(name="shop", url=f"http://127.0.0.1:{port}/other"))
+
+
+@pytest.mark.parametrize("url", ["shop", "ftp://127.0.0.1/mcp", ""])
+def test_an_address_that_is_none_is_the_scenarios_mistake(url: str) -> None:
+    with pytest.raises(ScenarioInvalid, match="cannot be used"):
+        McpTools(McpServer(name="shop", url=url))
+
+
+def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
+    tools = McpTools(bench(tmp_path))
+    pid = _pid(tools)
+    tools.close()
+    assert not is_there(pid)
+    tools.close()
+    with pytest.raises(ToolFailed, match="is closed"):
+        call(tools, "bench_add", a=1, b=2)
+
+
+def test_closing_ends_a_server_that_has_stopped_listening(tmp_path: Path) -> None:
+    tools = McpTools(bench(tmp_path))
+    pid = _pid(tools)
+    os.kill(pid, signal.SIGSTOP)
+    tools.close()
+    assert not is_there(pid)
+
+
+def test_a_server_that_could_not_be_used_leaves_no_process_behind(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    python = f"import os, pathlib, sys; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); sys.stdin.read()"
+    with pytest.raises(EnvironmentFailed):
+        McpTools(script(python), start_s=1)
+    assert not is_there(int(told.read_text()))
+
+
+def _pid(tools: McpTools) -> int:
+    told = call(tools, "bench_pid")
+    assert isinstance(told, dict)
+    assert isinstance(told["result"], int)
+    return told["result"]
