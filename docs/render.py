@@ -51,7 +51,8 @@ def settings() -> str:
         "## This machine (`aether.toml`, `AETHER_*`, flags)",
         "",
         "Later ones win: defaults, then `aether.toml` in the working folder, then the environment (`AETHER_HOME` for",
-        "`home`), then flags. `aether doctor` prints each value and where it came from.",
+        "`home`), then flags. RAY_ADDRESS and OPENAI_BASE_URL stand in for AETHER_ADDRESS and AETHER_OPENAI_BASE_URL.",
+        "Keys of endpoints are read from the environment where they are used and nowhere else. `aether doctor` prints each value and where it came from.",
         "",
         *_table(Settings),
     ]
@@ -70,7 +71,7 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInf
     for name, field in model.model_fields.items():
         inner, many = _inner(field.annotation)
         if inner is None:
-            yield prefix + name, field, model
+            yield prefix + (field.alias or name), field, model
         else:
             yield from _fields(inner, f"{prefix}{name}{many}.")
 

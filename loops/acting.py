@@ -164,8 +164,8 @@ async def _settled(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, bec
     try:
         return await _made(cycle, ordinal)
     except ToolFailed as error:
-        uncertain = error.kind in ("timeout", "lost") and effect_class not in ("pure", "read")
-        if uncertain:
+        # invalid: the call can't be made any more, say because a secret in it died with its process; it was made once
+        if error.kind in ("timeout", "lost", "invalid") and effect_class not in ("pure", "read"):
             return execute.UnknownOutcome(effect=effect, ordinal=ordinal, why=str(error))
         return _failed(effect, ordinal, error)
 

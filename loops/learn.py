@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from loops.context import Context
 from loops.models import Models, learn, seen
 from loops.spaces import ToolActions
-from memory.embed import VectorEmbedder
+from memory.embed import TextEmbedder, VectorEmbedder
 from memory.episode import why_remember
 from memory.settings import MemorySettings
 from telemetry.events import Event, execute
@@ -19,6 +19,7 @@ class Learn:
     def __init__(self, models: Models, memory: MemorySettings) -> None:
         self._models = models
         self._memory = memory
+        self._words = TextEmbedder()
 
     def cycle(self, context: Context) -> Sequence[Event]:
         """What one cycle taught: feedback, reward, belief, memory, in this order, each where there is something to say."""
@@ -32,14 +33,12 @@ class Learn:
         why = why_remember(self._memory.when, percentile=None, reward=None, spoken=bool(text))
         observed = context.scene.observed
         assert observed is not None, "learn follows sense"
-        if why is None or not text:
+        vector = self._words.embed(text)
+        if why is None or not vector.any():  # words that leave nothing to be found by
             return ()
         decided = context.scene.decided
         episode = Episode(observation=observed.digest, action=decided.action if decided else None, why=why, text=text)
-        from memory.embed import TextEmbedder
-
-        words = TextEmbedder()
-        return (learning.Remembered(episode=episode, vector=Array.of(words.embed(text)), embedder=words.embedder),)
+        return (learning.Remembered(episode=episode, vector=Array.of(vector), embedder=self._words.embedder),)
 
     def _rewarded(self, context: Context) -> Sequence[Event]:
         done = context.scene.outcome

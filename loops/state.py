@@ -24,7 +24,7 @@ from telemetry.events.values import (
     canonical,
 )
 
-REDUCER = 2
+REDUCER = 1
 """Version of this reducer; hashes of different versions are not comparable."""
 
 MAX_STATE_BYTES = 64 * 1024

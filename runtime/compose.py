@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from heart.gate import Gate
 from loops.environments import make_environment
+from loops.environments.tools.settings import ToolsSettings
+from loops.environments.tools.vault import Vault
 from loops.errors import ScenarioInvalid
 from loops.execute import Execute
 from loops.feel import Feel
@@ -25,7 +28,7 @@ from loops.spaces import DiscreteActions, Spaces, ToolActions, flatten, named_ar
 from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
 from runtime.scenario import HOST, ReasonerSettings, Scenario
-from runtime.settings import secret
+from runtime.settings import in_upload, secret
 from telemetry.events.values import EffectClass, ToolCall
 
 
@@ -62,15 +65,20 @@ Heard = Callable[[str, str], None]
 
 
 def compose(
-    scenario: Scenario, *, defaults: ModelDefaults | None = None, heard: Heard = lambda _stream, _text: None
+    scenario: Scenario,
+    *,
+    defaults: ModelDefaults | None = None,
+    folder: str | None = None,
+    heard: Heard = lambda _stream, _text: None,
 ) -> Phases:
-    """The phases of `scenario`, with replicas of their own."""
+    """The phases of `scenario`, with replicas of their own. A relative workspace lies in `folder`."""
     models = Models(scenario.world_model.kind)
     worlds = Worlds(lambda: make_environment(scenario.environment))
     gate = Gate(scenario.heart)
     kept = _Secrets()
+    tools = _placed(scenario.environment.tools, folder)
     asking = _language(scenario, defaults or ModelDefaults(), kept) if scenario.reasoner.kind == "language" else None
-    toolboxes = Toolboxes(lambda stream, person: kept.toolbox(scenario, stream, person))
+    toolboxes = Toolboxes(lambda stream, person: kept.toolbox(tools, stream, person))
     reasoner = _reasoner(scenario.reasoner) if asking is None else asking
     return Phases(
         sense=Sense(),
@@ -87,17 +95,15 @@ def compose(
 
 class _Secrets:
     """The values that tools declare secret: the reasoner hides them before an event is built, the toolbox of the same
-    process knows them. Loads what makes tools only where there are any."""
+    process knows them."""
 
     def __init__(self) -> None:
-        from loops.environments.tools.vault import Vault
-
         self._vault = Vault()
 
-    def toolbox(self, scenario: Scenario, stream: str, person: str | None) -> Toolbox:
+    def toolbox(self, settings: ToolsSettings, stream: str, person: str | None) -> Toolbox:
         from loops.environments.tools.environment import make_toolbox
 
-        return make_toolbox(scenario.environment.tools, session=stream, person=person, vault=self._vault)
+        return make_toolbox(settings, session=stream, person=person, vault=self._vault)
 
     def calls(self, calls: tuple[ToolCall, ...], tools: ToolActions) -> tuple[ToolCall, ...]:
         known = ((call, tools.tool(call.tool)) for call in calls)
@@ -105,6 +111,19 @@ class _Secrets:
 
     def text(self, text: str) -> str:
         return self._vault.scrub(text)
+
+
+def _placed(settings: ToolsSettings, folder: str | None) -> ToolsSettings:
+    """With an absolute workspace. Raises `ScenarioInvalid` for one that Ray would delete with a job's upload."""
+    if settings.workspace is None:
+        return settings
+    path = Path(folder or Path.cwd()) / Path(settings.workspace).expanduser()
+    if in_upload(path):
+        raise ScenarioInvalid(
+            f"the workspace {settings.workspace!r} would lie in this job's upload, which Ray deletes with the job; "
+            "give an absolute path outside it"
+        )
+    return settings.model_copy(update={"workspace": str(path)})
 
 
 def _language(scenario: Scenario, defaults: ModelDefaults, redact: _Secrets) -> Asking:

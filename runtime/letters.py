@@ -34,6 +34,8 @@ MAX_COMMAND_BYTES = 1024 * 1024
 """A command is what a person typed; a page of text is 4 KiB."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A notice holds at most what one event holds, 16 MiB; escapes in JSON can lengthen it."""
+COMMAND_TIMEOUT_S = 10.0
+"""Within this a caller that connected has said what it wants."""
 
 
 class NobodyThere(Unavailable):

@@ -58,7 +58,9 @@ class Placement:
     ) -> None:
         self.scenario = scenario
         self._surroundings = surroundings or Surroundings()
-        self.local = compose(scenario, defaults=self._surroundings.models, heard=heard)
+        self.local = compose(
+            scenario, defaults=self._surroundings.models, folder=self._surroundings.folder, heard=heard
+        )
         self._log = log
         self._threads = threads
         self._text = text

@@ -39,7 +39,7 @@ class PhaseActor:
     def __init__(self, scenario_text: str, surroundings: Surroundings) -> None:
         surroundings.enter()
         scenario = parse_scenario(scenario_text, source="scenario").scenario
-        self._phases: Phases = compose(scenario, defaults=surroundings.models)
+        self._phases: Phases = compose(scenario, defaults=surroundings.models, folder=surroundings.folder)
 
     def ping(self) -> None:
         """Answers once the actor has its resources and its phases are made."""

@@ -6,11 +6,15 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loops.context import Context
 from loops.models import seen
-from memory.embed import VectorEmbedder
+from loops.spaces import Spaces, ToolActions
+from memory.embed import TextEmbedder, VectorEmbedder
 from telemetry.events import sense
-from telemetry.events.values import Array, digest_of
+from telemetry.events.values import Array, Message, digest_of
 
 if TYPE_CHECKING:
     from memory.project import EpisodeProjection  # loads Qdrant, which not every host needs
@@ -28,10 +32,12 @@ class HostMemory:
     async def recall(self, context: Context, *, k: int, version: int, position: int) -> sense.Recalled | None:
         """The `k` nearest episodes of the session up to `version`; waits until the index has seen `position`."""
         observed = context.scene.observed
-        if observed is None or context.state.remembered == 0 or context.spaces.width == 0:
+        if observed is None or context.state.remembered == 0:
             return None
-        embedder = VectorEmbedder(context.spaces.width)
-        vector = embedder.embed(seen(context.spaces, observed))
+        found = _query(context.spaces, observed)
+        if found is None:
+            return None
+        embedder, vector = found
         hits = await asyncio.get_running_loop().run_in_executor(
             self._thread,
             lambda: self._projection.recall(
@@ -48,3 +54,17 @@ class HostMemory:
     def close(self) -> None:
         self._thread.shutdown()
         self._projection.close()
+
+
+def _query(
+    spaces: Spaces, observed: sense.Observed
+) -> tuple[VectorEmbedder | TextEmbedder, NDArray[np.float32]] | None:
+    """What is looked for: what is seen in numbers, or what somebody said; None where there is nothing to go by."""
+    if isinstance(spaces.action, ToolActions):
+        said = "\n".join(o.text for o in observed.observations if isinstance(o, Message))
+        vector = (words := TextEmbedder()).embed(said)
+        return (words, vector) if vector.any() else None
+    if spaces.width == 0:
+        return None
+    numbers = VectorEmbedder(spaces.width)
+    return numbers, numbers.embed(seen(spaces, observed))

@@ -19,6 +19,7 @@ from loops.cycle import run_cycle
 from loops.errors import EnvironmentFailed, ScenarioInvalid, StateTooLarge
 from loops.frame import Conversation, Cycle
 from loops.journal import Journal, Stall
+from loops.review import review
 from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
@@ -27,6 +28,7 @@ from runtime.compose import check_fit
 from runtime.desk import Ended
 from runtime.errors import VerificationFailed
 from runtime.placement import Placement
+from runtime.playbooks import find
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import WAITING, SessionRow, row_of
@@ -144,8 +146,6 @@ class SessionRunner:
         await journal.commit()
 
     def _opening(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> session.Opened:
-        from runtime.playbooks import find
-
         scenario, playbook = self._file.scenario, self._file.scenario.reasoner.playbook
         return session.Opened(
             scenario=scenario.name,
@@ -226,8 +226,6 @@ class SessionRunner:
         journal = self._journal
         closing = session.Closed(reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64)
         final = state_hash(apply(journal.state, closing))
-        from loops.review import review
-
         await journal.commit()
         journal.record("review", (await asyncio.to_thread(lambda: review(self._log.read(self._stream))),))
         await self._end("close", closing.model_copy(update={"state_hash": final}))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.desk import Ended, Notice
 from runtime.errors import NotFound
-from runtime.mailbox import Serving, serve
+from runtime.serving import Serving, serve
 from telemetry.events.values import EventId, Feedback, Message
 
 SESSION = "0123456789ab"

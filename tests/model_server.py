@@ -166,6 +166,19 @@ def stalls(text: str) -> Script:
     return script
 
 
+def stalls_error(status: int) -> Script:
+    """Says that it fails, and never says how."""
+
+    async def script(request: web.Request, body: Wire) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"error": ')
+        await asyncio.Event().wait()
+        raise AssertionError("it waits for ever")
+
+    return script
+
+
 def pings(every_s: float = 0.02) -> Script:
     """Keeps the stream alive with comments and never answers."""
 

@@ -33,6 +33,7 @@ from telemetry.events.values import (
     Wait,
     digest_of,
 )
+from tests.model_server import ModelServer, Script
 
 WORDS: JsonValue = {"type": "string"}
 STREAM = "session/talk"
@@ -210,6 +211,21 @@ class Talk:
     @property
     def answers(self) -> tuple[reason.Answered, ...]:
         return spoken(self._scene.answers)
+
+
+def ask_once(server: ModelServer, *scripts: Script, **endpoint: object) -> reason.Unanswered:
+    """What is recorded of a question to an endpoint that is tried once."""
+    server.will(*scripts)
+    reasoner = language(server.url, endpoints={"main": {"retries": 0, "timeout_s": 5, **endpoint}})
+    talk = Talk(FIND)
+    talk.says("Where is order 7?")
+    (event,) = talk.asks(reasoner)
+    assert isinstance(event, reason.Unanswered), event
+    assert reasoner.propose(talk.context, lambda _actions: None) == []
+    assert talk.decides(reasoner) == Wait()
+    talk.hears()
+    assert reasoner.request(talk.context), "what was not answered is asked again"
+    return event
 
 
 def _nothing_expected(actions: Sequence[Action]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runtime.approvals import whoami
 from runtime.chat import Chat, Do, Intent, Judge, Settle, Speak, Tip, Undo, clean, going_on, said_in, undo_of
 from runtime.cli.terminal import Terminal
-from runtime.errors import DONE, EXPECTED, FAILED, Unavailable
+from runtime.errors import DONE, EXPECTED, FAILED, NotFound, Unavailable, UsageError
 from runtime.letters import NobodyThere
 from runtime.orders import SessionOrder
 from runtime.settings import Settings, log_url
@@ -116,7 +116,10 @@ class Conversation:
                     about = said_in(log, visit.session, effect)
                 visit.tell(Feedback(rating=rating, text=text, about=about))
             case Settle(effect=effect, granted=granted, why=reason):
-                visit.decide(effect, granted=granted, by=whoami(), why=reason)
+                try:
+                    visit.decide(effect, granted=granted, by=whoami(), why=reason)
+                except (NotFound, UsageError) as error:  # it was answered elsewhere, and the session has moved on
+                    self._terminal.say("note", clean(str(error)))
         self._chat.sent()
 
     def _fork(self, undo: Undo) -> None:

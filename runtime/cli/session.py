@@ -1,4 +1,4 @@
-"""`aether session …`: which sessions there are, what they did, and going on with them."""
+"""`aether session …`: which sessions there are, what they did, what they ask, and going on with them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table
+from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table, talk
 from runtime.cli.run import Address, finish, watching
 
 if TYPE_CHECKING:
-    from telemetry.events import Recorded
+    from telemetry.events import Recorded, execute
     from telemetry.log import EventLog
 
 app = typer.Typer(
-    help="List, show, follow and resume sessions.\n\nExample: aether session list --limit 20", no_args_is_help=True
+    help="List, show, follow, answer, fork and resume sessions.\n\nExample: aether session list --limit 20",
+    no_args_is_help=True,
 )
 
 SessionId = Annotated[str, typer.Argument(help="Id of the session, as `aether session list` prints it.")]
@@ -55,10 +56,12 @@ def list_sessions(
 @app.command()
 @command
 def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
-    """Show what a session was run with, how it stands, and how many events of each type it has.
+    """Show what a session was run with, how it stands, what it asks, and how many events of each type it has.
 
     Example: aether session show 7f3a9c01d2e4
     """
+    from runtime.approvals import open_question
+    from runtime.chat import clean
     from runtime.sessions import opened, row_of, stream_of
 
     with reading(log) as store:
@@ -68,12 +71,15 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         assert head is not None, "a session with a first event has a head"
         row = row_of(store, head).model_dump()
         counts = Counter(recorded.type for recorded in store.read(stream))
+        asked = open_question(store, stream)
         as_of = store.position()
     row |= {
+        "person": first.person,
         "environment": first.environment,
         "seed": first.seed,
         "versions": first.versions,
         "events": counts,
+        "question": None if asked is None else _question(asked),
     }
     if as_json:
         answer([row], as_of=as_of)
@@ -82,9 +88,100 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         if isinstance(value, dict):
             typer.echo(name)
             for key, inner in sorted(value.items()):
-                typer.echo(f"  {key:<28} {inner}")
+                typer.echo(f"  {key:<28} {clean(str(inner))}")
         elif value is not None:
-            typer.echo(f"{name:<14} {value}")
+            typer.echo(f"{name:<14} {clean(str(value))}")
+    if asked is not None:
+        effect = asked.effect[:12]
+        typer.echo(f"\nNext: aether session approve {row['session']} {effect}")
+        typer.echo(f"      aether session deny {row['session']} {effect} --why '…'")
+
+
+def _question(asked: execute.ApprovalAsked) -> dict[str, object]:
+    from runtime.approvals import moment
+    from runtime.why import told
+
+    return {
+        "asks": told(asked.action),
+        "why": asked.why,
+        "effect": asked.effect,
+        "until": "an answer comes" if asked.until is None else moment(asked.until),
+    }
+
+
+Effect = Annotated[str, typer.Argument(help="The effect, or its first digits, as `aether session show` prints it.")]
+Reason = Annotated[str, typer.Option("--why", help="Why, for the agent and the record.")]
+
+
+@app.command()
+@command
+def approve(session: SessionId, effect: Effect, why: Reason = "", log: LogUrl = None, as_json: Json = False) -> None:
+    """Allow what a session asks leave for. Its live host goes on at once; without one the answer waits on the log.
+
+    Example: aether session approve 7f3a9c01d2e4 9b41c07e
+    """
+    _settle(session, effect, granted=True, why=why, log=log, as_json=as_json)
+
+
+@app.command()
+@command
+def deny(session: SessionId, effect: Effect, why: Reason = "", log: LogUrl = None, as_json: Json = False) -> None:
+    """Refuse what a session asks leave for; the agent is told so, and why.
+
+    Example: aether session deny 7f3a9c01d2e4 9b41c07e --why "not this client"
+    """
+    _settle(session, effect, granted=False, why=why, log=log, as_json=as_json)
+
+
+def _settle(session: str, effect: str, *, granted: bool, why: str, log: str | None, as_json: bool) -> None:
+    from runtime.approvals import answer as settle
+    from runtime.approvals import whoami
+    from runtime.sessions import PREFIX
+    from runtime.settings import log_url, read_settings
+    from telemetry.log import sqlite_path
+    from telemetry.log.lock import lock_owner
+
+    url = log_url(read_settings({"log": log}).settings)
+    by = whoami()
+    event = settle(url, session, effect, granted=granted, by=by, why=why)
+    live = lock_owner(sqlite_path(url)) is not None
+    if as_json:
+        with reading(log) as store:
+            row = {"event": event, "granted": granted, "by": by, "why": why, "live": live}
+            answer([row], as_of=store.position())
+        return
+    typer.echo(f"{'allowed' if granted else 'refused'} by {by}: {event}")
+    if not live:
+        talk(f"No host runs it now. Go on with: aether session resume {session.removeprefix(PREFIX)}")
+
+
+@app.command()
+@command
+def fork(
+    session: SessionId,
+    at: Annotated[int, typer.Option(min=1, metavar="VERSION", help="The version of a closed cycle to cut at.")],
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Begin a new session that shares a session's events up to a closed cycle. What tools did since is not undone.
+
+    Example: aether session fork 7f3a9c01d2e4 --at 120
+    """
+    from contextlib import closing
+
+    from runtime.fork import fork as forked
+    from runtime.settings import log_url, read_settings
+    from telemetry.log import open_log
+
+    url = log_url(read_settings({"log": log}).settings)
+    with closing(open_log(url, create=False)) as store:
+        new = forked(store, session, at=at)
+        as_of = store.position()
+    if as_json:
+        answer([{"session": new, "parent": session, "at": at}], as_of=as_of)
+        return
+    typer.echo(f"session {new} begins as {session} at version {at}")
+    talk(f"Go on with: aether session resume {new}")
 
 
 @app.command()

@@ -82,9 +82,11 @@ class _Growing:
             self._call(call, whole=choice.message is not None)
         self.finish = choice.finish_reason or self.finish
         if choice.logprobs is not None and choice.logprobs.content is not None:
-            self.logprobs = [*(self.logprobs or ()), *(token.logprob for token in choice.logprobs.content)]
+            self.logprobs = self.logprobs or []
+            self.logprobs.extend(token.logprob for token in choice.logprobs.content)
         if choice.token_ids is not None:
-            self.tokens = [*(self.tokens or ()), *choice.token_ids]
+            self.tokens = self.tokens or []
+            self.tokens.extend(choice.token_ids)
 
     def _call(self, piece: Call, *, whole: bool) -> None:
         """Adds a piece to its call: by index, or where an endpoint gives none, to the last unless it brings an id."""
@@ -136,6 +138,7 @@ class AnswerReader:
         self._model = ""
         self._usage = ASKED
         self._error = ""
+        self._kind: Kind = "invalid"
 
     def feed(self, piece: bytes) -> None:
         if self._unreadable or self.whole:
@@ -169,7 +172,7 @@ class AnswerReader:
             self._error = self._error or f"it is not of the protocol: {error.errors(include_url=False)[0]['msg']}"
             return
         if chunk.error is not None:
-            self._error = error_in(body)
+            self._error, self._kind = error_in(body), "server_error"
         self._model = chunk.model or self._model
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
@@ -192,7 +195,7 @@ class AnswerReader:
         why = self._unreadable or self._error
         if self._choices and not why:
             return Nothing("cut", self._status, "the stream ended before the answer did", text, self._usage)
-        return Nothing("invalid", self._status, why or "the answer holds no choice", text, self._usage)
+        return Nothing(self._kind, self._status, why or "the answer holds no choice", text, self._usage)
 
     def _is_whole(self, cut: Nothing | None) -> bool:
         """By the endpoint's word, or where it forgets to give it, by every choice's own end."""

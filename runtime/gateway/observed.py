@@ -7,7 +7,7 @@ conversation goes on or the gateway ends. Invariant: replay of what was committe
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -57,8 +57,8 @@ class ObservedSession:
         self._put_blob: PutBlob = log.put_blob
         self._upstream = upstream
         self._host = host
-        # a journal only submits; see `Importing`
-        self._journal = Journal(cast("EventLog", Importing(log)), stream, stall=give_up)
+        importing = cast("EventLog", Importing(log))  # a journal calls nothing but `submit`
+        self._journal = Journal(importing, stream, stall=give_up)
         self._ends: tuple[bytes, ...] = ()
         """Prefix digests at which the conversation can go on, one a choice of the last answer."""
 
@@ -120,7 +120,7 @@ class ObservedSession:
         journal.take_over()
         resumed = session.Resumed(
             after="suspended" if suspended else "interrupted",
-            owner=f"gateway {os.getpid()}@{socket.gethostname()}",
+            owner=f"gateway {platform.node()}/{os.getpid()}",
             verified_to=journal.committed,
         )
         journal.record(f"resume.{journal.epoch}", (resumed,))

@@ -106,6 +106,7 @@ class Recorder:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.close()
 
     def _begin(self, exchange: Exchange) -> None:
         try:
@@ -128,7 +129,7 @@ class Recorder:
         evicted = self._conversations.add(conversation)
         self.counts.sessions += 1
         if evicted is not None:
-            self._start(self._suspend(evicted, "others were heard of since, and the gateway keeps a bounded number"))
+            self._start(self._suspend(evicted, "let go for conversations heard of since"))
         return conversation
 
     def _session(self, name: str) -> ObservedSession:

@@ -41,11 +41,11 @@ async def listening(
     Raises `UsageError` for an address that is not loopback and for what is no URL, `Unavailable` for a port that
     is taken."""
     base, (host, port) = endpoint(upstream), address(listen)
-    shown = str(base.with_user(None).with_password(None))
-    recorder = Recorder(log, upstream=shown, host=base.authority.rpartition("@")[2], say=say)
+    recorder = Recorder(log, upstream=str(base.with_user(None)), host=base.authority.rpartition("@")[2], say=say)
     runner = web.AppRunner(
         Proxy(base, recorder).application(),
         access_log=None,
+        auto_decompress=False,
         handler_cancellation=True,
         shutdown_timeout=FINISH_S,
     )

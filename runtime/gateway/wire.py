@@ -127,15 +127,17 @@ def onward(before: bytes, messages: Sequence[Message]) -> tuple[bytes, ...]:
 
 def read_request(body: bytes) -> Request:
     """Raises ValueError for a body that is no request of the protocol."""
-    raw = orjson.loads(body)
-    if not isinstance(raw, dict):
-        raise ValueError("a request is not of the protocol: its body is no JSON object")
     try:
+        raw = orjson.loads(body)
+        if not isinstance(raw, dict):
+            raise ValueError("the body is no JSON object")
         return Request.model_validate({**raw, "raw": raw})
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
-        where = ".".join(map(str, wrong["loc"]))
-        raise ValueError(f"a request is not of the protocol: {where}: {wrong['msg']}") from error
+        why = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+        raise ValueError(f"a request is not of the protocol: {why}") from error
+    except ValueError as error:
+        raise ValueError(f"a request is not of the protocol: {error}") from error
 
 
 class Token(Wire):

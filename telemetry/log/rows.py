@@ -39,7 +39,7 @@ COLUMNS = (
     "digest",
     "hash",
 )
-POSITION, STREAM, VERSION = 0, 1, 2
+POSITION, STREAM, VERSION, TYPE = 0, 1, 2, 3
 ENCODING = COLUMNS.index("encoding")
 PAYLOAD = COLUMNS.index("payload")
 

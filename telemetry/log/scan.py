@@ -10,8 +10,11 @@ from collections.abc import Collection
 from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import GENESIS, chain_hash
 from telemetry.log.blobs import Blobs
+from telemetry.log.forks import origin_of, place_of
+from telemetry.log.lineage import lineage
 from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
+from telemetry.log.store import Origin
 from telemetry.log.verify import Checker, VerifyReport
 from telemetry.log.writer import last_position
 
@@ -37,10 +40,11 @@ def verify_sqlite(
 
     checker = Checker(
         locate=lambda stream, version: _locate(connection, stream, version),
+        origin=lambda stream: _origin(connection, stream),
         blob_fault=blob_fault,
         genesis=GENESIS,
         chain=chain_hash,
-        contiguous=streams is None,
+        only=streams,
         seal=seal,
     )
     if streams is None:
@@ -49,9 +53,9 @@ def verify_sqlite(
             _see_heads(connection, checker)
         else:
             _check_file(connection, checker)
-    for stream in sorted(set(streams or ())):
-        order = "WHERE version >= ? AND position <= ? AND stream = ? ORDER BY version"
-        _Scan(connection, checker, order, stream).run(VERSION)
+    for stream, to in _with_ancestors(connection, streams or ()).items():
+        order = "WHERE version >= ? AND position <= ? AND stream = ? AND version <= ? ORDER BY version"
+        _Scan(connection, checker, order, stream, to).run(VERSION)
     return checker.report()
 
 
@@ -60,7 +64,7 @@ class _Scan:
 
     Looks from a key on, not beyond one: to look beyond the last row of a page, SQLite reads that page."""
 
-    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str | int) -> None:
         self._connection = connection
         self._checker = checker
         self._order = order
@@ -132,14 +136,27 @@ def _last(connection: sqlite3.Connection) -> int:
         return HIGHEST
 
 
-def _locate(connection: sqlite3.Connection, stream: str, version: int) -> int | None:
+def _locate(connection: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes] | None:
     try:
-        row = connection.execute(
-            "SELECT position FROM events WHERE stream = ? AND version = ?", (stream, version)
-        ).fetchone()
+        return place_of(connection, stream, version)
     except sqlite3.DatabaseError:
         return None
-    return row and int(row[0])
+
+
+def _origin(connection: sqlite3.Connection, stream: str) -> Origin | None:
+    try:
+        return origin_of(connection, stream)
+    except (sqlite3.DatabaseError, InvalidEvent):
+        return None
+
+
+def _with_ancestors(connection: sqlite3.Connection, streams: Collection[str]) -> dict[str, int]:
+    """Up to which version each of `streams` and of their ancestors is to be seen, parents before their forks."""
+    ends: dict[str, int] = {}
+    for asked in sorted(streams):
+        for stream, to in reversed(lineage(lambda name: _origin(connection, name), asked, to=HIGHEST)):
+            ends[stream] = max(to, ends.get(stream, 0))
+    return ends
 
 
 def _see_heads(connection: sqlite3.Connection, checker: Checker) -> None:

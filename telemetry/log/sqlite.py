@@ -11,15 +11,17 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal
 
-from telemetry.errors import LogNotFound, LogUnwritable
+from telemetry.errors import LogDamaged, LogNotFound, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.blobs import Blobs
 from telemetry.log.connect import Readers, open_for_reading, open_for_writing
+from telemetry.log.forks import origin_of
+from telemetry.log.lineage import lineage, pointer_of
 from telemetry.log.lock import WriterLock
 from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, prepare, recorded
 from telemetry.log.scan import verify_sqlite
 from telemetry.log.seal import Seal
-from telemetry.log.store import Batch, Head, Subscription
+from telemetry.log.store import Batch, Head, Origin, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
 from telemetry.log.writer import HEAD, Pending, Writer, last_position
@@ -32,6 +34,10 @@ SCAN_ROWS = 8_192
 
 BATCH_CONTENT_BYTES = 16 * 1024 * 1024
 """A batch ends early when the blobs loaded for it reach this."""
+
+ENDS = """SELECT coalesce((SELECT min(version) FROM events WHERE stream = ?1), 0),
+coalesce((SELECT max(version) FROM events WHERE stream = ?1), 0)"""
+"""First and last version of a stream's own, each found by key; a fork's first is above 1."""
 
 HIGHEST_CHARACTER = "\U0010ffff"
 
@@ -84,7 +90,7 @@ class SqliteLog:
         )
         future: Future[tuple[Recorded, ...]] = Future()
         future.set_running_or_notify_cancel()  # it cannot be taken back, so `cancel` must answer False
-        self._writer.submit(Pending(stream, events, expected_version, epoch, future))
+        self._writer.submit(Pending(stream, events, expected_version, epoch, future, pointer_of(drafts)))
         return future
 
     def append(
@@ -112,12 +118,41 @@ class SqliteLog:
                 bound, compare = name, ">"
         return found
 
+    def origin(self, stream: str) -> Origin | None:
+        with self._readers.use() as connection:
+            return origin_of(connection, stream)
+
     def read(
         self, stream: str, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
     ) -> Iterator[Recorded]:
-        head = self.head(stream)
-        last = 0 if head is None else head.version
+        with self._readers.use() as connection:
+            first, last = connection.execute(ENDS, (stream,)).fetchone()
         to = last if to is None else min(to, last)
+        if after + 1 < first:
+            for ancestor, end in reversed(self._ancestors(stream, to)):
+                yield from self._own(ancestor, after, end, types)
+        yield from self._own(stream, after, to, types)
+
+    def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
+        if before is None:
+            head = self.head(stream)
+            before = 0 if head is None else head.version + 1
+        yield from self._own_back(stream, before, types)
+        if before > 1:
+            for ancestor, end in self._ancestors(stream, before - 1):
+                yield from self._own_back(ancestor, end + 1, types)
+
+    def _ancestors(self, stream: str, to: int) -> tuple[tuple[str, int], ...]:
+        """Whose own events stand on the stream before its own, nearest first, and up to which version."""
+        _, *ancestors = lineage(self.origin, stream, to=to)
+        if ancestors and self.head(ancestors[-1][0]) is None:
+            raise LogDamaged(
+                f"{stream} shares its first events with {ancestors[-1][0]}, which is gone. Its own events are intact "
+                "and read by position. Restore a copy of the log, or try: aether log verify"
+            )
+        return tuple(ancestors)
+
+    def _own(self, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[Recorded]:
         among, values = _among(types)
         query = f"{SELECT} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
         while after < to:
@@ -125,10 +160,7 @@ class SqliteLog:
             yield from map(self._recorded, rows)
             after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
 
-    def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
-        if before is None:
-            head = self.head(stream)
-            before = 0 if head is None else head.version + 1
+    def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:
         among, values = _among(types)
         query = f"{SELECT} WHERE stream = ? AND version < ?{among} ORDER BY version DESC LIMIT {PAGE_ROWS}"
         while before > 1:

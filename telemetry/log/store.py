@@ -28,6 +28,16 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fork was cut from its parent: the versions up to `at_version` are the parent's. `at_hash` is the hash
+    of that event, in hex."""
+
+    parent: str
+    at_version: int
+    at_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What a subscription saw up to and including `position`; `events` may be empty where no type matched."""
 
@@ -60,7 +70,8 @@ class EventLog(Protocol):
     """An append-only log of streams. Every method may be called from any thread.
 
     Versions of a stream count from 1 without a gap; positions count from 1 over the whole log without a gap,
-    in commit order. A call on a closed log raises `LogClosed`; a write to one opened for reading, `LogUnwritable`."""
+    in commit order. A stream that begins with `session.forked` is a fork: up to its origin its events are its
+    parent's, shared and not copied, under the parent's name and positions. A call on a closed log raises `LogClosed`; a write to one opened for reading, `LogUnwritable`."""
 
     id: str
     """Made with the log and kept for its life."""
@@ -83,6 +94,10 @@ class EventLog(Protocol):
         A command that stands on the stream already returns its first result, whatever `expected_version` says;
         with another type or payload it raises `IdempotencyConflict`.
 
+        An append that begins with `session.forked`, to a stream without events and with the origin's version
+        expected, makes a fork: numbers and chain go on from the parent's. `LogError` when the parent has no such
+        event, itself or inherited, or one with another hash, or when the stream has events.
+
         Callbacks of the future run on the writer's thread: they must be short and must not append."""
 
     def append(
@@ -97,17 +112,21 @@ class EventLog(Protocol):
         """Heads of the streams that begin with `prefix`, in order of their names' UTF-8 bytes, from the first
         after `after`. Costs a look-up a stream, however long the streams are."""
 
+    def origin(self, stream: str) -> Origin | None:
+        """Where the stream was cut from its parent; None when it begins itself or is not there."""
+
     def read(
         self, stream: str, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
     ) -> Iterator[Recorded]:
         """Events of versions above `after` up to `to`, or up to the head as it is when reading begins; only
-        those of `types` if given. Pages; holds no transaction between them."""
+        those of `types` if given. Pages; holds no transaction between them. Raises `LogDamaged` when a fork's
+        parent is gone."""
 
     def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         """Events of versions below `before`, newest first. Pages as `read` does."""
 
     def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
-        """Events of all streams by position, above `after` up to `to`, or up to the last as reading begins."""
+        """Every stream's own events, so each event once, by position, above `after` up to `to`, or up to the last as reading begins."""
 
     def position(self) -> int:
         """Position of the last committed event, 0 for an empty log."""
@@ -122,7 +141,7 @@ class EventLog(Protocol):
         """The content with that digest. Raises `LogDamaged` when it is missing or was altered."""
 
     def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
-        """Checks every event (or those of `streams`) and says what is wrong and what is intact; raises for
+        """Checks every event (or those of `streams` and what they share with ancestors) and says what is wrong and what is intact; raises for
         neither. With `seal`, also that each stream still ends, as of the sealed position, where it was sealed;
         raises `InvalidSeal` when the seal contradicts itself."""
 

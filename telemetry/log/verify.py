@@ -5,11 +5,12 @@ Knows the chain; knows no store. Invariant: of each stream the first bad event i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from telemetry.log.seal import Seal
+from telemetry.log.store import Origin
 
 if TYPE_CHECKING:
     from telemetry.events.envelope import Recorded
@@ -24,7 +25,7 @@ class Problem:
     """One thing that is not as it was acknowledged. `stream` is empty where no event can be named.
 
     `what`: `stream`, `version`, `digest`, `hash`, `position`, `missing` (a version), `gap` (positions without events),
-    `blob`, `unreadable` (bytes that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it
+    `parent` (the event that a fork was cut at), `blob`, `unreadable` (bytes that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it
     was sealed), `cut` (the stream ends before its seal), `deleted` (the sealed stream is gone)."""
 
     stream: str
@@ -83,16 +84,18 @@ class _Chain:
 @dataclass
 class Checker:
     """Sees every event once and collects what is wrong: all in position order, or stream by stream in version
-    order, where `contiguous` is off.
+    order, parents before their forks, where `only` names the streams to judge.
 
-    `locate(stream, version)` gives the position at which such an event stands, wherever that is; `blob_fault`
-    says what is wrong with the content that a blob reference names."""
+    `locate(stream, version)` gives position and hash of such an event, wherever it stands; `origin(stream)` where
+    the stream was cut from its parent; `blob_fault` says what is wrong with the content that a blob reference
+    names."""
 
-    locate: Callable[[str, int], int | None]
+    locate: Callable[[str, int], tuple[int, bytes] | None]
+    origin: Callable[[str], Origin | None]
     blob_fault: Callable[[bytes], str | None]
     genesis: bytes
     chain: Callable[[bytes, bytes, bytes], bytes]
-    contiguous: bool = True
+    only: Collection[str] | None = None
     seal: Seal | None = None
     events: int = 0
     damaged: bool = False
@@ -105,13 +108,13 @@ class Checker:
 
     def see(self, event: Recorded) -> None:
         self.events += 1
-        if self.contiguous and event.position != self._last + 1:
+        if self.only is None and event.position != self._last + 1:
             self._outside.append((event, self._last + 1))
         if event.position < 1:
             return  # its own stream will miss it
         self._last = max(self._last, event.position)
-        chain = self._chains.setdefault(event.stream, _Chain(0, self.genesis))
-        if self.seal is not None and event.position <= self.seal.as_of:
+        chain = self._chains.get(event.stream) or self._begin(event)
+        if self.seal is not None and event.position <= self.seal.as_of and self._judged(event.stream):
             self._sealed[event.stream] = (event.version, _hex(event.hash))
         if chain.broken:
             return
@@ -134,7 +137,7 @@ class Checker:
 
     def skip_to(self, position: int) -> None:
         """Positions up to here could not be read, so their absence is no further news."""
-        if self.contiguous:
+        if self.only is None:
             self._last = max(self._last, position)
 
     def see_head(self, stream: str, version: int) -> None:
@@ -153,6 +156,38 @@ class Checker:
     def _blame(self, problem: Problem) -> None:
         self._chains[problem.stream].broken = True
         self.problems.append(problem)
+
+    def _judged(self, stream: str) -> bool:
+        return self.only is None or stream in self.only
+
+    def _begin(self, event: Recorded) -> _Chain:
+        """Where the stream goes on from: from nothing, or from the event of its parent that it was cut at."""
+        stream = event.stream
+        chain = self._chains[stream] = _Chain(0, self.genesis)
+        origin = self.origin(stream) if event.version != 1 else None
+        if origin is None:
+            return chain
+        owner = self._owner(origin)
+        shared = self._chains.get(owner, chain).version
+        place = self.locate(owner, origin.at_version)
+        if shared < origin.at_version or place is None:
+            chain.version = min(shared, origin.at_version)
+            found, expected = f"{owner} intact up to version {shared}", f"up to {origin.at_version}"
+        elif _hex(place[1]) != origin.at_hash:  # the parent agrees with itself, but is not the one that was forked
+            found, expected = _short(place[1]), f"{origin.at_hash[:12]}…"
+        else:
+            chain.version, chain.hash, chain.position = origin.at_version, place[1], place[0]
+            return chain
+        self._blame(Problem(stream, origin.at_version + 1, event.position, "parent", found, expected))
+        return chain
+
+    def _owner(self, origin: Origin) -> str:
+        """The stream whose own event a fork was cut at: its parent, or an ancestor the parent has it from."""
+        return next(
+            stream
+            for stream, to in reversed(lineage(self.origin, origin.parent, to=origin.at_version))
+            if to == origin.at_version
+        )
 
     def _fault(self, event: Recorded, chain: _Chain) -> Problem | None:
         expected = chain.version + 1
@@ -175,9 +210,9 @@ class Checker:
     def _misplaced(self, event: Recorded, expected: int, previous: bytes) -> Problem:
         """Another version stands where `expected` should: renumbered, moved, or the expected one is gone."""
         stream = event.stream
-        position = self.locate(stream, expected)
-        if position is not None:
-            return Problem(stream, expected, position, "position", str(position), f"one before {event.position}")
+        place = self.locate(stream, expected)
+        if place is not None:
+            return Problem(stream, expected, place[0], "position", str(place[0]), f"one before {event.position}")
         renumbered = {**vars(event), "version": expected}
         if self.chain(previous, type(event)(**renumbered).header(), event.digest) == event.hash:
             return Problem(stream, expected, event.position, "version", str(event.version), str(expected))

@@ -24,8 +24,9 @@ from telemetry.errors import (
     WrongExpectedVersion,
 )
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.log.forks import hash_at_cut
 from telemetry.log.rows import COLUMNS, SELECT, Prepared, Row, recorded
-from telemetry.log.store import Head
+from telemetry.log.store import Head, Origin
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """What may wait for the writer before `submit` blocks: several hundred thousand small events."""
@@ -50,6 +51,8 @@ class Pending:
     expected_version: int
     epoch: int
     future: Future[tuple[Recorded, ...]]
+    origin: Origin | None = None
+    """Of an append that makes a fork."""
 
     @property
     def cost(self) -> int:
@@ -142,6 +145,13 @@ class Writer:
         head = heads.get(append.stream) or self._head(append.stream)
         if append.epoch < head.epoch:
             return _fenced(append, head), position
+        if append.origin is not None:
+            if head.version:
+                return self._standing(append) or _begun(append, head), position
+            cut = hash_at_cut(self._connection, append.stream, append.origin)
+            if isinstance(cut, LogError):
+                return cut, position
+            head = Head(append.stream, append.origin.at_version, cut, 0, 0)
         if append.expected_version != head.version:
             return self._standing(append) or _wrong_version(append, head), position
         rows, end = _chained(append.events, head.hash, position)
@@ -234,6 +244,13 @@ def _fenced(append: Pending, head: Head) -> FencedWriter:
         f"Nothing was appended; versions 1–{head.version} are intact. Stop writing to it.",
         epoch=append.epoch,
         current=head.epoch,
+    )
+
+
+def _begun(append: Pending, head: Head) -> LogError:
+    return LogError(
+        f"{append.stream} has events already, up to version {head.version}, so it cannot begin as a fork. "
+        "Nothing was appended; fork into a stream of another name."
     )
 
 

@@ -114,6 +114,19 @@ def test_an_http_server_killed_in_a_call_loses_that_call_and_the_next_works_once
                 assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
 
 
+def test_a_server_that_forgot_its_session_is_asked_for_a_new_one_by_the_next_call(tmp_path: Path) -> None:
+    with (
+        over_http(tmp_path, server="forgetful.py") as (_, port),
+        connected(McpServer(name="shop", url=f"http://127.0.0.1:{port}/mcp")) as tools,
+    ):
+        assert call(tools, "shop_count") == "1"
+        (tmp_path / "forget").touch()
+        with pytest.raises(ToolFailed, match="Session not found") as failed:
+            call(tools, "shop_count")
+        assert failed.value.kind == "raised", "the server said that it did not do it"
+        assert call(tools, "shop_count") == "1"
+
+
 def test_a_server_that_comes_back_with_other_tools_is_not_called(tmp_path: Path) -> None:
     with connected(bench(tmp_path)) as tools:
         lost_call(tools, tmp_path)
@@ -134,8 +147,8 @@ def test_garbage_on_stdout_between_messages_is_passed_over() -> None:
 
 def test_a_server_that_writes_only_garbage_is_given_up_in_time_and_its_garbage_shown() -> None:
     chatter = script("import sys; print('Welcome to the shop!', flush=True); sys.stdin.read()")
-    with pytest.raises(EnvironmentFailed, match=r"did not answer within 1 s\..*: 'Welcome to the shop!'\.$") as failed:
-        McpTools(chatter, start_s=1)
+    with pytest.raises(EnvironmentFailed, match=r"did not answer within 3 s\..*: 'Welcome to the shop!'\.$") as failed:
+        McpTools(chatter, start_s=3)
     assert failed.value.kind == "timeout"
 
 
@@ -212,7 +225,7 @@ def test_a_server_that_could_not_be_used_leaves_no_process_behind(tmp_path: Path
     told = tmp_path / "pid"
     python = f"import os, pathlib, sys; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); sys.stdin.read()"
     with pytest.raises(EnvironmentFailed):
-        McpTools(script(python), start_s=1)
+        McpTools(script(python), start_s=3)
     assert not is_there(int(told.read_text()))
 
 

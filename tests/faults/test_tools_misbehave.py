@@ -60,7 +60,12 @@ def nan() -> Any:
 @tool
 def unstorable(what: str) -> Any:
     """Answers what no event can hold."""
-    return {"int": 2**70, "surrogate": "\\ud800", "object": object()}[what]
+    deep: list[Any] = []
+    for _ in range(5_000 if what == "deep" else 300):
+        deep = [deep]
+    loop: list[Any] = []
+    loop.append(loop)
+    return {"int": 2**70, "surrogate": "\\ud800", "object": object(), "loop": loop}.get(what, deep)
 '''
 
 

@@ -70,6 +70,11 @@ def test_a_program_answers_with_its_output_and_exit_code(way: Way) -> None:
     }
 
 
+def test_without_a_python_of_the_system_the_running_one_is_shown(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walls, "_PYTHONS", ())
+    assert python(way, "import sys, json; print(sys.prefix)")["output"] == f"{sys.base_prefix}\n"
+
+
 def test_it_works_in_the_workspace_and_what_it_writes_stays(way: Way, folder: Path) -> None:
     (folder / "in.txt").write_text("seen")
     ran = python(way, "open('out.txt', 'w').write(open('in.txt').read() + ' and done')", folder=folder)

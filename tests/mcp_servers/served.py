@@ -44,11 +44,13 @@ def script(python: str) -> McpServer:
 
 
 @contextmanager
-def over_http(folder: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The bench server over streamable HTTP: its process and port."""
+def over_http(
+    folder: Path, port: int = 0, *, server: str = "bench.py"
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server of this folder over streamable HTTP: its process and port."""
     told = folder / "port"
     told.unlink(missing_ok=True)
-    command = (sys.executable, str(HERE / "bench.py"), str(folder), str(port))
+    command = (sys.executable, str(HERE / server), str(folder), str(port))
     process = subprocess.Popen(command, preexec_fn=end_with_parent)
     try:
         wait_until(lambda: told.exists() and bool(told.read_text()), timeout_s=START_S, what="the server listens")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,16 @@ async def test_other_routes_are_passed_on_and_not_recorded(log: EventLog) -> Non
     assert log.position() == 0
 
 
+async def test_a_compressed_request_is_passed_on_as_it_came(log: EventLog) -> None:
+    async with gateway(log, hello) as agent:
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        packed = gzip.compress(json.dumps(posted([user("Hi")])).encode())
+        async with agent.http.post(f"{agent.base_url}/chat/completions", data=packed, headers=headers) as got:
+            assert got.status == 200
+    assert agent.upstream.requests == [posted([user("Hi")])]
+    assert (agent.counts.recorded, agent.counts.not_recorded) == (0, 1)
+
+
 async def test_an_agent_is_answered_while_the_log_takes_nothing(log: EventLog, tmp_path: Path) -> None:
     await_reading = open_log(tmp_path / "log.db", mode="read")  # every write to it raises LogUnwritable
     async with gateway(await_reading, hello) as agent:
@@ -160,8 +171,9 @@ async def test_a_body_that_is_no_request_is_the_endpoints_to_judge(log: EventLog
             assert (got.status, await got.json()) == (400, {"error": {"message": "what?"}})
         async with agent.http.get(agent.base_url.removesuffix("/v1") + "/aether/status") as got:
             status = await got.json()
-    assert status["not_recorded"] == 1
-    assert "messages" in status["why"]
+    assert (status["upstream"], status["begun"]) == (agent.upstream.url, 1)
+    assert agent.counts.not_recorded == 1
+    assert "messages" in agent.counts.why
     assert not sessions(log)
 
 

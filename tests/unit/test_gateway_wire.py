@@ -109,7 +109,7 @@ def test_an_answer_without_a_finish_is_whole_when_the_endpoint_says_that_it_ende
 def test_an_error_inside_a_stream_is_no_answer() -> None:
     nothing = read(chunk({"content": "a"}), event({"error": {"message": "overloaded"}}))
     assert isinstance(nothing, Nothing)
-    assert (nothing.error, nothing.text) == ("overloaded", "a")
+    assert (nothing.kind, nothing.error, nothing.text) == ("server_error", "overloaded", "a")
 
 
 def test_a_body_nested_without_end_is_read_as_an_error() -> None:

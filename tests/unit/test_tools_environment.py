@@ -198,9 +198,20 @@ def test_an_undo_makes_sure_that_it_has_not_happened(shop: str, tools: Toolbox) 
     assert importlib.import_module(shop).cancelled == [("tea", KEY)]
 
 
-def test_what_has_neither_probe_nor_undo_cannot_be_settled(tools: Toolbox) -> None:
-    with pytest.raises(ToolFailed, match="no probe and no undo"):
-        tools.settle(ToolCall(id="1", tool="login"), effect=KEY)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("login", {}, "it has no probe and no undo"),
+        ("gone", {}, "there is no tool 'gone'"),
+        ("book", {"hostel": "x"}, "does not take these arguments"),
+    ],
+)
+def test_what_cannot_be_asked_may_have_happened(
+    tools: Toolbox, tool: str, arguments: dict[str, JsonValue], words: str
+) -> None:
+    with pytest.raises(ToolFailed, match=f"whether {tool} happened cannot be asked: .*{words}") as failed:
+        tools.settle(ToolCall(id="1", tool=tool, arguments=arguments), effect=KEY)
+    assert failed.value.kind == "lost"
 
 
 def test_the_workspace_is_there_when_it_is_named(tmp_path: Path, vault: Vault) -> None:

@@ -86,13 +86,20 @@ class ToolsEnvironment:
         return self._answer(tool, call, tool.run, effect)
 
     def settle(self, call: ToolCall, *, effect: Digest) -> JsonValue:
-        """Asks the probe, or undoes; see `Toolbox`."""
-        tool = self._tool(call)
-        if tool.probe is not None:
-            return self._answer(tool, call, tool.probe, effect)
-        if tool.undo is None:
-            raise ToolFailed(f"{call.tool} has no probe and no undo; whether it happened cannot be asked", "invalid")
-        self._answer(tool, call, tool.undo, effect)
+        """Asks the probe, or undoes; see `Toolbox`. Raises `ToolFailed` (lost) when it cannot be asked: the tool or a
+        secret in its arguments is gone, or it has neither."""
+        try:
+            tool = self._tool(call)
+            if tool.probe is not None:
+                return self._answer(tool, call, tool.probe, effect)
+            if tool.undo is None:
+                raise ToolFailed("it has no probe and no undo", "invalid")
+            self._answer(tool, call, tool.undo, effect)
+        except ToolFailed as failed:
+            if failed.kind != "invalid":
+                raise
+            # "invalid" says that nothing was started; here only the question was not.
+            raise ToolFailed(f"whether {call.tool} happened cannot be asked: {failed}", "lost") from None
         raise ToolFailed(f"{call.tool} was undone: its effect is not there", "not_done")
 
     def close(self) -> None:

@@ -80,7 +80,7 @@ def entered(kind: Way, *, folder: Path | None, tmp_bytes: int) -> Iterator[list[
     if kind == "bubblewrap":
         yield [*bare, *_bubblewrap(folder, shown, tmp_bytes), *clean]
         return
-    with tempfile.TemporaryDirectory(prefix="aether-sandbox-") as root:
+    with tempfile.TemporaryDirectory(prefix="aether-sandbox-", ignore_cleanup_errors=True) as root:
         # --pdeathsig: unshare itself dies with this process; --kill-child: what it started dies with it.
         outer = ["setpriv", "--pdeathsig", "KILL", "unshare", "--kill-child", "--fork", "--user", "--map-root-user"]
         spaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup"]
@@ -126,9 +126,11 @@ def _script(root: str, folder: Path | None, more: Sequence[str], tmp_bytes: int)
     lines += [f"mkdir {new}/old {new}/proc {new}/dev {new}/tmp {new}{INSIDE}"]
     for place, target in links.items():
         lines.append(f"ln -s {shlex.quote(target)} {new}{place}")
-    for place in map(shlex.quote, shown):
+    for place in shown:
+        inside = Path(f"{root}{place}")
+        here, there, above = (shlex.quote(str(path)) for path in (place, inside, inside.parent))
         make = "mkdir -p" if Path(place).is_dir() else "touch"
-        lines += [f'mkdir -p "$(dirname {new}{place})"', f"{make} {new}{place}", f"mount --rbind {place} {new}{place}"]
+        lines += [f"mkdir -p {above}", f"{make} {there}", f"mount --rbind {here} {there}"]
     # One by one: read-only does not reach what is mounted below.
     lines += [
         "while read -r _ _ _ _ point _; do",
@@ -137,7 +139,7 @@ def _script(root: str, folder: Path | None, more: Sequence[str], tmp_bytes: int)
         f"mount -t tmpfs -o mode=1777,nosuid,nodev,size={tmp_bytes} tmp {new}/tmp",
         f"mount -t proc proc {new}/proc",
         f"for device in {' '.join(_DEVICES)}; do",
-        f'touch "{root}/dev/$device"; mount --bind "/dev/$device" "{root}/dev/$device"',
+        f"touch {new}/dev/$device; mount --bind /dev/$device {new}/dev/$device",
         "done",
         f"ln -s /proc/self/fd {new}/dev/fd; ln -s /tmp {new}/dev/shm",
     ]
@@ -146,6 +148,7 @@ def _script(root: str, folder: Path | None, more: Sequence[str], tmp_bytes: int)
     lines += [
         f"cd {new}",
         "pivot_root . old",
+        f"rmdir old{new}",  # so that nothing is left when this process is killed
         "umount -l old",
         "rmdir old",
         "echo 0 > /proc/sys/user/max_user_namespaces",
@@ -153,7 +156,8 @@ def _script(root: str, folder: Path | None, more: Sequence[str], tmp_bytes: int)
         "mount -o remount,bind,ro /proc",
         "mount -o remount,bind,ro /",
         f"cd {INSIDE if folder is not None else '/tmp'}",
-        # Not exec: this shell stays the first process, which alone is spared from signals.
         'setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all -- "$@"',
+        # Something after it, so that no shell replaces itself: it stays the first process, which signals spare.
+        "exit 0",
     ]
     return "\n".join(lines)

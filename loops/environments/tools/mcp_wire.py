@@ -134,6 +134,10 @@ def title(server: McpServer) -> str:
     return f"the MCP server {server.name!r}"
 
 
+def said(error: Exception) -> str:
+    return bounded(str(error) or type(error).__name__)
+
+
 def bounded(words: str) -> str:
     if len(words) <= MAX_ERROR_CHARS:
         return words

@@ -85,11 +85,12 @@ class Sandbox:
         self.limits = limits
 
     def python(self, code: Annotated[str, Field(description="A whole program; print what you want to see")]) -> Ran:
-        """Runs a Python 3 program without network, in the workspace folder."""
+        """Runs a Python 3 program without network, in the workspace folder. One that takes too long or too much is
+        stopped."""
         return self._run(["python3", "-"], code)
 
     def shell(self, command: Annotated[str, Field(description="Commands for sh, one or several lines")]) -> Ran:
-        """Runs shell commands without network, in the workspace folder."""
+        """Runs shell commands without network, in the workspace folder. What takes too long or too much is stopped."""
         # The text comes on standard input, for arguments can be read by everybody on the machine; it is read whole
         # before it runs, so that the commands find that input empty.
         return self._run(["sh", "-c", 'eval "$(cat)"'], command)

@@ -81,7 +81,7 @@ class Scribe:
         where = f"{asked.cycle}/{asked.requested.call}/{place}"
         made = calls_of((*choice.calls, *written), asked.tools, place=where, taken=taken)
         calls = self.redact.calls(made, asked.tools)
-        text = self.redact.text(words)
+        text = self.redact.text(words) if words.strip() else ""
         # Token ids spell out what was replaced.
         spelled = choice.tokens if (calls, text) == (made, words) else None
         return reason.Answered(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
 from pydantic import JsonValue
 
@@ -18,14 +19,11 @@ from loops.randomness import derive
 from loops.reasoners.language.deadline import http_client
 from loops.reasoners.language.ear import Ear
 from loops.reasoners.language.failures import Failure, failed, misread
-from loops.reasoners.language.settings import EndpointSettings
+from loops.reasoners.language.settings import MAX_LEFT_OUT, MAX_WAIT_S, EndpointSettings
 from loops.reasoners.language.wire import Assembly, Reply, TooLong
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 """Waits between attempts double from the first to the longest, as those of the official client (openai 3.52)."""
-
-LONGEST_RETRY_AFTER_S = 120.0
-"""The longest Retry-After that is waited for, as the official client's; an endpoint that asks for more is given up."""
 
 Secret = Callable[[str], str | None]
 """The value of an environment variable, read when it is called; None when it is not set."""
@@ -79,12 +77,12 @@ class Endpoint:
                 self.left_out |= left_out
                 return attempts, result
             unknown = _not_taken(result, body, left_out)
-            if unknown is not None:
+            if unknown is not None and len(left_out) < MAX_LEFT_OUT:
                 left_out |= {unknown}
                 continue
             failures += 1
             over = result.final or ear.spoken_to or failures > self._settings.retries
-            if over or (result.retry_after_s or 0) > LONGEST_RETRY_AFTER_S:
+            if over or (result.retry_after_s or 0) > MAX_WAIT_S:
                 return attempts, result
             self._wait(result.retry_after_s or _wait_s(failures, seed))
 
@@ -110,7 +108,7 @@ class Endpoint:
                         assembly.take(chunk)
             else:
                 assembly.take(self._client.post("/chat/completions", cast_to=object, body=body))
-        except openai.APIError as error:
+        except (openai.APIError, httpx2.RequestError) as error:
             return failed(error, reply=assembly.reply(), key=key, timeout_s=self._settings.timeout_s)
         except (ValueError, RecursionError, TooLong) as error:
             return misread(error, reply=assembly.reply(), key=key)
@@ -127,7 +125,7 @@ def _judged(reply: Reply) -> Reply | Failure:
         return Failure("invalid", "did not answer in the protocol: there are no choices in what it sent", reply=reply)
     if not reply.whole:
         return Failure("cut", "ended its answer early, without a reason for its end", reply=reply)
-    if not any(choice.text or choice.calls for choice in reply.choices):
+    if not any(choice.text.strip() or choice.calls for choice in reply.choices):
         ended = ", ".join(sorted({str(choice.finish) for choice in reply.choices}))
         why = f"answered without a word or a call; it ended with {ended[:80]!r}"
         return Failure("invalid", why, final=True, reply=reply)

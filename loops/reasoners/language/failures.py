@@ -54,20 +54,20 @@ class Failure:
         return "Resume the session to ask again."
 
 
-def failed(error: openai.APIError, *, reply: Reply, key: str, timeout_s: float) -> Failure:
-    """The failure that an error of the client is."""
-    cause = error.__cause__
+def failed(error: openai.APIError | httpx2.RequestError, *, reply: Reply, key: str, timeout_s: float) -> Failure:
+    """The failure that an error of the client is, or one of its connection that it lets through."""
+    cause = error if isinstance(error, httpx2.RequestError) else error.__cause__
     match error:
-        case openai.APIConnectionError() if isinstance(cause, _NO_CONNECTION):
-            why = line(str(cause) or type(cause).__name__, key)
-            return Failure("unreachable", f"could not be reached: {why}")
-        case openai.APITimeoutError():
-            return Failure("timeout", f"gave no whole answer within {timeout_s:g} s", reply=reply)
-        case openai.APIConnectionError():
-            return Failure("cut", f"ended its answer early: {line(str(cause or error), key)}", reply=reply)
         case openai.APIStatusError():
             return _status(error, line(_words(error), key))
-    return Failure("server_error", f"broke off with an error: {line(_words(error), key)}", reply=reply)
+        case openai.APIError() if not isinstance(error, openai.APIConnectionError):
+            return Failure("server_error", f"broke off with an error: {line(_words(error), key)}", reply=reply)
+    why = line(str(cause or error) or type(cause or error).__name__, key)
+    if isinstance(cause, _NO_CONNECTION):
+        return Failure("unreachable", f"could not be reached: {why}")
+    if isinstance(error, openai.APITimeoutError) or isinstance(cause, httpx2.TimeoutException):
+        return Failure("timeout", f"gave no whole answer within {timeout_s:g} s", reply=reply)
+    return Failure("cut", f"ended its answer early: {why}", reply=reply)
 
 
 def misread(error: Exception, *, reply: Reply, key: str) -> Failure:

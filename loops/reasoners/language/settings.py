@@ -8,8 +8,12 @@ from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, T
 
 from loops.ports import MAX_OPTIONS
 
-MAX_WAIT_S = 30.0
-"""The longest wait before another attempt, whatever Retry-After says."""
+MAX_WAIT_S = 60.0
+"""The longest wait before another attempt: rate limits are counted by the minute. An endpoint whose Retry-After asks
+for more is given up, and the session rests."""
+
+MAX_LEFT_OUT = 5
+"""Further attempts without a parameter that the endpoint does not know; each is made once in a process's life."""
 
 Words = Annotated[str, Field(min_length=1)]
 
@@ -83,6 +87,12 @@ class EndpointSettings(_Closed):
     retries: int = Field(default=3, ge=0, le=20)
     """Further attempts after an endpoint that is down, slow, 429 or 5xx; waits double, Retry-After comes first."""
 
+    @property
+    def limit_s(self) -> float:
+        """Seconds that a request may take with all its attempts, at most. A read that is under way when the time of an
+        attempt is over may take as long again."""
+        return (2 * self.timeout_s + MAX_WAIT_S) * (self.retries + 1) + 2 * self.timeout_s * MAX_LEFT_OUT
+
 
 class SpecialistSettings(_Closed):
     """One of several that each make a proposal of their own."""
@@ -148,8 +158,7 @@ class LanguageSettings(_Closed):
     @property
     def limit_s(self) -> float:
         """Seconds that a request may take with all its attempts, at most."""
-        slowest = max(self.endpoints.values(), key=lambda endpoint: endpoint.timeout_s * (endpoint.retries + 1))
-        return (slowest.timeout_s + MAX_WAIT_S) * (slowest.retries + 1) + MAX_WAIT_S
+        return max(endpoint.limit_s for endpoint in self.endpoints.values())
 
     @model_validator(mode="after")
     def _names_exist(self) -> LanguageSettings:

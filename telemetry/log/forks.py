@@ -1,0 +1,50 @@
+"""The SQLite side of forks: where a stream was cut from its parent, and whether it may be cut there.
+
+Knows rows and their keys; what a lineage is, `lineage` knows. Invariant: each answer costs a few look-ups by key,
+however long the streams are."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from telemetry.errors import LogError
+from telemetry.events.session import Forked
+from telemetry.log.lineage import lineage, pointer
+from telemetry.log.rows import SELECT, TYPE, Row, recorded
+from telemetry.log.store import Origin
+
+FIRST = f"{SELECT} WHERE stream = ? ORDER BY version LIMIT 1"
+
+AT = "SELECT position, hash FROM events WHERE stream = ? AND version = ?"
+
+FORKED = Forked.model_fields["type"].default
+
+
+def origin_of(connection: sqlite3.Connection, stream: str) -> Origin | None:
+    """`EventLog.origin` over one connection. Raises `InvalidEvent` when the pointer cannot be read."""
+    row: Row | None = connection.execute(FIRST, (stream,)).fetchone()
+    return pointer(recorded(row).event) if row is not None and row[TYPE] == FORKED else None
+
+
+def place_of(connection: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes] | None:
+    """Position and hash of the stream's own event of that version."""
+    row = connection.execute(AT, (stream, version)).fetchone()
+    return row and (int(row[0]), row[1])
+
+
+def hash_at_cut(connection: sqlite3.Connection, stream: str, origin: Origin) -> bytes | LogError:
+    """The hash that `stream` goes on from when it is cut off at `origin`, or why it may not be."""
+    events = f"{origin.parent}@{origin.at_version}"
+    for ancestor, version in lineage(lambda name: origin_of(connection, name), origin.parent, to=origin.at_version):
+        place = place_of(connection, ancestor, origin.at_version) if version == origin.at_version else None
+        if place is None:
+            continue
+        if place[1].hex() == origin.at_hash:
+            return place[1]
+        return LogError(
+            f"{stream} cannot be forked: the hash of {events} is {place[1].hex()[:12]}…, not {origin.at_hash[:12]}…. "
+            "Nothing was appended; read that event again, or try: aether log verify"
+        )
+    return LogError(
+        f"{stream} cannot be forked: there is no event {events}. Nothing was appended; cut at an event that stands."
+    )
