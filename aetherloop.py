@@ -37,7 +37,7 @@ def run(
 
     settings = read_settings({"log": log, "address": address}).settings
     file = read_scenario(Path(scenario))
-    check_scenario(file)
+    check_scenario(file, settings)
     orders = new_orders(file, sessions=sessions, cycles=cycles, seed=seed)
     return run_orders(settings, orders, watch=lambda _: None)
 

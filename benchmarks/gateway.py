@@ -26,7 +26,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 from telemetry.events import reason
 from telemetry.log import open_log
 
-GATEWAY = (sys.executable, "-c", "import typer; from runtime.cli.gateway import gateway; typer.run(gateway)")
+GATEWAY = (sys.executable, "-m", "runtime", "gateway")
 WARM_UP = 20
 """Pairs before the first that counts; the first ones import, connect and allocate."""
 TOKENS = 100

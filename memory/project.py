@@ -25,6 +25,7 @@ from telemetry.events.envelope import Recorded, split_id
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import EventId, Hit, ModelId
 from telemetry.log import EventLog, Subscription
+from telemetry.log.lineage import lineage
 
 FOLLOWED: Final = ("learn.remembered", "learn.forgotten")
 
@@ -98,6 +99,11 @@ class EpisodeProjection:
                     f"memory is at position {self._position} of the log after {timeout_s:g} s, "
                     f"{position} was asked for. Nothing is lost; it is catching up, so ask again"
                 )
+
+    def lineage(self, stream: str, version: int) -> Lineage:
+        """What `stream` may remember as of `version`: its own events and, of a fork, what it shares with its
+        ancestors, but never what they went on to do."""
+        return lineage(self._log.origin, stream, to=version)
 
     def recall(
         self,

@@ -30,7 +30,7 @@ class HostMemory:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recall")
 
     async def recall(self, context: Context, *, k: int, version: int, position: int) -> sense.Recalled | None:
-        """The `k` nearest episodes of the session up to `version`; waits until the index has seen `position`."""
+        """The `k` nearest episodes of the lineage up to `version`; waits until the index has seen `position`."""
         observed = context.scene.observed
         if observed is None or context.state.remembered == 0:
             return None
@@ -44,7 +44,7 @@ class HostMemory:
                 vector,
                 embedder=embedder.embedder,
                 k=k,
-                lineage=((context.stream, version),),
+                lineage=self._projection.lineage(context.stream, version),
                 position=position,
                 timeout_s=RECALL_TIMEOUT_S,
             ),

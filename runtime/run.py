@@ -62,12 +62,12 @@ class RunResult(BaseModel):
 Watch = Callable[[HostStatus], None]
 
 
-def check_scenario(file: ScenarioFile) -> None:
+def check_scenario(file: ScenarioFile, settings: Settings) -> None:
     """Makes the environment once, before any cluster is started.
 
     Raises `EnvironmentNotFound`, `ScenarioInvalid`, `RegionMismatch`."""
     if file.scenario.environment.is_conversation:
-        return _check_conversation(file.scenario)
+        return _check_conversation(file.scenario, settings)
     environment = make_environment(file.scenario.environment)
     try:
         check_fit(file.scenario, environment.spaces)
@@ -77,9 +77,9 @@ def check_scenario(file: ScenarioFile) -> None:
         environment.close()
 
 
-def _check_conversation(scenario: Scenario) -> None:
+def _check_conversation(scenario: Scenario, settings: Settings) -> None:
     Surroundings(folder=str(Path.cwd())).enter()
-    phases = compose(scenario)
+    phases = compose(scenario, defaults=settings.models)
     try:
         spaces, _ = phases.describe("check", scenario.conversation.person)
         check_fit(scenario, spaces)

@@ -228,7 +228,7 @@ def told(action: Action) -> str:
 
 
 def _call(call: ToolCall) -> str:
-    arguments = ", ".join(f"{name}={canonical_json(value)}" for name, value in call.arguments.items())
+    arguments = ", ".join(f"{name}={canonical_json(value)}" for name, value in sorted(call.arguments.items()))
     return f"{call.tool}({arguments}){f', which cannot be made: {call.invalid}' if call.invalid else ''}"
 
 

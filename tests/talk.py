@@ -12,6 +12,8 @@ from pydantic import JsonValue
 
 from loops.context import Context
 from loops.dialogue import spoken
+from loops.environments.tools.vault import Vault
+from loops.reasoners.language.answers import Redact
 from loops.reasoners.language.reasoner import Language
 from loops.reasoners.language.settings import LanguageSettings, ModelDefaults
 from loops.scene import Scene
@@ -57,27 +59,18 @@ WRITE = tool("write_file", path=WORDS, content=WORDS)
 PAY = tool("pay", ("card",), card=WORDS, amount={"type": "number"})
 
 
-class Handles:
-    """Secrets kept in this test's memory; handles in their place."""
+class Vaulted:
+    """The vault that the tools of a real session use."""
 
     def __init__(self) -> None:
-        self.known: dict[str, str] = {}
+        self.vault = Vault()
 
     def calls(self, calls: tuple[ToolCall, ...], tools: ToolActions) -> tuple[ToolCall, ...]:
-        return tuple(self._hide(call, tools) for call in calls)
+        known = ((call, tools.tool(call.tool)) for call in calls)
+        return tuple(call if spec is None else self.vault.hide_arguments(call, spec) for call, spec in known)
 
     def text(self, text: str) -> str:
-        for secret, handle in self.known.items():
-            text = text.replace(secret, handle)
-        return text
-
-    def _hide(self, call: ToolCall, tools: ToolActions) -> ToolCall:
-        spec = tools.tool(call.tool)
-        names = [name for name in spec.secret if name in call.arguments] if spec is not None else []
-        for name in names:
-            self.known.setdefault(str(call.arguments[name]), f"[secret {len(self.known)}]")
-        hidden: dict[str, JsonValue] = {name: self.known[str(call.arguments[name])] for name in names}
-        return call.model_copy(update={"arguments": {**call.arguments, **hidden}})
+        return self.vault.scrub(text)
 
 
 def letters(text: str) -> NDArray[np.float32]:
@@ -94,7 +87,7 @@ def language(
     *,
     key: str | None = "sk-very-secret",
     defaults: ModelDefaults | None = None,
-    redact: Handles | None = None,
+    redact: Redact | None = None,
     **settings: object,
 ) -> Language:
     """The reasoner, asking the endpoint at `url` for `test-model` unless `settings` say otherwise."""
@@ -104,7 +97,7 @@ def language(
         read,
         defaults=base if defaults is None else defaults.model_copy(update={"base_url": url, "model": "test-model"}),
         secret=lambda name: key if name == "OPENAI_API_KEY" else None,
-        redact=redact or Handles(),
+        redact=redact or Vaulted(),
         embed=letters,
     )
 

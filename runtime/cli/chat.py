@@ -72,7 +72,7 @@ def _order(settings: Settings, scenario: Path | None, session: str | None, perso
     file = parse_scenario(BUILT_IN, source="chat") if scenario is None else read_scenario(scenario)
     if not file.scenario.environment.is_conversation:
         raise UsageError(f'{scenario} is no conversation (environment.id = "tools:"); try: aether run {scenario}')
-    check_scenario(file)
+    check_scenario(file, settings)
     (order,) = new_orders(file, sessions=1)
     return order.model_copy(update={"person": person, "attended": True})
 

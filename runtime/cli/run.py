@@ -49,7 +49,7 @@ def run(
 
     settings = read_settings({"log": log, "address": address}).settings
     file = read_scenario(scenario)
-    check_scenario(file)
+    check_scenario(file, settings)
     orders = new_orders(file, sessions=sessions, cycles=cycles, seed=seed)
     with watching(file.scenario.name, quiet=as_json) as watch:
         result = run_orders(settings, orders, watch=watch)

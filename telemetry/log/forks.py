@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 
-from telemetry.errors import LogError
-from telemetry.events.session import Forked
-from telemetry.log.lineage import lineage, pointer
-from telemetry.log.rows import SELECT, TYPE, Row, recorded
+from telemetry.errors import InvalidEvent, LogDamaged, LogError
+from telemetry.log.lineage import owner
+from telemetry.log.rows import FORKED, SELECT, TYPE, Row, pointer, recorded
 from telemetry.log.store import Origin
 
 FIRST = f"{SELECT} WHERE stream = ? ORDER BY version LIMIT 1"
 
-AT = "SELECT position, hash FROM events WHERE stream = ? AND version = ?"
-
-FORKED = Forked.model_fields["type"].default
+PLACE = "SELECT position, hash FROM events WHERE stream = ? AND version = ?"
 
 
 def origin_of(connection: sqlite3.Connection, stream: str) -> Origin | None:
@@ -28,23 +25,24 @@ def origin_of(connection: sqlite3.Connection, stream: str) -> Origin | None:
 
 def place_of(connection: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes] | None:
     """Position and hash of the stream's own event of that version."""
-    row = connection.execute(AT, (stream, version)).fetchone()
+    row = connection.execute(PLACE, (stream, version)).fetchone()
     return row and (int(row[0]), row[1])
 
 
 def hash_at_cut(connection: sqlite3.Connection, stream: str, origin: Origin) -> bytes | LogError:
-    """The hash that `stream` goes on from when it is cut off at `origin`, or why it may not be."""
-    events = f"{origin.parent}@{origin.at_version}"
-    for ancestor, version in lineage(lambda name: origin_of(connection, name), origin.parent, to=origin.at_version):
-        place = place_of(connection, ancestor, origin.at_version) if version == origin.at_version else None
-        if place is None:
-            continue
-        if place[1].hex() == origin.at_hash:
-            return place[1]
+    """The hash that `stream` goes on from when it is cut off at `origin`, or why it cannot be."""
+    event = f"{origin.parent}@{origin.at_version}"
+    refused = f"{stream} cannot be forked from {event}"
+    try:
+        name = owner(lambda name: origin_of(connection, name), origin.parent, origin.at_version)
+    except InvalidEvent as error:
+        return LogDamaged(f"{refused}: {error}. Nothing was appended. Try: aether log verify")
+    place = place_of(connection, name, origin.at_version)
+    if place is None:
+        return LogError(f"{refused}: there is no such event. Nothing was appended; cut at one that stands.")
+    if place[1].hex() != origin.at_hash:
         return LogError(
-            f"{stream} cannot be forked: the hash of {events} is {place[1].hex()[:12]}…, not {origin.at_hash[:12]}…. "
-            "Nothing was appended; read that event again, or try: aether log verify"
+            f"{refused}: its hash is {place[1].hex()[:12]}…, not {origin.at_hash[:12]}…. Nothing was appended; "
+            "read that event again, or try: aether log verify"
         )
-    return LogError(
-        f"{stream} cannot be forked: there is no event {events}. Nothing was appended; cut at an event that stands."
-    )
+    return place[1]

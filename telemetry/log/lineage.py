@@ -4,35 +4,25 @@ Knows pointers; knows no store. Invariant: a lineage names no stream twice, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TypeAlias
 
-from telemetry.errors import InvalidEvent
-from telemetry.events.envelope import Draft
-from telemetry.events.event import Event, Unknown
-from telemetry.events.session import Forked
 from telemetry.log.store import Origin
 
+OriginOf: TypeAlias = Callable[[str], Origin | None]
+"""`EventLog.origin`, or what stands for it inside a store."""
 
-def lineage(origin: Callable[[str], Origin | None], stream: str, *, to: int) -> tuple[tuple[str, int], ...]:
-    """What stands on `stream` up to version `to`: (stream, version) of itself and each ancestor, nearest first,
-    where each one's own events up to that version count. `origin` is an `EventLog`'s."""
+
+def lineage(origin_of: OriginOf, stream: str, *, to: int) -> tuple[tuple[str, int], ...]:
+    """What stands on `stream` up to version `to`: (stream, version) of itself and of each ancestor, nearest first;
+    of each, its own events up to that version."""
     found = {stream: to}
-    while (cut := origin(stream)) is not None and cut.parent not in found:
+    while (cut := origin_of(stream)) is not None and cut.parent not in found:
         stream, to = cut.parent, min(to, cut.at_version)
         found[stream] = to
     return tuple(found.items())
 
 
-def pointer(event: Event | Unknown) -> Origin | None:
-    """Where a stream that begins with `event` was cut from; None when it begins itself."""
-    if not isinstance(event, Forked):
-        return None
-    return Origin(event.parent, event.at_version, event.at_hash)
-
-
-def pointer_of(drafts: Sequence[Draft]) -> Origin | None:
-    """The same of an append. Raises `InvalidEvent` when another event than its first would make a fork."""
-    for draft in drafts[1:]:
-        if isinstance(draft.event, Forked):
-            raise InvalidEvent("session.forked must be the first event of its append, as it begins a stream")
-    return pointer(drafts[0].event)
+def owner(origin_of: OriginOf, stream: str, version: int) -> str:
+    """Whose own event stands on `stream` at `version`, if there is one: its, or the ancestor's it is shared with."""
+    return next(name for name, to in reversed(lineage(origin_of, stream, to=version)) if to == version)

@@ -14,8 +14,10 @@ import orjson
 
 from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import Draft, Recorded, header_bytes
-from telemetry.events.event import phase_of
+from telemetry.events.event import Event, Unknown, phase_of
 from telemetry.events.registry import encode
+from telemetry.events.session import Forked
+from telemetry.log.store import Origin
 
 COLUMNS = (
     "position",
@@ -50,6 +52,8 @@ Row: TypeAlias = tuple[int | str | bytes, ...]
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger payload goes to the content store (architecture, "The event")."""
+
+FORKED: str = Forked.model_fields["type"].default
 
 MAX_INTEGER = 2**63 - 1
 """What an integer column holds, on every store."""
@@ -118,6 +122,18 @@ def prepare(
             raise InvalidEvent(f"the envelope of {stream}@{version} cannot be stored: {error}") from error
         prepared.append(Prepared(columns, header, payload, hashlib.sha256(payload).digest(), content))
     return prepared
+
+
+def pointer(event: Event | Unknown) -> Origin | None:
+    """Where a stream that begins with `event` was cut from its parent; None when it begins itself."""
+    return Origin(event.parent, event.at_version, event.at_hash) if isinstance(event, Forked) else None
+
+
+def pointer_of(drafts: Sequence[Draft]) -> Origin | None:
+    """The same of an append. Raises `InvalidEvent` when any but its first event would begin a fork."""
+    if any(isinstance(draft.event, Forked) for draft in drafts[1:]):
+        raise InvalidEvent(f"{FORKED} begins a stream, so it must be the first event of its append")
+    return pointer(drafts[0].event)
 
 
 def _check(draft: Draft, epoch: int) -> None:

@@ -54,8 +54,9 @@ def verify_sqlite(
         else:
             _check_file(connection, checker)
     for stream, to in _with_ancestors(connection, streams or ()).items():
-        order = "WHERE version >= ? AND position <= ? AND stream = ? AND version <= ? ORDER BY version"
-        _Scan(connection, checker, order, stream, to).run(VERSION)
+        shared = "" if to == HIGHEST else f"AND version <= {to} "
+        order = f"WHERE version >= ? AND position <= ? AND stream = ? {shared}ORDER BY version"
+        _Scan(connection, checker, order, stream).run(VERSION)
     return checker.report()
 
 
@@ -64,7 +65,7 @@ class _Scan:
 
     Looks from a key on, not beyond one: to look beyond the last row of a page, SQLite reads that page."""
 
-    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str | int) -> None:
+    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str) -> None:
         self._connection = connection
         self._checker = checker
         self._order = order

@@ -16,9 +16,9 @@ from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.blobs import Blobs
 from telemetry.log.connect import Readers, open_for_reading, open_for_writing
 from telemetry.log.forks import origin_of
-from telemetry.log.lineage import lineage, pointer_of
+from telemetry.log.lineage import lineage
 from telemetry.log.lock import WriterLock
-from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, prepare, recorded
+from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, pointer_of, prepare, recorded
 from telemetry.log.scan import verify_sqlite
 from telemetry.log.seal import Seal
 from telemetry.log.store import Batch, Head, Origin, Subscription

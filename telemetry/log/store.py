@@ -70,8 +70,10 @@ class EventLog(Protocol):
     """An append-only log of streams. Every method may be called from any thread.
 
     Versions of a stream count from 1 without a gap; positions count from 1 over the whole log without a gap,
-    in commit order. A stream that begins with `session.forked` is a fork: up to its origin its events are its
-    parent's, shared and not copied, under the parent's name and positions. A call on a closed log raises `LogClosed`; a write to one opened for reading, `LogUnwritable`."""
+    in commit order. A stream whose own first event is `session.forked` is a fork: the versions before it are its
+    parent's events, shared and not copied, under the parent's name and at its positions.
+
+    A call on a closed log raises `LogClosed`; a write to one opened for reading, `LogUnwritable`."""
 
     id: str
     """Made with the log and kept for its life."""
@@ -126,7 +128,8 @@ class EventLog(Protocol):
         """Events of versions below `before`, newest first. Pages as `read` does."""
 
     def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
-        """Every stream's own events, so each event once, by position, above `after` up to `to`, or up to the last as reading begins."""
+        """Every stream's own events by position, so a shared one once: above `after` up to `to`, or up to the last
+        as reading begins."""
 
     def position(self) -> int:
         """Position of the last committed event, 0 for an empty log."""
@@ -141,9 +144,9 @@ class EventLog(Protocol):
         """The content with that digest. Raises `LogDamaged` when it is missing or was altered."""
 
     def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
-        """Checks every event (or those of `streams` and what they share with ancestors) and says what is wrong and what is intact; raises for
-        neither. With `seal`, also that each stream still ends, as of the sealed position, where it was sealed;
-        raises `InvalidSeal` when the seal contradicts itself."""
+        """Checks every event (or those of `streams`, with what they share with their ancestors) and says what is
+        wrong and what is intact; raises for neither. With `seal`, also that each stream still ends, as of the
+        sealed position, where it was sealed; raises `InvalidSeal` when the seal contradicts itself."""
 
     def seal(self) -> Seal:
         """The heads of all streams as of now, under one Merkle root. To be kept outside the log."""

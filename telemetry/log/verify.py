@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from telemetry.log.lineage import OriginOf, owner
 from telemetry.log.seal import Seal
-from telemetry.log.store import Origin
 
 if TYPE_CHECKING:
     from telemetry.events.envelope import Recorded
@@ -25,8 +25,9 @@ class Problem:
     """One thing that is not as it was acknowledged. `stream` is empty where no event can be named.
 
     `what`: `stream`, `version`, `digest`, `hash`, `position`, `missing` (a version), `gap` (positions without events),
-    `parent` (the event that a fork was cut at), `blob`, `unreadable` (bytes that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it
-    was sealed), `cut` (the stream ends before its seal), `deleted` (the sealed stream is gone)."""
+    `parent` (what a fork shares with its parent is broken, or another than was forked), `blob`, `unreadable` (bytes
+    that SQLite or UTF-8 refuse), `page` (a broken file), `seal` (altered since it was sealed), `cut` (the stream ends
+    before its seal), `deleted` (the sealed stream is gone)."""
 
     stream: str
     version: int
@@ -91,7 +92,7 @@ class Checker:
     names."""
 
     locate: Callable[[str, int], tuple[int, bytes] | None]
-    origin: Callable[[str], Origin | None]
+    origin: OriginOf
     blob_fault: Callable[[bytes], str | None]
     genesis: bytes
     chain: Callable[[bytes, bytes, bytes], bytes]
@@ -167,12 +168,12 @@ class Checker:
         origin = self.origin(stream) if event.version != 1 else None
         if origin is None:
             return chain
-        owner = self._owner(origin)
-        shared = self._chains.get(owner, chain).version
-        place = self.locate(owner, origin.at_version)
+        of = owner(self.origin, origin.parent, origin.at_version)
+        shared = self._chains.get(of, chain).version
+        place = self.locate(of, origin.at_version)
         if shared < origin.at_version or place is None:
             chain.version = min(shared, origin.at_version)
-            found, expected = f"{owner} intact up to version {shared}", f"up to {origin.at_version}"
+            found, expected = f"{of} intact up to version {shared}", f"up to {origin.at_version}"
         elif _hex(place[1]) != origin.at_hash:  # the parent agrees with itself, but is not the one that was forked
             found, expected = _short(place[1]), f"{origin.at_hash[:12]}…"
         else:
@@ -180,14 +181,6 @@ class Checker:
             return chain
         self._blame(Problem(stream, origin.at_version + 1, event.position, "parent", found, expected))
         return chain
-
-    def _owner(self, origin: Origin) -> str:
-        """The stream whose own event a fork was cut at: its parent, or an ancestor the parent has it from."""
-        return next(
-            stream
-            for stream, to in reversed(lineage(self.origin, origin.parent, to=origin.at_version))
-            if to == origin.at_version
-        )
 
     def _fault(self, event: Recorded, chain: _Chain) -> Problem | None:
         expected = chain.version + 1

@@ -4,17 +4,19 @@ Invariant: what the framework says it said, called and was told is what the log 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from examples.refund.endpoint import Endpoint, running
+from examples.refund.policy import Messages, Reply
 from loops.spaces import Spaces, ToolActions
 from runtime.gateway.serve import listening
 from runtime.replay import replay
 from telemetry.events import execute, reason, sense, session
 from telemetry.events.values import Message, Say, ToolCalls, ToolResult
 from telemetry.log import EventLog
-from tests.upstream import Body, message, scripted, upstream
 
 WHY = "the extra `interop` is not installed: pip install -e '.[interop]'"
 MISSION = "You run a shop."
@@ -22,14 +24,20 @@ QUESTION = "Refund order 17, please."
 FOUND = '{"order":17,"paid_cents":1999}'
 
 
-def clerk(messages: list[Body]) -> Body:
+def clerk(messages: Messages) -> Reply:
     """Looks two orders up at once, refunds one, and says so."""
-    results = [m for m in messages if m["role"] == "tool"]
+    results = [message for message in messages if message["role"] == "tool"]
     if not results:
-        return message(calls=[("c1", "find_order", '{"order": 17}'), ("c2", "find_order", '{"order": 18}')])
+        return Reply(calls=(("find_order", '{"order": 17}'), ("find_order", '{"order": 18}')))
     if len(results) == 2:
-        return message("Found it.", calls=[("c3", "refund", '{"order": 17, "cents": 1999}')])
-    return message("Order 17 is refunded.")
+        return Reply("Found it.", calls=(("refund", '{"order": 17, "cents": 1999}'),))
+    return Reply("Order 17 is refunded.")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with running(clerk) as served:
+        yield served
 
 
 def find_order(order: int) -> str:
@@ -49,18 +57,18 @@ def check(log: EventLog) -> None:
     heard = [o for e in events if isinstance(e, sense.Observed) for o in e.observations]
     assert [(o.role, o.text) for o in heard if isinstance(o, Message)] == [("system", MISSION), ("user", QUESTION)]
     actions = [e.action for e in events if isinstance(e, reason.Decided)]
-    called = [(c.tool, c.arguments) for a in actions if isinstance(a, ToolCalls) for c in a.calls]
-    assert called == [
+    calls = [call for action in actions if isinstance(action, ToolCalls) for call in action.calls]
+    assert [(call.tool, call.arguments) for call in calls] == [
         ("find_order", {"order": 17}),
         ("find_order", {"order": 18}),
         ("refund", {"order": 17, "cents": 1999}),
     ]
     assert actions[-1] == Say(text="Order 17 is refunded.")
+    told = (FOUND, "no such order", "refunded 1999 of 17")
     assert [e.result for e in events if isinstance(e, execute.Succeeded)] == [
-        ToolResult(call="c1", tool="find_order", content=FOUND),
-        ToolResult(call="c2", tool="find_order", content="no such order"),
-        ToolResult(call="c3", tool="refund", content="refunded 1999 of 17"),
+        ToolResult(call=call.id, tool=call.tool, content=content) for call, content in zip(calls, told, strict=True)
     ]
+    assert [e.text for e in events if isinstance(e, reason.Answered)] == ["", "Found it.", "Order 17 is refunded."]
     assert [len(e.of) for e in events if isinstance(e, sense.Observed)] == [0, 2, 1]
     (opened,) = [e for e in events if isinstance(e, session.Opened)]
     tools = Spaces.model_validate(opened.spaces).action
@@ -73,13 +81,12 @@ def check(log: EventLog) -> None:
 
 @pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_langgraphs_prebuilt_agent_is_on_the_log_with_all_its_turns(log: EventLog, streaming: bool) -> None:
+async def test_langgraphs_prebuilt_agent_is_on_the_log_with_all_its_turns(
+    log: EventLog, endpoint: Endpoint, streaming: bool
+) -> None:
     prebuilt = pytest.importorskip("langgraph.prebuilt", reason=WHY)
     models = pytest.importorskip("langchain_openai", reason=WHY)
-    async with (
-        upstream(scripted(clerk)) as endpoint,
-        listening(log, upstream=endpoint.url, listen="127.0.0.1:0", say=lambda _: None) as gateway,
-    ):
+    async with listening(log, upstream=endpoint.url, listen="127.0.0.1:0", say=lambda _: None) as gateway:
         model = models.ChatOpenAI(base_url=gateway.url, api_key="unused", model="small", streaming=streaming)
         agent = prebuilt.create_react_agent(model, [find_order, refund], prompt=MISSION)
         answer = await agent.ainvoke({"messages": [("user", QUESTION)]})
@@ -89,13 +96,12 @@ async def test_langgraphs_prebuilt_agent_is_on_the_log_with_all_its_turns(log: E
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_an_agent_of_the_openai_agents_sdk_is_on_the_log_with_all_its_turns(
-    log: EventLog, streaming: bool
+    log: EventLog, endpoint: Endpoint, streaming: bool
 ) -> None:
     agents = pytest.importorskip("agents", reason=WHY)
     openai = pytest.importorskip("openai", reason=WHY)
     agents.set_tracing_disabled(True)
     async with (
-        upstream(scripted(clerk)) as endpoint,
         listening(log, upstream=endpoint.url, listen="127.0.0.1:0", say=lambda _: None) as gateway,
         openai.AsyncOpenAI(base_url=gateway.url, api_key="unused") as client,
     ):

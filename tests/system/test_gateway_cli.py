@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from aiohttp import ClientError, ClientSession, web
 from runtime.replay import replay
 from telemetry.events import reason, session
 from telemetry.log import open_log
-from tests.aether import ROOT, end_with_parent, environment
+from tests.aether import AETHER, ROOT, end_with_parent, environment
 from tests.upstream import Body, message, reply, scripted, upstream, user
 
-GATEWAY = (sys.executable, "-c", "import typer; from runtime.cli.gateway import gateway; typer.run(gateway)")
+GATEWAY = (*AETHER, "gateway")
 
 
 @contextmanager

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from loops.environments.tools.vault import handle_of
 from loops.reasoners.language.ear import Ear
 from loops.reasoners.language.tags import OPENING, Tag, parse, render, shown
 from loops.spaces import ToolActions, ToolSpec
 from telemetry.events import reason
 from telemetry.events.values import ToolCalls
 from tests.model_server import ModelServer, says
-from tests.talk import FIND, PAY, WORDS, WRITE, Handles, Talk, language, tool
+from tests.talk import FIND, PAY, WORDS, WRITE, Talk, Vaulted, language, tool
 
 LIST = tool("list_files")
 SHELL = tool("run_shell", command=WORDS, seconds={"type": "number"}, quiet={"type": "boolean"})
@@ -119,11 +120,11 @@ def test_a_tag_that_never_ends_is_not_heard() -> None:
 
 
 def test_a_model_without_native_calls_is_told_the_tools_and_answers_in_tags() -> None:
-    talk, heard, handles = Talk(FIND, PAY, WRITE), list[str](), Handles()
+    talk, heard = Talk(FIND, PAY, WRITE), list[str]()
     spelled = 'Paying.\n<aether-pay amount="5">4111-1111</aether-pay>\nand <aether-writ path="a">x</aether-writ>'
     with ModelServer() as server:
         server.will(says(spelled), says("Done."))
-        reasoner = language(server.url, redact=handles, endpoints={"main": {"native_tools": False}})
+        reasoner = language(server.url, endpoints={"main": {"native_tools": False}})
         talk.says("Pay 5.")
         (event,) = talk.asks(reasoner, heard.append)
         assert isinstance(event, reason.Answered)
@@ -133,7 +134,8 @@ def test_a_model_without_native_calls_is_told_the_tools_and_answers_in_tags() ->
         talk.asks(reasoner)
     assert event.text == "Paying.\nand"
     pays, writes = event.calls
-    assert (pays.tool, pays.arguments, pays.invalid) == ("pay", {"card": "[secret 0]", "amount": 5}, None)
+    handle = handle_of(pays.arguments["card"])
+    assert (pays.tool, pays.arguments["amount"], pays.invalid) == ("pay", 5, None)
     assert writes.invalid == "there is no tool 'writ'; there are: find_order, pay, write_file"
     assert "".join(heard) == "Paying.\n\nand "
     first, second = (sent.body for sent in server.sent)
@@ -142,5 +144,23 @@ def test_a_model_without_native_calls_is_told_the_tools_and_answers_in_tags() ->
     assert "- pay: Does pay." in first["messages"][0]["content"]
     roles = [message["role"] for message in second["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
-    assert '<aether-pay amount="5">\n[secret 0]</aether-pay>' in second["messages"][2]["content"]
+    assert f'<aether-pay amount="5">\n[secret {handle}]</aether-pay>' in second["messages"][2]["content"]
     assert second["messages"][3]["content"].startswith('[result of pay]\n"paid"\n\n[error of writ]\nthere is no tool')
+
+
+def test_a_secret_that_was_written_in_a_tag_is_known_again_by_its_handle() -> None:
+    talk, handles = Talk(PAY), Vaulted()
+    with ModelServer() as server:
+        server.will(says('<aether-pay amount="5">4111-1111</aether-pay>'))
+        reasoner = language(server.url, redact=handles, endpoints={"main": {"native_tools": False}})
+        talk.says("Pay 5.")
+        talk.asks(reasoner)
+        talk.decides(reasoner)
+        talk.does("paid")
+        talk.hears()
+        server.always = lambda request, body: says(body["messages"][2]["content"])(request, body)  # it says it again
+        (event,) = talk.asks(reasoner)
+    assert isinstance(event, reason.Answered)
+    (again,) = event.calls
+    assert "4111" not in again.model_dump_json()
+    assert handles.vault.reveal({**again.arguments}) == {"card": "4111-1111", "amount": 5}

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from loops.context import Context
 from loops.dialogue import Dialogue, Turn
+from loops.environments.tools.vault import handle_of
 from loops.reasoners.language import tags
 from loops.reasoners.language.settings import ContextSettings, LanguageSettings, SpecialistSettings
 from loops.spaces import ToolActions, ToolSpec
@@ -187,10 +188,16 @@ def _spelled(turn: Turn, cut: _Cut, tools: ToolActions) -> Iterator[Wire]:
             what = "error" if turn.failed else "result"
             yield {"role": "user", "content": f"[{what} of {turn.tool}]\n{cut.result(turn)}"}
         case "assistant" if turn.calls:
-            calls = [tags.render(call.tool, call.arguments, tools) for call in turn.calls]
+            calls = [tags.render(call.tool, _legible(call.arguments), tools) for call in turn.calls]
             yield {"role": "assistant", "content": "\n".join((cut.words(turn), *calls)).strip()}
         case _ if turn.text:
             yield {"role": turn.role, "content": cut.words(turn)}
+
+
+def _legible(arguments: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The arguments with handles of secrets as text, the only form of them that an attribute can hold."""
+    handles = {name: handle_of(value) for name, value in arguments.items()}
+    return {name: arguments[name] if handle is None else f"[secret {handle}]" for name, handle in handles.items()}
 
 
 def _name(tool: str) -> str:
