@@ -52,7 +52,8 @@ def settings() -> str:
         "",
         "Later ones win: defaults, then `aether.toml` in the working folder, then the environment (`AETHER_HOME` for",
         "`home`), then flags. RAY_ADDRESS and OPENAI_BASE_URL stand in for AETHER_ADDRESS and AETHER_OPENAI_BASE_URL.",
-        "Keys of endpoints are read from the environment where they are used and nowhere else. `aether doctor` prints each value and where it came from.",
+        "The keys of endpoints are read from the environment where they are used and nowhere else.",
+        "`aether doctor` prints each value and where it came from.",
         "",
         *_table(Settings),
     ]

@@ -12,6 +12,7 @@ from loops.scene import Scene, cause_of, refs_of
 from loops.state import REDUCER, SessionState, apply, state_hash
 from telemetry.errors import LogDamaged, LogUnwritable
 from telemetry.events import Draft, Event, Recorded, Unknown, execute, session
+from telemetry.events.envelope import Mode
 from telemetry.log import EventLog
 
 Stall = Callable[[LogUnwritable], Awaitable[None]]
@@ -25,7 +26,15 @@ Committed = Callable[[Sequence[Recorded]], None]
 class Journal:
     """One session's events. `load` before use; `epoch` is the fencing token this owner writes with."""
 
-    def __init__(self, log: EventLog, stream: str, *, stall: Stall, committed: Committed = lambda _: None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        stream: str,
+        *,
+        stall: Stall,
+        mode: Mode = "execution",
+        committed: Committed = lambda _: None,
+    ) -> None:
         self.stream = stream
         self.state = SessionState()
         self.scene = Scene()
@@ -38,6 +47,7 @@ class Journal:
         """Position of the latest committed event of each type."""
         self._log = log
         self._stall = stall
+        self._mode = mode
         self._told = committed
         self._buffer: list[Draft] = []
         self._committing = asyncio.Lock()
@@ -86,6 +96,7 @@ class Journal:
                     cause=cause_of(self.scene, event),
                     refs=refs_of(self.scene, event),
                     elapsed_ns=elapsed_ns if ordinal == 0 else 0,
+                    mode=self._mode,
                 )
             )
             self._see(f"{self.stream}@{self.version}", event)

@@ -22,7 +22,7 @@ class Learn:
         self._words = TextEmbedder()
 
     def cycle(self, context: Context) -> Sequence[Event]:
-        """What one cycle taught: feedback, reward, belief, memory, in this order, each where there is something to say."""
+        """What one cycle taught: feedback, reward, belief, memory, in this order, where there is something to say."""
         if isinstance(context.spaces.action, ToolActions):
             return *_judged(context), *self._retold(context)
         return *self._rewarded(context), *self._believed(context), *self._remembered(context)

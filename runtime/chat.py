@@ -13,6 +13,7 @@ from typing import Literal
 from runtime.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from runtime.errors import UsageError
 from runtime.explain import nearest
+from runtime.fork import cut_before
 from runtime.sessions import PREFIX, stream_of
 from runtime.why import shortened, told
 from telemetry.events import execute, sense
@@ -212,18 +213,14 @@ class Undo:
 
 
 def undo_of(log: EventLog, session: str) -> Undo:
-    """Raises `UsageError` where there is no closed cycle before the last message."""
+    """Raises `UsageError` where nothing was said yet."""
     stream = stream_of(session)
     for recorded in log.read_back(stream, types=("sense.observed",)):
         message = _message(recorded.event) if isinstance(recorded.event, sense.Observed) else ""
-        if not message:
-            continue
-        closed = log.read_back(stream, before=recorded.version, types=("session.cycle_closed",))
-        at = next((r.version for r in closed), None)
-        if at is None:
-            break
-        return Undo(at, shortened(message), tuple(_stays(log, stream, at)))
-    raise UsageError("there is nothing before your first message to go back to; begin anew with: aether chat")
+        if message:
+            at = cut_before(log, session, recorded.version)
+            return Undo(at, shortened(message), tuple(_stays(log, stream, at)))
+    raise UsageError("you have not said anything here yet, so there is nothing to undo")
 
 
 def _message(observed: sense.Observed) -> str:

@@ -143,7 +143,8 @@ def _reasoner(settings: ReasonerSettings) -> Reasoner:
 def check_fit(scenario: Scenario, spaces: Spaces) -> None:
     """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give."""
     if scenario.environment.is_conversation or scenario.reasoner.kind == "language":
-        return _check_conversation(scenario, spaces)
+        _check_conversation(scenario, spaces)
+        return
     where, greedy, gate = scenario.environment.id, scenario.reasoner.kind == "greedy", Gate(scenario.heart)
     if greedy and spaces.goal is None:
         raise ScenarioInvalid(

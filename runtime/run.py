@@ -13,18 +13,30 @@ from pydantic import BaseModel, ConfigDict
 from loops.environments import make_environment
 from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose
-from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, exit_code_of
+from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.scenario import Scenario, ScenarioFile
-from runtime.sessions import PREFIX, SessionRow, all_heads, new_session, opened, row_of, stream_of
+from runtime.sessions import OBSERVED, PREFIX, SessionRow, all_heads, new_session, opened, row_of, stream_of
 from runtime.settings import Settings, log_url
-from telemetry.events import feel, learn, sense, session
+from telemetry.events import execute, feel, learn, reason, sense, session
+from telemetry.events.values import Message
 from telemetry.log import EventLog, open_log
 
 TENTH = 10
 """Parts that a session's surprises are cut into; its first and last are shown."""
 
-_COUNTED = ("sense.surprised", "session.cycle_closed", "feel.inhibited", "learn.rewarded")
+_COUNTED = (
+    "sense.surprised",
+    "sense.observed",
+    "session.cycle_closed",
+    "feel.inhibited",
+    "learn.rewarded",
+    "execute.succeeded",
+    "execute.failed",
+    "execute.unknown",
+    "execute.cancelled",
+    "reason.unanswered",
+)
 
 
 class Summary(BaseModel):
@@ -41,6 +53,15 @@ class Summary(BaseModel):
     surprise_first_tenth: float | None
     surprise_last_tenth: float | None
     inhibitions: int
+    messages: int
+    """What people said."""
+    calls: dict[str, int]
+    """Tool calls by what became of them."""
+    unanswered: int
+    """Requests that no model answered."""
+    model_calls: int
+    tokens: int
+    cost_usd: float
     events: int
     log: str
     log_bytes: int
@@ -67,7 +88,8 @@ def check_scenario(file: ScenarioFile, settings: Settings) -> None:
 
     Raises `EnvironmentNotFound`, `ScenarioInvalid`, `RegionMismatch`."""
     if file.scenario.environment.is_conversation:
-        return _check_conversation(file.scenario, settings)
+        _check_conversation(file.scenario, settings)
+        return
     environment = make_environment(file.scenario.environment)
     try:
         check_fit(file.scenario, environment.spaces)
@@ -108,10 +130,19 @@ def resume_orders(log: EventLog, sessions: Sequence[str]) -> list[SessionOrder]:
     """Orders for sessions that are on the log and not closed; all of those when none is named."""
     if not sessions:
         rows = (row_of(log, head) for head in all_heads(log))
-        return [SessionOrder(session=row.session) for row in rows if row.status != "closed"]
+        ours = (row for row in rows if row.status != "closed" and not _observed(log, row.session))
+        return [SessionOrder(session=row.session) for row in ours]
     for name in sessions:
-        opened(log, stream_of(name))
+        if _observed(log, name):
+            raise UsageError(
+                f"{name} was observed by a gateway: its agent runs elsewhere, so nothing can be resumed here"
+            )
     return [SessionOrder(session=name.removeprefix(PREFIX)) for name in sessions]
+
+
+def _observed(log: EventLog, session: str) -> bool:
+    """Whether the session was only watched. Raises `NotFound` when there is none."""
+    return opened(log, stream_of(session)).environment == OBSERVED
 
 
 def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
@@ -151,6 +182,8 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
 def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summary:
     """The figures of these sessions from their events after position `since`."""
     counts = Counter[str]()
+    calls = Counter[str]()
+    cost_usd = 0.0
     nats: dict[str, list[float]] = {}
     streams = {stream_of(row.session) for row in rows}
     for recorded in log.read_all(after=since, types=_COUNTED):
@@ -159,8 +192,19 @@ def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summa
         match recorded.event:
             case sense.Surprised(nats=surprise):
                 nats.setdefault(recorded.stream, []).append(surprise)
-            case session.CycleClosed():
+            case session.CycleClosed(usage=usage):
                 counts["cycles"] += 1
+                counts["model_calls"] += usage.model_calls
+                counts["tokens"] += usage.input_tokens + usage.output_tokens
+                cost_usd += usage.cost_usd
+            case sense.Observed(observations=observations):
+                counts["messages"] += sum(isinstance(o, Message) for o in observations)
+            case execute.Succeeded(result=result) if result is not None:
+                calls["succeeded"] += 1
+            case execute.Failed() | execute.UnknownOutcome() | execute.Cancelled():
+                calls[recorded.type.removeprefix("execute.")] += 1
+            case reason.Unanswered():
+                counts["unanswered"] += 1
             case feel.Inhibited():
                 counts["inhibitions"] += 1
             case learn.Rewarded(ends_episode=True, success=success):
@@ -177,6 +221,12 @@ def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summa
         surprise_first_tenth=fmean(first for first, _ in tenths) if tenths else None,
         surprise_last_tenth=fmean(last for _, last in tenths) if tenths else None,
         inhibitions=counts["inhibitions"],
+        messages=counts["messages"],
+        calls=dict(calls),
+        unanswered=counts["unanswered"],
+        model_calls=counts["model_calls"],
+        tokens=counts["tokens"],
+        cost_usd=cost_usd,
         events=log.position() - since,
         log=log.url,
         log_bytes=sum(path.stat().st_size for path in _files(log.url)),

@@ -14,6 +14,8 @@ from telemetry.events import execute, session
 from telemetry.log import EventLog, Head
 
 PREFIX = "session/"
+OBSERVED = "gateway:"
+"""The environment of sessions that a gateway watched; their agents run elsewhere."""
 
 Status = Literal["open", "suspended", "waiting", "closed", "stalled"]
 

@@ -13,6 +13,7 @@ from runtime.approvals import whoami
 from runtime.chat import Chat, Do, Intent, Judge, Settle, Speak, Tip, Undo, clean, going_on, said_in, undo_of
 from runtime.cli.terminal import Terminal
 from runtime.errors import DONE, EXPECTED, FAILED, NotFound, Unavailable, UsageError
+from runtime.fork import fork
 from runtime.letters import NobodyThere
 from runtime.orders import SessionOrder
 from runtime.settings import Settings, log_url
@@ -115,6 +116,7 @@ class Conversation:
                 with closing(open_log(self._url, mode="read")) as log:
                     about = said_in(log, visit.session, effect)
                 visit.tell(Feedback(rating=rating, text=text, about=about))
+                self._terminal.say("dim", "Noted.")
             case Settle(effect=effect, granted=granted, why=reason):
                 try:
                     visit.decide(effect, granted=granted, by=whoami(), why=reason)
@@ -124,8 +126,6 @@ class Conversation:
 
     def _fork(self, undo: Undo) -> None:
         """The next session, from before the last message."""
-        from runtime.fork import fork
-
         with closing(open_log(self._url)) as log:
             session = fork(log, self._order.session, at=undo.at)
         say = self._terminal.say

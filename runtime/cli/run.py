@@ -15,7 +15,7 @@ from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
     from runtime.orders import HostStatus
-    from runtime.run import RunResult, Watch
+    from runtime.run import RunResult, Summary, Watch
 
 PLAIN_EVERY_S = 5.0
 
@@ -109,9 +109,10 @@ class _Line:
         parts = [
             f"{self._title}: {status.sessions - status.running}/{status.sessions} sessions ended",
             f"{status.cycles} cycles, {rate:.0f}/s",
-            f"{status.successes}/{status.episodes} episodes succeeded",
-            f"surprise {self._surprise} nats",
         ]
+        if status.episodes or status.nats is not None:
+            parts.append(f"{status.successes}/{status.episodes} episodes succeeded")
+            parts.append(f"surprise {self._surprise} nats")
         if self._restarts:
             parts.append(f"host restarted {self._restarts}×")
         if status.stalled:
@@ -149,13 +150,28 @@ def _words(result: RunResult) -> str:
     first, last = summary.surprise_first_tenth, summary.surprise_last_tenth
     surprise = "" if first is None else f"surprise     {first:+.2f} nats in the first tenth, {last:+.2f} in the last\n"
     held = f"inhibitions  {summary.inhibitions}\n" if summary.inhibitions else ""
+    conversed = _conversed(summary)
     example = result.rows[0].session if result.rows else "SESSION"
     return (
-        f"\nepisodes     {summary.episodes}, {summary.successes} succeeded{rate}\n"
+        f"\n{conversed or f'episodes     {summary.episodes}, {summary.successes} succeeded{rate}'}\n"
         f"{surprise}{held}"
         f"events       {summary.events:,} in {summary.cycles:,} cycles\n"
         f"log          {summary.log} ({summary.log_bytes / 2**20:.1f} MiB)\n\n"
         f"Next: aether session show {example}\n"
         f"      aether replay {example}\n"
         f"      aether log verify"
+    )
+
+
+def _conversed(summary: Summary) -> str:
+    """What was said and called, '' where nothing was."""
+    if not summary.model_calls and not summary.messages:
+        return ""
+    calls = ", ".join(f"{count} {what}" for what, count in sorted(summary.calls.items())) or "none"
+    unanswered = f", {summary.unanswered} unanswered" if summary.unanswered else ""
+    cost = f", {summary.cost_usd:.4f} US dollars" if summary.cost_usd else ""
+    return (
+        f"messages     {summary.messages}\n"
+        f"tool calls   {calls}\n"
+        f"model calls  {summary.model_calls}{unanswered}, {summary.tokens:,} tokens{cost}"
     )

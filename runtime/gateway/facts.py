@@ -23,6 +23,7 @@ from loops.spaces import Spaces, ToolActions, ToolSpec
 from runtime import __version__
 from runtime.gateway.answer import Reply, Said
 from runtime.gateway.wire import Call, Message, Request, normal_arguments
+from runtime.sessions import OBSERVED
 from telemetry.events import execute, reason, session, values
 from telemetry.events.values import (
     Action,
@@ -40,8 +41,6 @@ from telemetry.events.values import (
 )
 
 SCENARIO = "gateway"
-ENVIRONMENT = "gateway:"
-"""What an observed session's first event names as its environment."""
 
 PutBlob = Callable[[bytes], Digest]
 
@@ -68,7 +67,7 @@ def opening(request: Request, *, upstream: str) -> session.Opened:
         scenario_text=text,
         scenario_digest=hashlib.sha256(text.encode()).hexdigest(),
         seed=0,
-        environment=ENVIRONMENT,
+        environment=OBSERVED,
         spaces=Spaces(observation=(), action=ToolActions(tools=_tools(request))).describe(),
         versions=_versions(),
     )

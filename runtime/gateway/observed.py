@@ -9,9 +9,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import replace
-from typing import cast
 
 from loops.context import Context
 from loops.journal import Journal
@@ -21,26 +18,13 @@ from runtime.gateway.answer import Ending, Nothing
 from runtime.gateway.facts import PutBlob, answered, intents, observations, opening, proposed, result
 from runtime.gateway.wire import Message, Request, onward
 from telemetry.errors import LogDamaged, LogUnwritable
-from telemetry.events import Draft, Event, Recorded, execute, reason, session
+from telemetry.events import Event, execute, reason, session
 from telemetry.events.values import ToolCalls, Usage, Wait, digest_of
 from telemetry.log import EventLog
 
 ENDED = "the gateway ended"
 
 WENT_ON = "the conversation went on without telling what came of this call"
-
-
-class Importing:
-    """A log on which everything is written as imported: it happened elsewhere."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-
-    def submit(
-        self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
-    ) -> Future[tuple[Recorded, ...]]:
-        imported = [replace(draft, mode="import") for draft in drafts]
-        return self._log.submit(stream, imported, expected_version=expected_version, epoch=epoch)
 
 
 async def give_up(error: LogUnwritable) -> None:
@@ -57,8 +41,7 @@ class ObservedSession:
         self._put_blob: PutBlob = log.put_blob
         self._upstream = upstream
         self._host = host
-        importing = cast("EventLog", Importing(log))  # a journal calls nothing but `submit`
-        self._journal = Journal(importing, stream, stall=give_up)
+        self._journal = Journal(log, stream, stall=give_up, mode="import")
         self._ends: tuple[bytes, ...] = ()
         """Prefix digests at which the conversation can go on, one a choice of the last answer."""
 

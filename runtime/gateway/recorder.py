@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from runtime.errors import EXPECTED
 from runtime.gateway.answer import Ending
 from runtime.gateway.conversations import Conversation, Conversations
-from runtime.gateway.facts import ENVIRONMENT
 from runtime.gateway.observed import ENDED, ObservedSession, ends_of
 from runtime.gateway.wire import Request, read_request
-from runtime.sessions import new_session, opened, stream_of
+from runtime.sessions import OBSERVED, new_session, opened, stream_of
 from telemetry.log import EventLog
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
@@ -87,7 +86,7 @@ class Recorder:
     def refusal(self, name: str) -> str | None:
         """Why requests cannot be recorded as session `name`; None where they can. Reads the log."""
         stream = stream_of(name)
-        if self._log.head(stream) is None or opened(self._log, stream).environment == ENVIRONMENT:
+        if self._log.head(stream) is None or opened(self._log, stream).environment == OBSERVED:
             return None
         return f"session {name!r} is on the log and was not observed by a gateway; choose another name"
 

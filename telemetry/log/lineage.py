@@ -9,6 +9,9 @@ from typing import TypeAlias
 
 from telemetry.log.store import Origin
 
+FORKED = "session.forked"
+"""Type of the event that a fork's own begin with."""
+
 OriginOf: TypeAlias = Callable[[str], Origin | None]
 """`EventLog.origin`, or what stands for it inside a store."""
 

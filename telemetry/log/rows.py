@@ -17,6 +17,7 @@ from telemetry.events.envelope import Draft, Recorded, header_bytes
 from telemetry.events.event import Event, Unknown, phase_of
 from telemetry.events.registry import encode
 from telemetry.events.session import Forked
+from telemetry.log.lineage import FORKED
 from telemetry.log.store import Origin
 
 COLUMNS = (
@@ -52,8 +53,6 @@ Row: TypeAlias = tuple[int | str | bytes, ...]
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger payload goes to the content store (architecture, "The event")."""
-
-FORKED: str = Forked.model_fields["type"].default
 
 MAX_INTEGER = 2**63 - 1
 """What an integer column holds, on every store."""

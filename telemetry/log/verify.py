@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from telemetry.log.lineage import OriginOf, owner
+from telemetry.log.lineage import FORKED, OriginOf, owner
 from telemetry.log.seal import Seal
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ class Checker:
         chain = self._chains[stream] = _Chain(0, self.genesis)
         origin = self.origin(stream) if event.version != 1 else None
         if origin is None:
+            if event.version != 1 and event.type == FORKED:
+                self._blame(_problem(event, "parent", "a pointer that cannot be read", "where the stream was cut"))
             return chain
         of = owner(self.origin, origin.parent, origin.at_version)
         shared = self._chains.get(of, chain).version

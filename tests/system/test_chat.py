@@ -137,7 +137,7 @@ def test_piped_lines_are_messages_and_only_the_agents_words_are_on_stdout(counte
 
 
 def test_a_conversation_with_tools_a_question_a_judgement_and_its_reasons(counter: Counter) -> None:
-    counter.server.will(pays(20), says("Paid 20."), pays(500), says("Paid 500."), says("Thank you."))
+    counter.server.will(pays(20), says("Paid 20."), pays(500), says("Paid 500."))
     with counter.typed() as typed:
         typed.see("› ")
         typed.type("pay bob 20")
@@ -157,7 +157,7 @@ def test_a_conversation_with_tools_a_question_a_judgement_and_its_reasons(counte
         typed.see("chose")
         typed.see("say 'Paid 500.'")
         typed.type("/bad too slow")
-        typed.see("Thank you.")
+        typed.see("Noted.")
         typed.see("› ")
         typed.type("/quit")
         ended = typed.end()
@@ -178,6 +178,38 @@ def test_a_conversation_with_tools_a_question_a_judgement_and_its_reasons(counte
     assert history.stat().st_mode & 0o777 == 0o600
     assert "pay bob 500" in history.read_text()
     assert "he is known" not in history.read_text()
+
+
+def test_undo_goes_on_in_a_fork_from_before_the_last_message_and_names_what_stays(counter: Counter) -> None:
+    counter.server.will(says("Good day."), pays(20), says("Paid 20."), says("As you wish."))
+    with counter.typed() as typed:
+        typed.see("› ")
+        typed.type("hello")
+        typed.see("Good day.")
+        typed.see("› ")
+        typed.type("pay bob 20")
+        typed.see("Paid 20.")
+        typed.see("› ")
+        typed.type("/undo")
+        typed.see("goes on from before: pay bob 20")
+        typed.see('Not undone: pay(amount=20, to="bob")')
+        typed.see("› ")
+        typed.type("pay nobody")
+        typed.see("As you wish.")
+        typed.see("› ")
+        typed.type("/undo")
+        typed.see("goes on from before: pay nobody")
+        typed.see("› ")
+        typed.type("/quit")
+        ended = typed.end()
+    assert ended.code == 0
+    told = [turn for turn in counter.asked() if turn[0] != "system"]
+    assert told[-3:] == [("user", "hello"), ("assistant", "Good day."), ("user", "pay nobody")]
+    rows = counter("session", "list", "--json").rows
+    assert [row["status"] for row in rows] == ["suspended"] * 3
+    assert counter("log", "verify").code == 0
+    for row in rows:
+        assert counter("replay", row["session"]).code == 0
 
 
 def test_when_nobody_answers_the_problem_is_shown_and_an_empty_line_asks_again(counter: Counter) -> None:

@@ -191,9 +191,14 @@ def test_undo_goes_back_to_the_closed_cycle_before_the_last_message_and_names_wh
     assert undo.stays == ('refund(order="A-7")', "look(), of which it is unknown whether it happened")
 
 
-def test_undo_of_the_first_message_has_nothing_to_go_back_to(log: EventLog) -> None:
+def test_undo_of_the_first_message_goes_back_to_the_opening(log: EventLog) -> None:
     write(log, (heard("hello"),), (heard(),))
-    with pytest.raises(UsageError, match="nothing before your first message"):
+    assert undo_of(log, "s").at == 1
+
+
+def test_undo_before_anything_was_said_says_so(log: EventLog) -> None:
+    write(log, (heard(),))
+    with pytest.raises(UsageError, match="not said anything here yet"):
         undo_of(log, "s")
 
 

@@ -43,7 +43,7 @@ def push(*values: float) -> Move:
 def some_actions(env: GymnasiumEnvironment, count: int) -> list[Action]:
     """Seeded random actions of the environment's own space."""
     random = np.random.default_rng(7)
-    space = env.spaces.action
+    space = env.spaces.moves
     if isinstance(space, DiscreteActions):
         return [Move(to=int(index)) for index in random.integers(space.first, space.first + space.n, count)]
     low, high = space.low.numpy(), space.high.numpy()
