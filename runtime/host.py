@@ -38,8 +38,8 @@ LOCK_PATIENCE_S = 10.0
 """A restarted host waits this long for its killed predecessor's lock to be released by the system."""
 SWITCH_INTERVAL_S = 0.0005
 """Threads take turns every half millisecond: the log's writer must not wait 5 ms for the event loop."""
-BLOCKING_CALLS = 64
-"""Environment steps under way at once; further ones queue."""
+BLOCKING_CALLS = 256
+"""Calls of environments, tools and models under way at once; further ones queue."""
 
 
 STALL_MEMORY_S = 5.0

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from runtime.cli import log, playbook, session
+from runtime.cli.chat import chat
 from runtime.cli.doctor import doctor
 from runtime.cli.gateway import gateway
 from runtime.cli.output import document
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(chat)
 app.command()(gateway)
 app.add_typer(session.app, name="session")
 app.add_typer(playbook.app, name="playbook")

@@ -29,14 +29,16 @@ def converse(settings: Settings, order: SessionOrder) -> int:
     """Talks until the person or the session ends it; the exit code."""
     from runtime.cluster import connected  # loads Ray
 
-    with Terminal(history=settings.home.expanduser() / "chat.history") as terminal, connected(settings):
-        held = Conversation(settings, terminal, order)
-        try:
-            while held.on():
-                pass
-        finally:
-            held.say_goodbye()
-        return held.exit_code
+    with Terminal(history=settings.home.expanduser() / "chat.history") as terminal:
+        terminal.say("dim", "Starting…")
+        with connected(settings):
+            held = Conversation(settings, terminal, order)
+            try:
+                while held.on():
+                    pass
+            finally:
+                held.say_goodbye()
+            return held.exit_code
 
 
 class Conversation:

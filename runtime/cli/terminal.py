@@ -26,6 +26,7 @@ class Terminal:
         self._history = history
         self._out = sys.stdout
         self._typed = sys.stdin.isatty() and sys.stdout.isatty()
+        self._mid_line = False
         self._around = ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,6 +53,9 @@ class Terminal:
             except EOFError:
                 typer.echo(err=True)
                 return None
+            except KeyboardInterrupt:
+                typer.echo(err=True)
+                raise
         if keep and line.strip():
             import readline
 
@@ -65,8 +69,11 @@ class Terminal:
         if style == "said":
             typer.echo(text, file=self._out, nl=ends_line)
             self._out.flush()
-        else:
-            typer.echo(typer.style(text, dim=True) if style == "dim" else text, err=True, nl=ends_line)
+            self._mid_line = not ends_line and not text.endswith("\n")
+            return
+        if self._mid_line:
+            self.say("said", "")
+        typer.echo(typer.style(text, dim=True) if style == "dim" else text, err=True)
 
     def _recall(self) -> None:
         import readline
