@@ -155,9 +155,11 @@ class Placement:
             if self._answers_at_once(phase, name, context.stream):
                 return bound(context, *args)
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
+        elif name in ONCE:
+            await remote(actor.ping.remote)  # it may be coming back from its last death
+            call = remote_once(lambda: actor.run.remote(phase, name, context, *args))
         else:
-            once = remote_once if name in ONCE else remote
-            call = once(lambda: actor.run.remote(phase, name, context, *args))
+            call = remote(lambda: actor.run.remote(phase, name, context, *args))
         return await _within(limit_s, phase, actor, call)
 
     async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:

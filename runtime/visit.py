@@ -69,6 +69,11 @@ class Visit:
         finally:
             self._over.set()
 
+    @property
+    def over(self) -> bool:
+        """Whether the session ended, rests, or cannot be gone on with."""
+        return self._over.is_set()
+
     def notices(self) -> Iterator[Notice]:
         """What the session shows until it is closed or rests. Raises what kept it from its end."""
         while not self._over.is_set():
@@ -97,18 +102,17 @@ class Visit:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Lets the session finish its cycle and rest, then ends the host; at once where something went wrong."""
+        """Lets the session finish its cycle and rest, then ends the host. A Ctrl-C meanwhile does not wait for that:
+        the host then ends with Ray, and the session rests at its last commit."""
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 with suppress(NobodyThere, NotFound):  # the session is over, or its host is: the log is whole
                     self._mailbox.rest(self.session)
                 self._thread.join(END_TIMEOUT_S)
+            self._host.close()
         finally:
             self._host.left.set()
-            try:
-                self._host.close()
-            finally:
-                self._thread.join(END_TIMEOUT_S)
+            self._thread.join(END_TIMEOUT_S)
 
     def _reach(self, call: Callable[[], T]) -> T:
         """What `call` answers once a host lives that runs the session. Raises what ended the session instead."""

@@ -1,10 +1,12 @@
 """Tools of every effect class over one ledger file, which shows how often each effect really happened.
 
-The file is named by the variable TILL. A line is `<tool> <what> <key>`; a keyed target knows a repeat by its key."""
+The file is named by the variable TILL. A line is `<tool> <what> <key>`; a keyed target knows a repeat by its key.
+While a file `<TILL>.hold` is there, what was paid or posted is answered late, and `<TILL>.pid` names the process."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,17 @@ def _write(line: str) -> None:
         file.write(f"{line}\n")
 
 
+LATE_S = 60.0
+
+
+def _linger() -> None:
+    hold, late = Path(f"{os.environ['TILL']}.hold"), time.monotonic() + LATE_S
+    if hold.exists():
+        Path(f"{os.environ['TILL']}.pid").write_text(str(os.getpid()), encoding="utf-8")
+    while hold.exists() and time.monotonic() < late:
+        time.sleep(0.02)
+
+
 @tool(effect="read")
 def look(item: str) -> dict[str, str | int]:
     """Look an item up."""
@@ -36,6 +49,7 @@ def pay(to: str, amount: Annotated[float, Field(gt=0)], key: EffectKey) -> str:
     """Pay somebody."""
     if not any(line.endswith(key) for line in ledger()):
         _write(f"pay {to} {key}")
+    _linger()
     return f"paid {to}"
 
 
@@ -43,6 +57,7 @@ def pay(to: str, amount: Annotated[float, Field(gt=0)], key: EffectKey) -> str:
 def post(text: str, person: Person) -> str:
     """Post a letter."""
     _write(f"post {text} {person}")
+    _linger()
     return "posted"
 
 

@@ -31,7 +31,8 @@ PATIENCE_S = 300.0
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="refund-") as folder:
         here = Path(folder)
-        os.environ |= {"AETHER_HOME": folder, "SHOP_DB": str(here / "shop.db"), HOLD: str(here / "hold")}
+        os.environ |= {"AETHER_HOME": folder, "AETHER_LOG": str(here / "aether.db")}
+        os.environ |= {"SHOP_DB": str(here / "shop.db"), HOLD: str(here / "hold")}
         scripted = "OPENAI_BASE_URL" not in os.environ
         with running() if scripted else nullcontext() as endpoint:
             if endpoint is not None:

@@ -16,67 +16,86 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from examples.refund.policy import Policy, Reply, refunds
 
 MODEL = "scripted"
 Body = dict[str, Any]
-Fault = Literal["429", "500", "cut", "hang", "not-json", "bad-arguments", "unknown-tool"]
-"""429 with Retry-After, an error of the server, a stream that ends early, silence, a body that is no JSON, arguments
+Fault = Literal[
+    "429", "500", "503", "slow", "hang", "cut", "not-json", "html", "no-choices", "bad-arguments", "unknown-tool"
+]
+"""429 with Retry-After, two errors of the server, `slow_s` before the first byte, silence, a connection dropped after
+CUT_AFTER chunks (before a whole answer), a body that is no JSON, a page instead, an answer without choices, arguments
 that are no JSON, a call of a tool that does not exist."""
+CUT_AFTER = 2
 
 
 @dataclass
 class Endpoint:
-    """`faults` are used up, one a request; `requests` holds the bodies that came. `delay_s` is between two chunks."""
+    """`faults` are used up, one a request; without any, the model `fault-503` has that fault at each request.
+    `requests` holds the bodies that came. `delay_s` is between two chunks. Only who brings `key` is let in."""
 
     policy: Policy
     delay_s: float = 0.0
+    slow_s: float = 1.0
+    key: str | None = None
     faults: list[Fault] = field(default_factory=list)
     requests: list[Body] = field(default_factory=list)
     url: str = ""
 
     def application(self) -> web.Application:
-        app = web.Application(client_max_size=64 * 2**20)
+        app = web.Application(client_max_size=64 * 2**20, middlewares=[self._admit])
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         return app
 
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return _error(401, "the API key is missing or wrong")
+        return await handler(request)
+
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "examples"}
+        return web.json_response({"object": "list", "data": [model]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        try:
+            body = orjson.loads(await request.read())
+        except orjson.JSONDecodeError as error:
+            return _error(400, f"the request is no JSON: {error}")
+        if not isinstance(body, dict) or not body.get("messages"):
+            return _error(400, "the request has no messages")
         self.requests.append(body)
-        fault = self.faults.pop(0) if self.faults else None
-        if fault == "429":
-            return _error(429, "slow down", {"Retry-After": "0"})
-        if fault == "500":
-            return _error(500, "the scripted server is broken")
+        fault = self.faults.pop(0) if self.faults else _named(body)
+        if fault == "slow":
+            await asyncio.sleep(self.slow_s)
         if fault == "hang":
             await asyncio.Event().wait()
-        if fault == "not-json":
-            return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
-        reply = _spoilt(self.policy(body["messages"]), fault)
-        answer = _Answer(body, reply)
-        if not body.get("stream"):
-            return web.json_response(answer.whole())
-        return await self._stream(request, answer, cut=fault == "cut")
+        if (failure := _failure(fault)) is not None:
+            return failure
+        answer = _Answer(body, _spoilt(self.policy(body["messages"]), fault), choices=fault != "no-choices")
+        if body.get("stream"):
+            return await self._stream(request, answer, cut=fault == "cut")
+        if fault == "cut":
+            _drop(request)
+        return web.json_response(answer.whole())
 
     async def _stream(self, request: web.Request, answer: _Answer, *, cut: bool) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
         for number, chunk in enumerate(answer.chunks()):
-            if cut and number == 2:
-                assert request.transport is not None, "a request that is answered has a connection"
-                request.transport.abort()
+            if cut and number == CUT_AFTER:
+                _drop(request)
                 return response
             if self.delay_s and number:
                 await asyncio.sleep(self.delay_s)
-            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
@@ -85,12 +104,13 @@ class Endpoint:
 class _Answer:
     """One reply in the protocol's shapes, once for each of the `n` choices that were asked for."""
 
-    def __init__(self, body: Body, reply: Reply) -> None:
+    def __init__(self, body: Body, reply: Reply, *, choices: bool = True) -> None:
         self._body = body
         self._reply = reply
         self._id = hashlib.sha256(json.dumps(body["messages"], sort_keys=True).encode()).hexdigest()[:24]
-        self._choices = range(body.get("n") or 1)
-        written = len(reply.text.split()) + sum(len(arguments) // 4 for _, arguments in reply.calls)
+        self._choices = range((body.get("n") or 1) if choices else 0)
+        one = len(reply.text.split()) + sum(len(arguments) // 4 for _, arguments in reply.calls)
+        written = one * len(self._choices)
         read = sum(len(str(message.get("content") or "")) // 4 for message in body["messages"])
         self._usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
@@ -107,6 +127,11 @@ class _Answer:
             for i, (name, arguments) in enumerate(self._reply.calls)
         ]
 
+    def _logprob(self, word: str) -> Body:
+        """Of a word as one token; the script knows no other that could stand there."""
+        likely: Body = {"token": word, "logprob": -0.125 * len(word), "bytes": list(word.encode())}
+        return {**likely, "top_logprobs": [likely] if self._body.get("top_logprobs") else []}
+
     @property
     def _finish(self) -> str:
         return "tool_calls" if self._reply.calls else "stop"
@@ -118,7 +143,7 @@ class _Answer:
         choices = [{"index": i, "message": message, "finish_reason": self._finish} for i in self._choices]
         if self._body.get("logprobs"):
             for choice in choices:
-                choice["logprobs"] = {"content": [_logprob(word) for word in _words(self._reply.text)]}
+                choice["logprobs"] = {"content": [self._logprob(word) for word in _words(self._reply.text)]}
         return {**self._head("chat.completion"), "choices": choices, "usage": self._usage}
 
     def chunks(self) -> Iterator[Body]:
@@ -129,7 +154,7 @@ class _Answer:
             for word in _words(self._reply.text):
                 choice = _delta(index, {"content": word})
                 if self._body.get("logprobs"):
-                    choice["logprobs"] = {"content": [_logprob(word)]}
+                    choice["logprobs"] = {"content": [self._logprob(word)]}
                 yield {**head, "choices": [choice]}
             for i, call in enumerate(self._calls()):
                 function, half = call["function"], len(call["function"]["arguments"]) // 2
@@ -150,8 +175,29 @@ def _words(text: str) -> list[str]:
     return [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))] if text else []
 
 
-def _logprob(word: str) -> Body:
-    return {"token": word, "logprob": -0.125 * len(word), "bytes": list(word.encode()), "top_logprobs": []}
+def _named(body: Body) -> Fault | None:
+    return next((fault for fault in get_args(Fault) if body.get("model") == f"fault-{fault}"), None)
+
+
+def _failure(fault: Fault | None) -> web.Response | None:
+    """What is answered instead of an answer."""
+    match fault:
+        case "429":
+            return _error(429, "slow down", {"Retry-After": "0"})
+        case "500":
+            return _error(500, "the scripted server is broken")
+        case "503":
+            return _error(503, "the scripted server is overloaded")
+        case "not-json":
+            return web.Response(text='{"choices": [', content_type="application/json")
+        case "html":
+            return web.Response(text="<html>not what you asked for</html>", content_type="text/html")
+    return None
+
+
+def _drop(request: web.Request) -> None:
+    assert request.transport is not None, "a request that is answered has a connection"
+    request.transport.abort()
 
 
 def _spoilt(reply: Reply, fault: Fault | None) -> Reply:
@@ -168,9 +214,11 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
 
 
 @contextmanager
-def running(policy: Policy = refunds, *, port: int = 0, delay_s: float = 0.0) -> Iterator[Endpoint]:
+def running(
+    policy: Policy = refunds, *, port: int = 0, delay_s: float = 0.0, key: str | None = None
+) -> Iterator[Endpoint]:
     """The endpoint in a thread of this process, until the block ends."""
-    endpoint = Endpoint(policy, delay_s=delay_s)
+    endpoint = Endpoint(policy, delay_s=delay_s, key=key)
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(endpoint.application(), access_log=None, shutdown_timeout=0.1)
 

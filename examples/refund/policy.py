@@ -24,7 +24,7 @@ Policy = Callable[[Messages], Reply]
 
 def refunds(messages: Messages) -> Reply:
     """Looks the order up, refunds what was paid for it, writes to its customer, and says what came of it."""
-    asked = max(i for i, message in enumerate(messages) if message["role"] == "user")
+    asked = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=0)
     number = re.search(r"\b\d{4}\b", str(messages[asked]["content"]))
     if number is None:
         return Reply(text="Which order is it? Please give me its number.")

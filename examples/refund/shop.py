@@ -55,6 +55,7 @@ def shop() -> Iterator[sqlite3.Connection]:
     """The shop's database, made on first use; what happens inside is one transaction."""
     connection = sqlite3.connect(os.environ.get("SHOP_DB", "shop.db"), timeout=30)
     try:
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(TABLES)
         with connection:
             connection.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?)", ORDERS)
@@ -86,11 +87,13 @@ def refund(
 ) -> Refund:
     """Pay money for an order back to its customer."""
     with shop() as database:
-        if database.execute("SELECT 1 FROM refunds WHERE key = ?", (key,)).fetchone() is None:
+        made = database.execute("SELECT order_id, amount FROM refunds WHERE key = ?", (key,)).fetchone()
+        if made is None:
             _check(database, order, customer, amount)
             database.execute("INSERT INTO refunds VALUES (?, ?, ?)", (key, order, amount))
+            made = (order, amount)
     _answer_late()
-    return Refund(order=order, amount=amount)
+    return Refund(order=made[0], amount=made[1])
 
 
 def _check(database: sqlite3.Connection, order: str, customer: str, amount: float) -> None:
@@ -100,7 +103,7 @@ def _check(database: sqlite3.Connection, order: str, customer: str, amount: floa
     (refunded,) = database.execute(
         "SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = ?", (order,)
     ).fetchone()
-    if refunded + amount > row[1]:
+    if round(refunded + amount - row[1], 2) > 0:  # whole cents: sums of floats are off in the last digit
         raise ValueError(
             f"order {order} was {row[1]:g} and {refunded:g} of it is refunded; {amount:g} more is too much"
         )

@@ -18,7 +18,7 @@ from runtime.letters import NobodyThere
 from runtime.orders import SessionOrder
 from runtime.settings import Settings, log_url
 from runtime.why import why
-from telemetry.events.values import Feedback, Message, TextPart
+from telemetry.events.values import EventId, Feedback, Message, TextPart
 from telemetry.log import open_log
 
 if TYPE_CHECKING:
@@ -103,28 +103,37 @@ class Conversation:
                     self._terminal.say("note", text)
                 case Speak() | Judge() | Settle():
                     self._send(visit, intent)
-        except NobodyThere:
-            self._chat.sent()  # the host is being restarted, and shows then how the session stands
         except EXPECTED as error:
+            if visit.over:
+                raise
             self._terminal.say("note", clean(str(error)))
         return None
 
     def _send(self, visit: Visit, intent: Speak | Judge | Settle) -> None:
-        match intent:
-            case Speak(text=text):
-                parts = (TextPart(text=text),) if text else ()
-                visit.tell(Message(role="user", parts=parts, id=secrets.token_hex(8)))
-            case Judge(rating=rating, text=text, effect=effect):
-                with closing(open_log(self._url, mode="read")) as log:
-                    about = said_in(log, visit.session, effect)
-                visit.tell(Feedback(rating=rating, text=text, about=about))
-                self._terminal.say("dim", "Noted.")
-            case Settle(effect=effect, granted=granted, why=reason):
-                try:
+        """Afterwards the session shows how it stands, whatever became of what was sent."""
+        try:
+            match intent:
+                case Speak(text=text):
+                    parts = (TextPart(text=text),) if text else ()
+                    visit.tell(Message(role="user", parts=parts, id=secrets.token_hex(8)))
+                case Judge():
+                    visit.tell(Feedback(rating=intent.rating, text=intent.text, about=self._about(intent)))
+                    self._terminal.say("dim", "Noted.")
+                case Settle(effect=effect, granted=granted, why=reason):
                     visit.decide(effect, granted=granted, by=whoami(), why=reason)
-                except (NotFound, UsageError) as error:  # it was answered elsewhere, and the session has moved on
-                    self._terminal.say("note", clean(str(error)))
+        except NobodyThere:
+            pass  # the host is being restarted
+        except NotFound as error:  # it was answered elsewhere, or the session rests
+            self._terminal.say("note", clean(str(error)))
+        except UsageError as error:
+            if not isinstance(intent, Settle):
+                raise  # it was not sent
+            self._terminal.say("note", clean(str(error)))
         self._chat.sent()
+
+    def _about(self, judged: Judge) -> EventId | None:
+        with closing(open_log(self._url, mode="read")) as log:
+            return said_in(log, self._order.session, judged.effect)
 
     def _fork(self, undo: Undo) -> None:
         """The next session, from before the last message."""

@@ -109,7 +109,7 @@ def test_an_http_server_killed_in_a_call_loses_that_call_and_the_next_works_once
             process.wait()
             with pytest.raises(ToolFailed, match="The call was not sent; the next one tries again") as failed:
                 call(tools, "bench_add", a=1, b=2)
-            assert failed.value.kind == "lost"
+            assert failed.value.kind == "not_done"
             with over_http(tmp_path, port):
                 assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
 
@@ -135,7 +135,7 @@ def test_a_server_that_comes_back_with_other_tools_is_not_called(tmp_path: Path)
         for _ in range(2):
             with pytest.raises(ToolFailed, match=says) as failed:
                 call(tools, "bench_add", a=1, b=2)
-            assert failed.value.kind == "lost"
+            assert failed.value.kind == "not_done"
         (tmp_path / "other-tools").unlink()
         assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
 

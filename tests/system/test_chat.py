@@ -44,6 +44,7 @@ reason = "large payments need leave"
 where = { amount = { above = 100 } }
 """
 ANSWER_S = 60.0
+AT_ONCE_S = 10.0
 
 
 class Typed(Started):
@@ -264,6 +265,22 @@ def test_ctrl_c_during_an_answer_finishes_the_cycle_and_rests(counter: Counter) 
     assert ended.code == 130
     (row,) = counter("session", "list", "--json").rows
     assert row["status"] == "suspended"
+    assert counter("log", "verify").code == 0
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_answer_and_the_log_is_whole(counter: Counter) -> None:
+    counter.server.will(stalls("Let me think"))
+    with counter.typed() as typed:
+        typed.see("› ")
+        typed.type("hello")
+        typed.see("Let me think")
+        typed.signal_group(signal.SIGINT)
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: not typed.running, timeout_s=1, what="the first is being obeyed")
+        typed.signal_group(signal.SIGINT)
+        ended = typed.end(timeout_s=AT_ONCE_S)
+    assert ended.code == 130
+    assert "Traceback" not in ended.out
     assert counter("log", "verify").code == 0
 
 

@@ -42,7 +42,7 @@ def test_a_servers_tools_are_listed_with_their_schemas_under_its_name(tools: Mcp
     assert add.description == "Adds two numbers."
     assert add.parameters["type"] == "object"
     assert add.parameters["required"] == ["a", "b"]
-    assert add.timeout_s == 30
+    assert add.timeout_s == 50
 
 
 def test_a_tool_is_unsafe_unless_the_scenario_says_otherwise_whatever_its_server_says(tools: McpTools) -> None:

@@ -14,15 +14,11 @@ from anyio.from_thread import start_blocking_portal
 from pydantic import JsonValue
 
 from loops.environments.tools.mcp_link import Link
-from loops.environments.tools.mcp_wire import difference, title
+from loops.environments.tools.mcp_wire import START_S, difference, title
 from loops.environments.tools.settings import McpServer
 from loops.environments.tools.tool import Caller, Run, Tool
 from loops.errors import EnvironmentFailed, ScenarioInvalid, ToolFailed
 from loops.spaces import ToolSpec
-
-START_S = 20.0
-"""Seconds a server has to start and to list its tools. The client gives the newest handshake 10 s, then tries the
-older one."""
 
 
 class McpTools:
@@ -62,7 +58,7 @@ class McpTools:
             try:
                 return self._portal.call(link.ask, name, arguments, key)
             except RuntimeError:  # the portal's: it was closed just now; the call's own errors are `ToolFailed`
-                raise ToolFailed(self._closed_why, "lost") from None
+                raise ToolFailed(self._closed_why, "not_done") from None
 
         return run
 
@@ -70,17 +66,17 @@ class McpTools:
         """The connection, made anew when it broke off. Raises `ToolFailed` when there is none: nothing was sent."""
         with self._starting:
             if self._closed:
-                raise ToolFailed(self._closed_why, "lost")
+                raise ToolFailed(self._closed_why, "not_done")
             if not self._links[-1].usable:
                 try:
                     link = self._connect()
                 except (ScenarioInvalid, EnvironmentFailed) as error:
-                    raise ToolFailed(f"{error} The call was not sent; the next one tries again.", "lost") from error
+                    raise ToolFailed(f"{error} The call was not sent; the next one tries again.", "not_done") from error
                 if link.specs != self._specs:
                     self._portal.call(link.end)
                     changed = difference(self._specs, link.specs)
                     why = f"{title(self._server)} was started anew and its tools are not the same: {changed}."
-                    raise ToolFailed(f"{why} The call was not sent; open a new session to use them.", "lost")
+                    raise ToolFailed(f"{why} The call was not sent; open a new session to use them.", "not_done")
                 # One that broke off may still have calls under way.
                 self._links = [old for old in self._links if not old.gone] + [link]
             return self._links[-1]

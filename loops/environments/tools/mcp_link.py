@@ -111,7 +111,7 @@ class Link:
     async def ask(self, name: str, arguments: Mapping[str, JsonValue], key: Digest | None) -> JsonValue:
         """Sends one call. One that takes too long is cancelled at the server, as the protocol has it."""
         if not self.usable:
-            raise ToolFailed(f"the connection to {title(self._server)} broke off. The call was not sent", "lost")
+            raise ToolFailed(f"the connection to {title(self._server)} broke off. The call was not sent", "not_done")
         self._calls += 1
         meta = None if key is None else cast("RequestParamsMeta", {EFFECT_KEY: key})
         try:

@@ -30,6 +30,9 @@ from loops.spaces import ToolSpec
 MAX_PAGES = 100
 """Pages of a tool list that are followed: as many as the client itself follows."""
 
+START_S = 20.0
+"""Seconds a server has to start and to list its tools. The client gives the newest handshake 10 s, then tries the
+older one."""
 MAX_NAME = 64
 """What the endpoints of models take as a tool's name: [a-zA-Z0-9_-]{1,64}."""
 
@@ -81,7 +84,7 @@ def _spec(server: McpServer, tool: Listed) -> ToolSpec:
         description=tool.description or "",
         parameters=tool.input_schema,
         effect_class=effect_class,
-        timeout_s=server.timeout_s,
+        timeout_s=server.timeout_s + START_S,  # a call may have to start the server anew first
     )
 
 
