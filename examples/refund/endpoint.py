@@ -227,10 +227,10 @@ def running(
         await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
         endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
 
-    loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever, name="endpoint", daemon=True)
     thread.start()
     try:
+        asyncio.run_coroutine_threadsafe(start(), loop).result(timeout=10)
         yield endpoint
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(timeout=10)
