@@ -60,7 +60,8 @@ def append_answer(
         raise _nothing_is_asked(log, session, effect_prefix)
     recorded, asked = found
     given = given_for(asked, effect_prefix, granted=granted, by=by, why=why, now_ns=now_ns)
-    head = log.head(recorded.stream)
+    stream = stream_of(session)
+    head = log.head(stream)
     assert head is not None, "a stream with a question has a head"
     draft = Draft(
         event=given,
@@ -68,7 +69,7 @@ def append_answer(
         cycle=recorded.cycle,
         cause=recorded.id,
     )
-    return log.append(recorded.stream, [draft], expected_version=head.version, epoch=head.epoch)[0].id
+    return log.append(stream, [draft], expected_version=head.version, epoch=head.epoch)[0].id
 
 
 def given_for(

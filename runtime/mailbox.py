@@ -28,10 +28,9 @@ from runtime.letters import (
     address_of,
     check_folder,
 )
-from runtime.serving import Serving, serve
 from telemetry.events.values import EventId, Feedback, Message
 
-__all__ = ["Mailbox", "NobodyThere", "Serving", "Watching", "serve"]
+__all__ = ["Mailbox", "NobodyThere", "Watching"]
 
 ANSWER_TIMEOUT_S = 120.0
 """A host that waits for room on its disk answers late; longer means that it hangs."""

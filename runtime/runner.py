@@ -34,7 +34,7 @@ from runtime.scenario import ScenarioFile
 from runtime.sessions import WAITING, SessionRow, row_of
 from runtime.talk import Talk
 from telemetry.errors import InvalidEvent
-from telemetry.events import Recorded, sense, session
+from telemetry.events import Recorded, sense, session, split_id
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
@@ -210,10 +210,15 @@ class SessionRunner:
 
     async def _recall(self, context: Context) -> sense.Recalled | None:
         assert self._memory is not None
+        version = self._journal.committed
+        if self._file.scenario.environment.is_conversation:
+            if not context.scene.summary:
+                return None  # everything that was said is in the context
+            version = split_id(context.scene.dialogue[0].event)[1] - 1
         return await self._memory.recall(
             context,
             k=self._file.scenario.memory.recall,
-            version=self._journal.committed,
+            version=version,
             position=self._journal.positions.get("learn.remembered", 0),
         )
 

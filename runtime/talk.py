@@ -42,12 +42,12 @@ class _Waiting:
 
 
 class Talk:
-    """`script` is what the scenario's person says, one message after the other."""
+    """`script` is what the scenario's person says, one message after the other, where nobody is there to speak."""
 
     def __init__(self, journal: Journal, *, script: Sequence[str], attended: bool) -> None:
         self.attended = attended
         self._journal = journal
-        self._script = script
+        self._script = () if attended else script
         self._inbox: list[_Waiting] = []
         self._taken: list[_Waiting] = []
         self._again = False
@@ -145,7 +145,8 @@ class Talk:
 
     def rests(self, notice: Idle | Asks | Ended) -> None:
         """Shows how the session stands until it moves again."""
-        self.show(notice)
+        if notice != self._standing:
+            self.show(notice)
         self._standing = notice
 
     def moves(self) -> None:

@@ -71,7 +71,7 @@ def why(log: EventLog, session: str, *, event: str | None = None) -> Why:
         if isinstance(recorded.event, sense.Observed) and not _spoken(recorded.event):
             facts += _request_before(log, recorded)
         facts += (Fact(label, text, recorded.id) for label, text in _facts(log, recorded.event))
-    facts += _found_out_later(log, decided)
+    facts += _found_out_later(log, stream, decided)
     return Why(stream.removeprefix(PREFIX), decided.cycle, decided.id, tuple(facts))
 
 
@@ -81,9 +81,9 @@ def _decision(log: EventLog, stream: str, event: str | None) -> Recorded:
         for recorded in log.read_back(stream, types=("reason.decided",)):
             return recorded
         raise NotFound(f"session {name} has not decided anything yet")
-    of, version = (stream, int(event)) if event.isdigit() else split_id(event)
-    asked = next(log.read(stream, after=version - 1, to=version), None) if of == stream and version > 0 else None
-    if asked is None:
+    version = int(event) if event.isdigit() else split_id(event)[1]
+    asked = next(log.read(stream, after=version - 1, to=version), None) if version > 0 else None
+    if asked is None or event not in (str(version), asked.id):  # of a fork, an event may be its parent's
         raise NotFound(f"there is no event {event} in session {name}. Try: aether session tail {name}")
     for recorded in log.read(stream, after=version - 1, types=("reason.decided", "session.cycle_opened")):
         if recorded.cycle != asked.cycle:
@@ -115,8 +115,8 @@ def _request_before(log: EventLog, observed: Recorded) -> list[Fact]:
     return []
 
 
-def _found_out_later(log: EventLog, decided: Recorded) -> list[Fact]:
-    later = log.read(decided.stream, after=decided.version, types=("execute.reconciled",))
+def _found_out_later(log: EventLog, stream: str, decided: Recorded) -> list[Fact]:
+    later = log.read(stream, after=decided.version, types=("execute.reconciled",))
     return [
         Fact("found out", f"it {'happened' if event.happened else 'did not happen'}: {event.why} ({event.by})", r.id)
         for r in later

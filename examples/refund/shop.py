@@ -55,7 +55,6 @@ def shop() -> Iterator[sqlite3.Connection]:
     """The shop's database, made on first use; what happens inside is one transaction."""
     connection = sqlite3.connect(os.environ.get("SHOP_DB", "shop.db"), timeout=30)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(TABLES)
         with connection:
             connection.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?)", ORDERS)

@@ -216,6 +216,7 @@ def test_undo_goes_on_in_a_fork_from_before_the_last_message_and_names_what_stay
     assert counter("session", "fork", rows[0]["session"], "--at", "3").code == 2
 
 
+@pytest.mark.slow
 def test_when_nobody_answers_the_problem_is_shown_and_an_empty_line_asks_again(counter: Counter) -> None:
     counter.server.will(fails(500, "the model is broken"), says("Here I am."))
     with counter.typed() as typed:
@@ -235,6 +236,7 @@ def test_when_nobody_answers_the_problem_is_shown_and_an_empty_line_asks_again(c
     assert "the model is broken" in ran.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_prompt_lets_the_session_rest_and_it_goes_on_later(counter: Counter) -> None:
     counter.server.will(says("Good day."), says("Again."))
     with counter.typed() as typed:
@@ -253,6 +255,7 @@ def test_ctrl_c_at_the_prompt_lets_the_session_rest_and_it_goes_on_later(counter
     assert counter.asked()[-3:] == [("user", "hello"), ("assistant", "Good day."), ("user", "are you there?")]
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_an_answer_finishes_the_cycle_and_rests(counter: Counter) -> None:
     counter.server.will(stalls("Let me think"))
     counter.file.write_text(SCENARIO.replace("retries = 0", "retries = 0\ntimeout_s = 8"), encoding="utf-8")
@@ -304,6 +307,7 @@ def test_a_host_that_is_killed_comes_back_and_the_conversation_goes_on(counter: 
     assert counter.asked()[-3:] == [("user", "hello"), ("assistant", "Good day."), ("user", "are you there?")]
 
 
+@pytest.mark.slow
 def test_a_question_can_be_answered_from_elsewhere_while_the_chat_waits(counter: Counter) -> None:
     counter.server.will(pays(500), says("Not paid."))
     with counter.typed() as typed:
@@ -324,6 +328,7 @@ def test_a_question_can_be_answered_from_elsewhere_while_the_chat_waits(counter:
     assert not counter.till.exists()
 
 
+@pytest.mark.slow
 def test_a_question_outlives_the_chat_and_is_answered_with_no_host_alive(counter: Counter) -> None:
     counter.server.will(pays(500), says("Paid 500."))
     ran = counter.piped(b"pay bob 500\n", str(counter.file))

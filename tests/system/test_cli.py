@@ -24,6 +24,14 @@ COMMANDS = (
     ("session", "show"),
     ("session", "tail"),
     ("session", "resume"),
+    ("session", "approve"),
+    ("session", "deny"),
+    ("session", "fork"),
+    ("chat",),
+    ("gateway",),
+    ("playbook", "add"),
+    ("playbook", "list"),
+    ("playbook", "show"),
     ("log", "verify"),
     ("log", "seal"),
     ("log", "export"),
@@ -114,7 +122,8 @@ def test_session_show_tells_what_it_was_run_with(done: Done) -> None:
 def test_session_tail_prints_the_last_events(done: Done) -> None:
     session = done.sessions[0]
     rows = done("session", "tail", session, "-n", "3", "--json").rows
-    assert [row["type"] for row in rows][-2:] == ["session.cycle_closed", "session.closed"]
+    last = ["session.cycle_closed", "learn.session_reviewed", "session.closed"]
+    assert [row["type"] for row in rows][-3:] == last
     assert len(done("session", "tail", session, "-n", "3").out.splitlines()) == 3
     followed = done("session", "tail", session, "-n", "2", "--follow", "--json")
     assert [json.loads(line)["event"] for line in followed.out.splitlines()] == [row["event"] for row in rows[-2:]]
