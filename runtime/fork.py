@@ -9,7 +9,7 @@ from runtime.errors import UsageError
 from runtime.sessions import PREFIX, new_session, opened, stream_of
 from telemetry.events import Draft, session
 from telemetry.log import EventLog
-from telemetry.log.store import Origin
+from telemetry.log.lineage import Origin
 
 CUT = "session.cycle_closed"
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from runtime.approvals import append_answer
-from runtime.desk import Notice
 from runtime.errors import Backpressure, NotFound
 from runtime.orders import HostStatus, SessionOrder, Surroundings
+from runtime.people.approvals import append_answer
+from runtime.people.desk import Notice
+from runtime.people.serving import Serving, serve
 from runtime.placement import Placement
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
-from runtime.serving import Serving, serve
 from runtime.sessions import PREFIX, SessionRow, opened, stream_of
 from telemetry.errors import LogHeld, LogUnwritable
 from telemetry.events.values import EventId, Feedback, Message

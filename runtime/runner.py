@@ -23,16 +23,16 @@ from loops.review import review
 from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
-from runtime.attend import Attendant
 from runtime.compose import check_fit
-from runtime.desk import Ended
 from runtime.errors import VerificationFailed
+from runtime.people.attend import Attendant
+from runtime.people.desk import Ended
+from runtime.people.talk import Talk
 from runtime.placement import Placement
 from runtime.playbooks import find
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import WAITING, SessionRow, row_of
-from runtime.talk import Talk
 from telemetry.errors import InvalidEvent
 from telemetry.events import Recorded, sense, session, split_id
 from telemetry.events.values import EffectClass

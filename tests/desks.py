@@ -1,6 +1,6 @@
 """A desk with one conversation that a test plays: what was said to it, and what it shows, are plain lists.
 
-Knows the words of `runtime.desk`; runs no session. It is served over the real socket, from a thread with its own
+Knows the words of `runtime.people.desk`; runs no session. It is served over the real socket, from a thread with its own
 event loop, as a host serves from its process."""
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.desk import Ended, Notice
 from runtime.errors import NotFound
-from runtime.serving import Serving, serve
+from runtime.people.desk import Ended, Notice
+from runtime.people.serving import Serving, serve
 from telemetry.events.values import EventId, Feedback, Message
 
 SESSION = "0123456789ab"

@@ -1,7 +1,7 @@
 """A conversation held in a terminal: lines become what is sent, notices become what is shown.
 
-Knows the terminal, the visit and the log; what lines and notices mean is decided in `runtime.chat`. Invariant: it
-ends with the session at rest, or closed, and says how to go on."""
+Knows the terminal, the visit and the log; what lines and notices mean is decided in `runtime.people.chat`.
+Invariant: it ends with the session at rest, or closed, and says how to go on."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from runtime.approvals import whoami
-from runtime.chat import Chat, Do, Intent, Judge, Settle, Speak, Tip, Undo, clean, going_on, said_in, undo_of
 from runtime.cli.terminal import Terminal
 from runtime.errors import DONE, EXPECTED, FAILED, NotFound, Unavailable, UsageError
 from runtime.fork import fork
-from runtime.letters import NobodyThere
 from runtime.orders import SessionOrder
+from runtime.people.approvals import whoami
+from runtime.people.chat import Chat, Do, Intent, Judge, Settle, Speak, Tip, Undo, clean, going_on, said_in, undo_of
+from runtime.people.letters import NobodyThere
 from runtime.settings import Settings, log_url
 from runtime.why import why
 from telemetry.events.values import EventId, Feedback, Message, TextPart
 from telemetry.log import open_log
 
 if TYPE_CHECKING:
-    from runtime.visit import Visit
+    from runtime.people.visit import Visit
 
 
 def converse(settings: Settings, order: SessionOrder) -> int:
@@ -55,7 +55,7 @@ class Conversation:
 
     def on(self) -> bool:
         """Talks with one session until it rests or ends; whether there is another to go on with."""
-        from runtime.visit import Visit
+        from runtime.people.visit import Visit
 
         self._terminal.say("note", f"Session {self._order.session}; /help lists what there is beside talking.")
         self._chat = Chat()

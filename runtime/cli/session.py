@@ -60,8 +60,8 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
 
     Example: aether session show 7f3a9c01d2e4
     """
-    from runtime.approvals import open_question
-    from runtime.chat import clean
+    from runtime.people.approvals import open_question
+    from runtime.people.chat import clean
     from runtime.sessions import opened, row_of, stream_of
 
     with reading(log) as store:
@@ -98,7 +98,7 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
 
 
 def _question(asked: execute.ApprovalAsked) -> dict[str, object]:
-    from runtime.approvals import moment
+    from runtime.people.approvals import moment
     from runtime.why import told
 
     return {
@@ -134,8 +134,8 @@ def deny(session: SessionId, effect: Effect, why: Reason = "", log: LogUrl = Non
 
 
 def _settle(session: str, effect: str, *, granted: bool, why: str, log: str | None, as_json: bool) -> None:
-    from runtime.approvals import answer as settle
-    from runtime.approvals import whoami
+    from runtime.people.approvals import answer as settle
+    from runtime.people.approvals import whoami
     from runtime.sessions import PREFIX
     from runtime.settings import log_url, read_settings
     from telemetry.log import sqlite_path

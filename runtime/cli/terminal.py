@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import typer
 
 if TYPE_CHECKING:
-    from runtime.chat import Shown, Style
+    from runtime.people.chat import Shown, Style
 
 HISTORY_LINES = 1000
 

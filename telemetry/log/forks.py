@@ -8,9 +8,8 @@ from __future__ import annotations
 import sqlite3
 
 from telemetry.errors import InvalidEvent, LogDamaged, LogError
-from telemetry.log.lineage import FORKED, owner
+from telemetry.log.lineage import FORKED, Origin, owner
 from telemetry.log.rows import SELECT, TYPE, Row, pointer, recorded
-from telemetry.log.store import Origin
 
 FIRST = f"{SELECT} WHERE stream = ? ORDER BY version LIMIT 1"
 

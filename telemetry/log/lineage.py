@@ -5,12 +5,22 @@ Knows pointers; knows no store. Invariant: a lineage names no stream twice, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
-
-from telemetry.log.store import Origin
 
 FORKED = "session.forked"
 """Type of the event that a fork's own begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fork was cut from its parent: the versions up to `at_version` are the parent's. `at_hash` is the hash
+    of that event, in hex."""
+
+    parent: str
+    at_version: int
+    at_hash: str
+
 
 OriginOf: TypeAlias = Callable[[str], Origin | None]
 """`EventLog.origin`, or what stands for it inside a store."""

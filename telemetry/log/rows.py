@@ -17,8 +17,7 @@ from telemetry.events.envelope import Draft, Recorded, header_bytes
 from telemetry.events.event import Event, Unknown, phase_of
 from telemetry.events.registry import encode
 from telemetry.events.session import Forked
-from telemetry.log.lineage import FORKED
-from telemetry.log.store import Origin
+from telemetry.log.lineage import FORKED, Origin
 
 COLUMNS = (
     "position",

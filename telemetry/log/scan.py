@@ -11,10 +11,9 @@ from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import GENESIS, chain_hash
 from telemetry.log.blobs import Blobs
 from telemetry.log.forks import origin_of, place_of
-from telemetry.log.lineage import lineage
+from telemetry.log.lineage import Origin, lineage
 from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
-from telemetry.log.store import Origin
 from telemetry.log.verify import Checker, VerifyReport
 from telemetry.log.writer import last_position
 

@@ -16,12 +16,12 @@ from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.blobs import Blobs
 from telemetry.log.connect import Readers, open_for_reading, open_for_writing
 from telemetry.log.forks import origin_of
-from telemetry.log.lineage import lineage
+from telemetry.log.lineage import Origin, lineage
 from telemetry.log.lock import WriterLock
 from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, pointer_of, prepare, recorded
 from telemetry.log.scan import verify_sqlite
 from telemetry.log.seal import Seal
-from telemetry.log.store import Batch, Head, Origin, Subscription
+from telemetry.log.store import Batch, Head, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
 from telemetry.log.writer import HEAD, Pending, Writer, last_position

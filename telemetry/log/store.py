@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from telemetry.log.lineage import Origin
+
 if TYPE_CHECKING:
     from telemetry.events.envelope import Draft, Recorded
     from telemetry.log.seal import Seal
@@ -25,16 +27,6 @@ class Head:
     hash: bytes
     epoch: int
     position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a fork was cut from its parent: the versions up to `at_version` are the parent's. `at_hash` is the hash
-    of that event, in hex."""
-
-    parent: str
-    at_version: int
-    at_hash: str
 
 
 @dataclass(frozen=True, slots=True)

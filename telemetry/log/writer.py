@@ -25,8 +25,9 @@ from telemetry.errors import (
 )
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.log.forks import hash_at_cut
+from telemetry.log.lineage import Origin
 from telemetry.log.rows import COLUMNS, SELECT, Prepared, Row, recorded
-from telemetry.log.store import Head, Origin
+from telemetry.log.store import Head
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """What may wait for the writer before `submit` blocks: several hundred thousand small events."""

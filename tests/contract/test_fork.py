@@ -11,8 +11,7 @@ from telemetry.errors import IdempotencyConflict, InvalidEvent, LogDamaged, LogE
 from telemetry.events import Draft, Recorded, session
 from telemetry.events.envelope import chain_hash
 from telemetry.log import EventLog, VerifyReport
-from telemetry.log.lineage import lineage
-from telemetry.log.store import Origin
+from telemetry.log.lineage import Origin, lineage
 from tests.contract.stores import Store, fill, held, note, notes
 
 COLUMNS = [field.name for field in fields(Recorded) if field.name != "content"]

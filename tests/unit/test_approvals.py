@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime import letters
-from runtime.approvals import answer, append_answer, open_question
 from runtime.errors import NotFound, UsageError
+from runtime.people import letters
+from runtime.people.approvals import answer, append_answer, open_question
 from telemetry.errors import LogHeld
 from telemetry.events import execute
 from telemetry.log import EventLog, open_log

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.chat import COMMANDS, HELP, Chat, Do, Judge, Settle, Shown, Speak, Tip, clean, said_in, undo_of
-from runtime.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from runtime.errors import UsageError
+from runtime.people.chat import COMMANDS, HELP, Chat, Do, Judge, Settle, Shown, Speak, Tip, clean, said_in, undo_of
+from runtime.people.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from telemetry.events import Draft, Event, execute, reason, sense, session
 from telemetry.events.values import Message, Say, TextPart, ToolCall, ToolCalls, digest_of
 from telemetry.log import EventLog

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loops.spaces import Spaces, ToolActions
-from runtime.approvals import append_answer
+from runtime.people.approvals import append_answer
 from runtime.replay import replay
 from telemetry.events import execute, feel, learn, reason, sense, session
 from telemetry.events.values import Message, Say, ToolCalls

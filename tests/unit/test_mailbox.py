@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime import letters
-from runtime.desk import Asks, Ended, Idle, Notice, Said, Token
 from runtime.errors import Backpressure, NotFound, Refused, RuntimeFailure, Unavailable, UsageError
-from runtime.letters import MAX_COMMAND_BYTES, NobodyThere, address_of
-from runtime.mailbox import Mailbox
+from runtime.people import letters
+from runtime.people.desk import Asks, Ended, Idle, Notice, Said, Token
+from runtime.people.letters import MAX_COMMAND_BYTES, NobodyThere, address_of
+from runtime.people.mailbox import Mailbox
 from telemetry.errors import LogUnwritable
 from telemetry.events.values import Feedback, Message, Say, TextPart
 from tests.aether import wait_until

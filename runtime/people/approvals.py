@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from runtime.errors import NotFound, UsageError
-from runtime.mailbox import Mailbox, NobodyThere
+from runtime.people.mailbox import Mailbox, NobodyThere
 from runtime.sessions import PREFIX, opened, stream_of
 from telemetry.events import Draft, Recorded, execute
 from telemetry.events.values import Digest, EventId

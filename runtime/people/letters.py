@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from runtime.desk import Notice
 from runtime.errors import (
     Backpressure,
     NotFound,
@@ -24,6 +23,7 @@ from runtime.errors import (
     VerificationFailed,
     exit_code_of,
 )
+from runtime.people.desk import Notice
 from telemetry.events.values import EventId, Feedback, Message
 from telemetry.log import sqlite_path
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Self
 
-from runtime.desk import Ended, Notice
 from runtime.errors import Unavailable, UsageError
-from runtime.letters import (
+from runtime.people.desk import Ended, Notice
+from runtime.people.letters import (
     COMMAND_TIMEOUT_S,
     MAX_ANSWER_BYTES,
     MAX_COMMAND_BYTES,
@@ -98,7 +98,8 @@ class Mailbox:
             check_folder(self._path.parent)
             connection.settimeout(COMMAND_TIMEOUT_S)
             connection.connect(str(self._path))
-            connection.sendall(line)
+            with suppress(BrokenPipeError, ConnectionResetError):  # one that is full answers and hangs up at once
+                connection.sendall(line)
             connection.settimeout(None)
         except OSError as error:
             connection.close()

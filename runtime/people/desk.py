@@ -1,6 +1,6 @@
 """What a live host does for people outside it: takes what they say and answer, and shows what its sessions do.
 
-Knows the words of that traffic; knows neither the socket they come through (`runtime.mailbox`) nor Ray."""
+Knows the words of that traffic; knows neither the socket they come through (`runtime.people.mailbox`) nor Ray."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.desk import Desk, Notice
 from runtime.errors import EXPECTED, Backpressure, Unavailable, UsageError
-from runtime.letters import (
+from runtime.people.desk import Desk, Notice
+from runtime.people.letters import (
     COMMAND,
     COMMAND_TIMEOUT_S,
     MAX_COMMAND_BYTES,

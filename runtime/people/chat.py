@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from runtime.errors import UsageError
 from runtime.explain import nearest
 from runtime.fork import cut_before
+from runtime.people.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from runtime.sessions import PREFIX, stream_of
 from runtime.why import shortened, told
 from telemetry.events import execute, sense

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Self, TypeVar
 
 from runtime.cluster import START_TIMEOUT_S, Host
-from runtime.desk import Notice
 from runtime.errors import NotFound
-from runtime.mailbox import Mailbox, NobodyThere, Watching
 from runtime.orders import HostStatus, SessionOrder
+from runtime.people.desk import Notice
+from runtime.people.mailbox import Mailbox, NobodyThere, Watching
 from runtime.settings import Settings
 from telemetry.events.values import EventId, Feedback, Message
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from loops.journal import Journal
-from runtime.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from runtime.errors import Backpressure
+from runtime.people.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from telemetry.events import Recorded, execute
 from telemetry.events.values import (
     Action,

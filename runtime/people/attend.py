@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loops.journal import Journal
-from runtime.approvals import given_for
-from runtime.desk import Asks, Idle
 from runtime.errors import NotFound
+from runtime.people.approvals import given_for
+from runtime.people.desk import Asks, Idle
+from runtime.people.talk import Talk
 from runtime.scenario import Scenario
 from runtime.sessions import UNANSWERED
-from runtime.talk import Talk
 from telemetry.events import execute
 from telemetry.events.values import EventId
 
