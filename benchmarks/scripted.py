@@ -89,6 +89,7 @@ def model() -> Iterator[Model]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
+    theirs.close()
     try:
         if not ours.poll(START_S):
             raise TimeoutError(f"the endpoint did not listen within {START_S:.0f} s")

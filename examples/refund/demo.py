@@ -20,12 +20,22 @@ from typing import Any
 from examples.refund.endpoint import MODEL, running
 from examples.refund.shop import HOLD, shop, tables
 from telemetry.errors import LogError
-from telemetry.events import execute
-from telemetry.events.values import ToolCalls
+from telemetry.events import execute, feel, sense
+from telemetry.events import session as session_events
+from telemetry.events.values import Message, Say, ToolCalls
 from telemetry.log import open_log
 
 SCENARIO = Path(__file__).parents[1] / "refund.toml"
 PATIENCE_S = 300.0
+TOLD = (
+    "sense.observed",
+    "feel.inhibited",
+    "execute.intended",
+    "execute.approval_asked",
+    "execute.approval_given",
+    "session.resumed",
+)
+"""What the demo tells of a session."""
 
 
 def main() -> int:
@@ -45,7 +55,7 @@ def _play(here: Path) -> int:
     log, hold = here / "aether.db", here / "hold"
     hold.touch()
     _say("three messages of ada: refund 1001 (hers, small), 1002 (bob's), 1003 (hers, 420 euros)")
-    with _started("run", str(SCENARIO)) as run:
+    with _started("run", os.path.relpath(SCENARIO)) as run:
         pid = _host_that_refunds(log, run)
         _say(f"the refund is in the shop's table, its outcome on no log: kill -9 {pid}, the session host")
         os.kill(pid, signal.SIGKILL)
@@ -59,7 +69,8 @@ def _play(here: Path) -> int:
         _aether("session", "approve", session, asked.effect[:12], "--why", "the bicycle came back")
         _aether("session", "resume", session)
         (row,) = _aether_json("session", "list")["rows"]
-    _aether("session", "tail", session, "-n", "4")
+    _say("what was said and done, from the log")
+    sys.stdout.write("".join(f"{line}\n" for line in _told(log, session)))
     _aether("replay", session)
     _say("the shop's tables")
     sys.stdout.write(f"{tables()}\n")
@@ -96,6 +107,27 @@ def _question(log: Path, session: str) -> execute.ApprovalAsked:
     return asked
 
 
+def _told(log: Path, session: str) -> Iterator[str]:
+    """The conversation: who said what, what was called, and what became of it."""
+    with closing(open_log(log, mode="read")) as store:
+        for recorded in store.read(f"session/{session}", types=TOLD):
+            match recorded.event:
+                case sense.Observed(observations=heard):
+                    yield from (f"  ada      {o.text}" for o in heard if isinstance(o, Message))
+                case execute.Intended(action=Say(text=text)):
+                    yield f"  agent    {text}"
+                case execute.Intended(action=ToolCalls(calls=calls)):
+                    yield from (f"  calls    {call.tool} {json.dumps(call.arguments)}" for call in calls)
+                case feel.Inhibited(rules=rules):
+                    yield f"  held back by the rule {', '.join(rules)}"
+                case execute.ApprovalAsked(why=why):
+                    yield f"  asks for leave: {why}"
+                case execute.ApprovalGiven(by=by, granted=granted):
+                    yield f"  {by} {'allows' if granted else 'refuses'} it"
+                case session_events.Resumed(after="interrupted"):
+                    yield "  (the host was killed here; another took the session up)"
+
+
 def _judge() -> int:
     with shop() as database:
         done = dict(database.execute("SELECT order_id, count(*) FROM refunds GROUP BY order_id").fetchall())
@@ -106,7 +138,7 @@ def _judge() -> int:
 
 @contextmanager
 def _started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    _say(f"$ aether {' '.join(words)}")
+    _say(f"> aether {' '.join(words)}")
     with subprocess.Popen([sys.executable, "-m", "runtime", *words]) as process:
         try:
             yield process
@@ -124,7 +156,7 @@ def _aether_json(*words: str) -> Any:  # noqa: ANN401  JSON
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"\n— {line}\n" if not line.startswith("$") else f"\n{line}\n")
+    sys.stdout.write(f"\n— {line}\n" if not line.startswith(">") else f"\n{line}\n")
     sys.stdout.flush()
 
 
