@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -90,8 +91,8 @@ def _block(host: Looking, client: openai.OpenAI, model: Model, looks: int) -> li
     return [
         Spent(
             cycle_ms=cycle_s * 1e3,
-            model_ms=_took_ms(lambda request=request: _ask(client, request)),
-            tool_ms=_took_ms(lambda number=number: find_order(looked_up(number))),
+            model_ms=_took_ms(partial(_ask, client, request)),
+            tool_ms=_took_ms(partial(find_order, looked_up(number))),
         )
         for number, (cycle_s, request) in enumerate(zip(cycles_s, requests[1:-1], strict=True), start=1)
     ]

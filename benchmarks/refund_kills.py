@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from benchmarks.kills import Fell, Kills, result, strike, until
@@ -45,9 +46,9 @@ def _strike(log: EventLog, orders: dict[str, str], chance: random.Random) -> lis
     """Kills the host once while it refunds each of the orders, which are named by the streams of their sessions."""
     fell = []
     for stream, number in orders.items():
-        sent = until(lambda stream=stream: _sent(log, stream), what=f"a refund of order {number}")
+        sent = until(partial(_sent, log, stream), what=f"a refund of order {number}")
         pid = int(sent.executor.rpartition("/")[2])
-        fell.append(strike(number, pid, chance, recorded=lambda sent=sent: _has_outcome(log, stream, sent.effect)))
+        fell.append(strike(number, pid, chance, recorded=partial(_has_outcome, log, stream, sent.effect)))
     return fell
 
 

@@ -144,9 +144,17 @@ def settings(home: Path, url: str) -> Settings:
 
 def order(message: str, *, index: int, stream: bool = True) -> SessionOrder:
     """A session of examples/refund.toml in which ada says only `message`."""
-    text = (ROOT / "examples" / "refund.toml").read_text(encoding="utf-8")
-    text = re.sub(r"^messages = \[.*?^\]", f"messages = [{json.dumps(message)}]", text, flags=re.DOTALL | re.MULTILINE)
+    said = f"messages = [{json.dumps(message)}]"
+    text = re.sub(r"^messages = \[.*?^\]", lambda _: said, _scenario(), flags=re.DOTALL | re.MULTILINE)
     if not stream:
         text += "\n[reasoner.language.endpoints.main]\nstream = false\n"
     assert parse_scenario(text, source="the bench").scenario.conversation.messages == (message,)
     return SessionOrder(session=f"{index:012x}", scenario_text=text, seed=derive(0, "benchmark", index))
+
+
+def system_prompt() -> str:
+    return parse_scenario(_scenario(), source="the example").scenario.reasoner.language.system
+
+
+def _scenario() -> str:
+    return (ROOT / "examples" / "refund.toml").read_text(encoding="utf-8")

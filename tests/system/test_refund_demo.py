@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def shape(line: str) -> str:
+    """A line without what differs from run to run: ids, ports, who ran it, spacing."""
+    line = re.sub(r"\b[0-9a-f]{12,64}\b", "ID", line)
+    line = re.sub(r"(kill -9|127\.0\.0\.1:|by) ?\w+", r"\1 N", line)
+    line = re.sub(r"^  \w+ (allows|refuses)", r"  SOMEBODY \1", line)
+    return re.sub(r"\s+", " ", line).strip()
 
 
 def test_the_demo_refunds_each_order_once_although_its_host_is_killed_between_refund_and_outcome() -> None:
@@ -25,3 +35,8 @@ def test_the_demo_refunds_each_order_once_although_its_host_is_killed_between_re
     assert "kill -9" in played.stdout
     assert "refunds by order: {'1001': 1, '1003': 1}" in played.stdout
     assert "recorded state hashes agree" in played.stdout
+    printed = {shape(line) for line in played.stdout.splitlines()}
+    shown = README.partition("`make demo-refund` prints:\n\n```console\n")[2].partition("```")[0].splitlines()
+    assert len(shown) > 20
+    for line in (line for line in shown if line.strip() and "…" not in line):
+        assert shape(line) in printed, line
