@@ -1,7 +1,8 @@
 """A kill -9 at a random moment around a refund, and what it left: the same for us and for the peer.
 
-Whoever runs the agent is killed up to WINDOW_S after its refund was on record as intended: before, in or after the
-tool's call and the commit of its outcome. What a kill cut is read once the process is gone, when nobody writes."""
+Half of the kills come up to AFTER_INTENT_S after the refund was on record as intended, so before, in or after the
+tool's call and the commit of its outcome; half up to AFTER_REFUND_S after it stood in the shop's table, where a repeat
+would pay twice. What a kill cut is read once the process is gone, when nobody writes."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from benchmarks.scripted import refunded
 
 T = TypeVar("T")
 
-WINDOW_S = 0.05
-"""From the intent to some way behind the outcome; `Kills.fell` says how many fell where."""
+AFTER_INTENT_S = 0.05
+AFTER_REFUND_S = 0.01
+"""A refund takes some 10 ms from intent to outcome; `Kills.fell` says how many kills fell where."""
 PATIENCE_S = 120.0
 POLL_S = 0.001
 
@@ -50,9 +52,13 @@ class Kills:
 
 
 def strike(order: str, pid: int, chance: random.Random, *, recorded: Callable[[], bool]) -> Fell:
-    """Kills the process some time within the window; says where that fell. `recorded` is whether the outcome of the
-    refund of `order` is on record."""
-    time.sleep(chance.uniform(0, WINDOW_S))
+    """Kills the process whose refund of `order` is on record as intended; says where that fell. `recorded` is whether
+    its outcome is on record."""
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0, AFTER_INTENT_S))
+    else:
+        until(lambda: order in refunded() or None, what=f"a refund of order {order} in the shop")
+        time.sleep(chance.uniform(0, AFTER_REFUND_S))
     os.kill(pid, signal.SIGKILL)
     until(lambda: _gone(pid) or None, what=f"the end of the killed process {pid}")
     if recorded():

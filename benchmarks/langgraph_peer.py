@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Annotated, Literal
 
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolCallId, tool
 from langchain_openai import ChatOpenAI
@@ -98,18 +100,18 @@ class Agent:
 
     def run(self, thread: str, message: str | None) -> None:
         """To the answer; without a message the thread goes on where it was cut off."""
-        given = None if message is None else {"messages": [("user", message)]}
-        self._graph.invoke(given, {**_config(thread), "recursion_limit": 10_000}, durability="sync")
+        given = None if message is None else MessagesState(messages=[HumanMessage(message)])
+        self._graph.invoke(given, _config(thread), durability="sync")
 
     def seconds(self, thread: str) -> list[float]:
         """From each tool's checkpoint to the next, by the checkpoints' own clock."""
         found = reversed(list(self._saver.list(_config(thread))))
         at = [datetime.fromisoformat(one.checkpoint["ts"]) for one in found if _is_of_a_tool(one.metadata["step"])]
-        return [(end - begin).total_seconds() for begin, end in zip(at, at[1:], strict=False)]
+        return [(end - begin).total_seconds() for begin, end in pairwise(at)]
 
 
 def _config(thread: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread}}
+    return {"configurable": {"thread_id": thread}, "recursion_limit": 10_000}
 
 
 def _is_of_a_tool(step: int) -> bool:

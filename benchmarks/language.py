@@ -35,7 +35,7 @@ MISSING = 0
 OVERHEAD_MS = 5.0
 """Floors and ceilings of issue "Language sessions", section "Figures"."""
 
-KILLS = 50
+KILLS = 8
 SEED = 7
 """Of the delays between an intent and its kill, ours and the peer's."""
 LOOKS = 60
@@ -107,6 +107,9 @@ def _langgraph(folder: Path) -> None:
     from benchmarks import langgraph_peer as peer
     from benchmarks import overhead
 
+    def rate(seconds: list[float]) -> float:
+        return len(seconds) / sum(seconds)
+
     blocks = 4 if short() else 12
     with (
         _ours(folder) as model,
@@ -114,8 +117,9 @@ def _langgraph(folder: Path) -> None:
         closing(peer.Looking(folder / "steps", model.url)) as theirs,
     ):
         _say("steps a second beside LangGraph")
-        paces = [(1 / median(ours.cycles_s(LOOKS)), 1 / median(theirs.steps_s(LOOKS))) for _ in range(blocks + 1)][1:]
-        for key, name in (("call", "langgraph"), ("none", "langgraph_unkeyed")):
+        paces = [(rate(ours.cycles_s(LOOKS)), rate(theirs.steps_s(LOOKS))) for _ in range(blocks + 1)][1:]
+        names: dict[peer.Key, str] = {"call": "langgraph", "none": "langgraph_unkeyed"}
+        for key, name in names.items():
             _say(f"{KILLS} kills of LangGraph around a refund, the tool keyed by: {key}")
             kills = peer.measure_kills(folder / name, model.url, kills=KILLS, seed=SEED, key=key)
             _refunds(name, kills)

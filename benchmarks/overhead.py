@@ -4,8 +4,8 @@ Sessions of a real host, one after the other. In each cycle but the last the mod
 cycle lasts from one `session.cycle_closed` to the next by the log's own clock, so from commit to commit; the first is
 left out, since nothing closes before it. From each cycle is taken
 
-    its model's time  the same request, byte for byte as JSON, sent to the same endpoint by the plain `openai` client over
-                      a connection that is open, until its stream has ended; read as plain JSON, as the host reads it,
+    its model's time  the same request, equal as JSON, sent to the same endpoint by the plain `openai` client over an
+                      open connection, until its stream has ended; read as plain JSON, as the host reads it,
                       because the client's own types take longer and would flatter us
     its tool's time   `find_order` with the same argument, called as a function
 
@@ -15,12 +15,12 @@ loop, the context's building, the log's commits (fsync) and hand-overs between t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import openai
 
@@ -63,7 +63,7 @@ class Looking:
             closed_ns = [r.at for r in log.read(stream_of(one.session), types=("session.cycle_closed",))]
         assert len(closed_ns) == looks + 1, f"{looks} look-ups and a word took {len(closed_ns)} cycles"
         looked_ns = closed_ns[:-1]
-        return [(end - begin) / 1e9 for begin, end in zip(looked_ns, looked_ns[1:], strict=False)]
+        return [(end - begin) / 1e9 for begin, end in pairwise(looked_ns)]
 
     def close(self) -> None:
         self._host.close()
@@ -75,11 +75,6 @@ def measure_overhead(folder: Path, model: Model, *, blocks: int, looks: int) -> 
     client = openai.OpenAI(base_url=model.url, max_retries=0)
     with closing(Looking(folder, model.url, stream=True)) as host, closing(client):
         return [_block(host, client, model, looks) for _ in range(blocks + 1)][1:]
-
-
-def overheads_ms(blocks: Sequence[Sequence[Spent]]) -> list[float]:
-    """The median of each block."""
-    return [median(spent.overhead_ms for spent in block) for block in blocks]
 
 
 def _block(host: Looking, client: openai.OpenAI, model: Model, looks: int) -> list[Spent]:

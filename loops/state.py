@@ -13,12 +13,16 @@ from loops.errors import StateTooLarge
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
 from telemetry.events.values import (
     Action,
+    AskHuman,
     Belief,
     Digest,
     EffectClass,
     Message,
     Move,
     Persistence,
+    Say,
+    ToolCall,
+    ToolCalls,
     Value,
     Wait,
     canonical,
@@ -237,7 +241,7 @@ def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
             effect = OpenEffect(
                 cycle=state.cycle,
                 ordinal=event.ordinal,
-                action=event.action,
+                action=_brief(event.action),
                 arguments=event.arguments,
                 effect_class=event.effect_class,
             )
@@ -260,10 +264,22 @@ def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
             others = (e for e in state.effects if e.stage != "unknown" or not _is(e, event.cycle, event.ordinal))
             return {"effects": tuple(others)}
         case execute.ApprovalAsked():
-            return {"asked": Asked(action=event.action, arguments=event.arguments)}
+            return {"asked": Asked(action=_brief(event.action), arguments=event.arguments)}
         case execute.ApprovalGiven() if state.asked is not None and state.asked.arguments == event.arguments:
             return {"asked": state.asked.model_copy(update={"granted": event.granted})}
     return {}
+
+
+def _brief(action: Action) -> Action:
+    """The action without its content, which may be larger than the state's bound; its digest stands beside it."""
+    match action:
+        case ToolCalls(calls=calls):
+            return ToolCalls(calls=tuple(ToolCall(id=call.id, tool=call.tool) for call in calls))
+        case Say():
+            return Say(text="")
+        case AskHuman():
+            return AskHuman(question="")
+    return action
 
 
 def _restage(state: SessionState, ordinal: int, stage: str) -> tuple[OpenEffect, ...]:

@@ -5,11 +5,13 @@ later version must read to the same state. Record one when a new shape of event 
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from examples.refund.endpoint import running
 from memory.project import EpisodeProjection
 from runtime.recall import HostMemory
 from telemetry.log import open_log
@@ -18,8 +20,13 @@ from tests.local import Local
 
 GOLDEN = Path(__file__).parent
 EXAMPLES = GOLDEN.parents[1] / "examples"
-RUNS = {"maze": (7, 6), "lava": (11, 5)}
+RUNS = {"maze": (7, 6), "lava": (11, 5), "refund": (3, 20)}
 """Seed and cycles of each."""
+ENDPOINT = """
+[reasoner.language.endpoints.main]
+model = "scripted"
+base_url = "{url}"
+"""
 
 
 def record(name: str) -> None:
@@ -27,7 +34,15 @@ def record(name: str) -> None:
     seed, cycles = RUNS[name]
     text = (EXAMPLES / f"{name}.toml").read_text(encoding="utf-8")
     text = text.replace('when = "surprise"', 'when = "always"')
-    with tempfile.TemporaryDirectory() as folder, closing(open_log(Path(folder) / "log.db")) as log:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(open_log(Path(folder) / "log.db")) as log,
+        running() as endpoint,
+    ):
+        if name == "refund":
+            os.environ["SHOP_DB"] = str(Path(folder) / "shop.db")
+            text = text.replace("[world_model]", f"{ENDPOINT.format(url=endpoint.url)}\n[world_model]")
+            text = text.replace("above = 100 ", "above = 1000 ")
         with closing(HostMemory(EpisodeProjection(log, folder=Path(folder) / "memory"))) as memory:
             local = Local(log)
             local.run(name, text, seed=seed, cycles=cycles, memory=memory)

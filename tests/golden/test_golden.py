@@ -79,6 +79,8 @@ def test_the_golden_logs_hold_what_they_are_kept_for() -> None:
     maze, lava = ({r.type for r in read(name)} for name in ("maze.jsonl", "lava.jsonl"))
     assert {"sense.recalled", "sense.surprised", "learn.remembered", "learn.belief_updated"} <= maze
     assert {"feel.inhibited", "feel.alternative_offered", "session.closed"} <= lava
+    refund = {r.type for r in read("refund.jsonl")}
+    assert {"reason.requested", "reason.answered", "execute.intended", "learn.session_reviewed"} <= refund
     assert ALTERED
 
 

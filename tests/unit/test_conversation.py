@@ -261,6 +261,16 @@ def test_a_session_that_is_refused_again_and_again_stops_asking_and_says_so(loca
     assert len(server.sent) == 3
 
 
+def test_a_large_call_that_needs_leave_does_not_burst_the_state(local: Local, server: ModelServer) -> None:
+    server.will(calls(asks("pay", to="bob" * 40_000, amount=300)), says("Done."))
+    text = scenario(server, "pay bob")
+    assert local.run("s", text).status == "waiting"
+    (asked,) = (r.event for r in local.events("s", "execute.approval_asked"))
+    assert isinstance(asked, execute.ApprovalAsked)
+    append_answer(local.log, "s", asked.effect[:8], granted=True, by="ann", why="")
+    assert local.run("s", text).outcome == "done"
+
+
 def test_the_opening_pins_the_tools_and_the_person(local: Local, server: ModelServer) -> None:
     server.will(says("hi"))
     local.run("s", scenario(server, "hello"))
