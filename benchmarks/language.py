@@ -35,7 +35,7 @@ MISSING = 0
 OVERHEAD_MS = 5.0
 """Floors and ceilings of issue "Language sessions", section "Figures"."""
 
-KILLS = 8
+KILLS = 50
 SEED = 7
 """Of the delays between an intent and its kill, ours and the peer's."""
 LOOKS = 60

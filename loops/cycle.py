@@ -49,7 +49,7 @@ async def run_cycle(cycle: Cycle) -> Result:
     observed = journal.scene.observed
     assert observed is not None
     if not observed.ends_episode:
-        if cycle.conversation is not None and cycle.conversation.asks_models:
+        if cycle.conversation is not None:
             await _steps(cycle, FEELING)
             await _ask(cycle)
             await _steps(cycle, REASONING)

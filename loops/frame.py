@@ -15,7 +15,7 @@ from telemetry.events.values import Action, Digest, EffectClass, Observation
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The people of a session. `asks_models` says whether its reasoner does."""
+    """The people of a session, which reasons by asking models."""
 
     take: Callable[[], Sequence[Observation]]
     """What was said since it was last called; each thing once."""
@@ -23,7 +23,6 @@ class Conversation:
     """Called when what was taken is on disk."""
     say: Callable[[Digest, Action], Awaitable[None]]
     """Shows what the agent says under its effect's key; the same key again shows it once."""
-    asks_models: bool = True
 
 
 @dataclass(frozen=True, slots=True)

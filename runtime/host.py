@@ -152,7 +152,9 @@ class SessionHost:
             return await runner.attendant.decide(effect, granted=granted, by=by, why=why)
         log = await self._open()
         answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
-        self._resumed.add(asyncio.create_task(self.run(SessionOrder(session=session.removeprefix(PREFIX)))))
+        resumed = asyncio.create_task(self.run(SessionOrder(session=session.removeprefix(PREFIX))))
+        self._resumed.add(resumed)
+        resumed.add_done_callback(self._resumed.discard)
         return answer
 
     async def watch(self, session: str) -> AsyncIterator[Notice]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loops.environments.tools import EffectKey, Person, tool
+from loops.environments.tools import EffectKey, Person, Secret, tool
 from loops.errors import ToolFailed
 
 
@@ -84,6 +84,13 @@ def book(seat: str, key: EffectKey) -> str:
     """Book a seat."""
     _write(f"book {seat} {key}")
     return f"booked {seat}"
+
+
+@tool(effect="unsafe")
+def unlock(pin: Annotated[str, Secret]) -> str:
+    """Open the till."""
+    _write(f"unlock {pin} -")
+    return f"the pin {pin} is right"
 
 
 @tool(effect="read")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from loops.journal import Journal
-from runtime.errors import Backpressure
+from runtime.errors import Backpressure, NotFound
 from runtime.people.desk import Asks, Doing, Ended, Idle, Notice, Said, Token
 from telemetry.events import Recorded, execute
 from telemetry.events.values import (
@@ -148,6 +148,11 @@ class Talk:
         if notice != self._standing:
             self.show(notice)
         self._standing = notice
+        if isinstance(notice, Ended):
+            for waiting in (*self._taken, *self._inbox):
+                if not waiting.heard.done():
+                    waiting.heard.set_exception(NotFound(f"the session rests: {notice.reason}; this was not heard"))
+            self._taken, self._inbox = [], []
 
     def moves(self) -> None:
         self._standing = None

@@ -11,12 +11,13 @@ import pytest
 
 from loops.spaces import Spaces, ToolActions
 from runtime.people.approvals import append_answer
+from runtime.playbooks import write
 from runtime.replay import replay
 from telemetry.events import execute, feel, learn, reason, sense, session
-from telemetry.events.values import Message, Say, ToolCalls
+from telemetry.events.values import Message, Playbook, Say, ToolCalls
 from tests import till
 from tests.local import Local, folded
-from tests.model_server import ModelServer, call, calls, says
+from tests.model_server import ModelServer, answers, call, calls, choice, says
 
 SCENARIO = """
 name = "counter"
@@ -269,6 +270,47 @@ def test_a_large_call_that_needs_leave_does_not_burst_the_state(local: Local, se
     assert isinstance(asked, execute.ApprovalAsked)
     append_answer(local.log, "s", asked.effect[:8], granted=True, by="ann", why="")
     assert local.run("s", text).outcome == "done"
+
+
+def test_of_several_answers_the_first_that_is_allowed_is_decided_and_the_others_are_on_the_log(
+    local: Local, server: ModelServer
+) -> None:
+    text = scenario(server, "pay somebody").replace("[reasoner.language.endpoints.main]", MANY)
+    mallory = choice(None, asks("pay", "a", to="mallory", amount=1))
+    server.will(answers(mallory, choice(None, asks("pay", "b", to="bob", amount=2))), says("Paid."))
+    assert local.run("s", text).outcome == "done"
+    assert [line.split()[1] for line in till.ledger()] == ["bob"]
+    (decided, *_) = (r.event for r in local.events("s", "reason.decided"))
+    assert isinstance(decided, reason.Decided)
+    assert [(option.proposal, option.verdict) for option in decided.options] == [(0, "refuse"), (1, "allow")]
+    assert (decided.proposal, len(local.events("s", "reason.answered"))) == (1, 3)
+
+
+MANY = "[reasoner.language]\nn = 2\n[reasoner.language.endpoints.main]"
+
+
+def test_a_playbook_is_pinned_by_the_session_shapes_its_prompt_and_is_named_by_every_decision(
+    local: Local, server: ModelServer
+) -> None:
+    name = write(local.log, Playbook(name="calm", prompt="Breathe first.", tools=("look",)))
+    write(local.log, Playbook(name="hasty", prompt="Run."))
+    server.will(says("Hello."), says("Bye."))
+    local.run(
+        "s", scenario(server, "hi", "bye").replace('kind = "language"', f'kind = "language"\nplaybook = "{name}"')
+    )
+    assert "Breathe first." in server.sent[0].body["messages"][0]["content"]
+    assert server.sent[0].body["tools"][0]["function"]["name"] == "look"
+    decisions = local.events("s", "reason.decided")
+    assert len(decisions) == 2
+    assert all(f"model:{name}" in json.loads(r.refs) for r in decisions)
+
+
+def test_a_secret_reaches_its_tool_and_no_event_and_no_model(local: Local, server: ModelServer) -> None:
+    server.will(calls(asks("unlock", pin="hunter2-hunter2")), says("The till is open; hunter2-hunter2 was right."))
+    assert local.run("s", scenario(server, "open the till")).outcome == "done"
+    assert till.ledger() == ["unlock hunter2-hunter2 -"]
+    assert not any(b"hunter2" in (r.content or r.payload) for r in local.events("s"))
+    assert "hunter2" not in json.dumps(server.sent[-1].body)
 
 
 def test_the_opening_pins_the_tools_and_the_person(local: Local, server: ModelServer) -> None:
