@@ -49,7 +49,12 @@ def test_an_environment_that_misbehaves_fails_its_effect_and_closes_its_session(
     intended = [r.event for r in events if isinstance(r.event, execute.Intended)]
     assert failed.effect == intended[-1].effect
     assert len(intended) == 3
-    assert [r.type for r in events][-3:] == ["execute.failed", "session.cycle_closed", "session.closed"]
+    assert [r.type for r in events][-4:] == [
+        "execute.failed",
+        "session.cycle_closed",
+        "learn.session_reviewed",
+        "session.closed",
+    ]
     closed = events[-1].event
     assert isinstance(closed, session.Closed)
     assert (closed.reason, closed.error) == ("failed", failed.error)

@@ -105,7 +105,7 @@ def test_an_endpoint_that_recovers_is_asked_until_it_answers(server: ModelServer
     [
         ({"Retry-After": "7"}, 7, 7),
         ({"retry-after-ms": "1500"}, 1.5, 1.5),
-        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)}, 1, 51),
+        ({"Retry-After": "a date"}, 1, 51),
         ({"Retry-After": "soon"}, 0.375, 0.5),
         ({"Retry-After": "nan"}, 0.375, 0.5),
         ({"Retry-After": "-3"}, 0.375, 0.5),
@@ -115,6 +115,8 @@ def test_an_endpoint_that_recovers_is_asked_until_it_answers(server: ModelServer
 def test_a_429_is_waited_out_as_long_as_it_asks(
     server: ModelServer, headers: dict[str, str], least: float, most: float
 ) -> None:
+    if headers.get("Retry-After") == "a date":
+        headers = {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)}
     waits = Waits()
     server.will(fails(429, headers=headers), says("Hello."))
     attempts, result = endpoint(server.url, waits).ask(BODY, seed=1, ear=ear())
