@@ -68,7 +68,7 @@ def test_an_environment_whose_reset_raises_closes_its_session_with_the_reason(lo
     row = local.run("bad", BAD.replace("HOW", "reset"), cycles=9)
     assert row.outcome == "failed"
     assert "the motor does not answer" in str(row.error)
-    assert local.types("bad") == ["session.opened", "session.cycle_opened", "session.closed"]
+    assert local.types("bad") == ["session.opened", "session.cycle_opened", "learn.session_reviewed", "session.closed"]
 
 
 def test_others_go_on_while_one_fails(local: Local) -> None:
