@@ -3,58 +3,18 @@ does not know."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from runtime.replay import replay
 from telemetry.events import execute
 from tests import till
+from tests.errands import ERRANDS, SCENARIO, policy
 from tests.local import Cut, Cutter, Local
-from tests.model_server import ModelServer, call, calls, says
-
-SCENARIO = """
-name = "errands"
-[environment]
-id = "tools:"
-[environment.tools]
-modules = ["tests.till"]
-[reasoner]
-kind = "language"
-[reasoner.language.endpoints.main]
-model = "test-model"
-base_url = "{url}"
-[conversation]
-messages = ["{errand}"]
-[world_model]
-kind = "none"
-[memory]
-recall = 0
-"""
-
-ERRANDS: dict[str, tuple[dict[str, Any], ...]] = {
-    "ship": ({"item": "tea"},),
-    "book": ({"seat": "12a"},),
-    "post": ({"text": "hello"},),
-    "pay twice": ({"to": "bob", "amount": 3}, {"to": "eve", "amount": 4}),
-}
-
-
-async def policy(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    """Does the errand that the last message names, once, then says so; knows only the messages it is sent."""
-    told = body["messages"]
-    last = max(i for i, message in enumerate(told) if message["role"] == "user")
-    errand = told[last]["content"]
-    if len(told) > last + 1:
-        return await says("Done.")(request, body)
-    tool = errand.split()[0]
-    wire = [call(tool, json.dumps(a), call_id=f"{tool}{i}") for i, a in enumerate(ERRANDS[errand])]
-    return await calls(*wire)(request, body)
+from tests.model_server import ModelServer
 
 
 @pytest.fixture

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from telemetry.errors import LogError
 from telemetry.events import Event, Unknown, execute
 from telemetry.log import open_log
 from tests.aether import Aether, wait_until
-from tests.model_server import ModelServer, call, calls, says
+from tests.errands import SCENARIO, policy
+from tests.model_server import ModelServer
 
-SCENARIO = """
-name = "errands"
-[environment]
-id = "tools:"
-[environment.tools]
-modules = ["tests.till"]
-[reasoner]
-kind = "language"
-[reasoner.language.endpoints.main]
-model = "test-model"
-base_url = "{url}"
-[conversation]
-messages = ["{errand}"]
-[world_model]
-kind = "none"
-[memory]
-recall = 0
-"""
 HANDS = """
 [placement]
 execute = "hands"
@@ -52,16 +32,6 @@ verdict = "ask"
 tools = ["pay"]
 reason = "payments need leave"
 """
-ARGUMENTS: dict[str, dict[str, Any]] = {"pay": {"to": "bob", "amount": 3}, "post": {"text": "hello"}}
-
-
-async def policy(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-    """Does what the message says, once, then says so."""
-    told = body["messages"]
-    if told[-1]["role"] == "tool":
-        return await says(f"It said: {told[-1]['content']}")(request, body)
-    tool = told[-1]["content"]
-    return await calls(call(tool, json.dumps(ARGUMENTS[tool]), call_id="c1"))(request, body)
 
 
 @pytest.fixture
