@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.refund.endpoint import MODEL, running
 from telemetry.events import execute, feel, reason
 from telemetry.events.values import Move
 from telemetry.log import open_log
@@ -56,7 +57,9 @@ def test_in_lava_the_heart_holds_back_and_an_alternative_is_taken(attached: Aeth
 
 
 def _check_replay(aether: Aether, file: Path, *more: str) -> None:
-    ran = aether("run", str(file.relative_to(ROOT)), *more, "--json", timeout_s=300)
+    with running() as endpoint:
+        env = {"OPENAI_BASE_URL": endpoint.url, "AETHER_MODEL": MODEL}
+        ran = aether("run", str(file.relative_to(ROOT)), *more, "--json", timeout_s=300, env=env)
     assert ran.code == 0, ran.err
     assert ran.rows
     for row in ran.rows:
