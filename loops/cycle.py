@@ -98,8 +98,8 @@ async def _recall(cycle: Cycle) -> None:
 
 
 async def _ask(cycle: Cycle) -> None:
-    """A call of a model is an effect that may be repeated but is paid: on disk before it is made, and its answer
-    before anything is made of it."""
+    """A call of a model is an effect that may be repeated but is paid, so it is on disk before it is made. Its answer
+    reaches the disk with the intent that follows from it, which only pure phases come before."""
     journal, command = cycle.journal, cycle.command("answer")
     await _steps(cycle, {"request": Reason.request})
     if journal.recorded(command) or not journal.scene.requests:
@@ -108,7 +108,6 @@ async def _ask(cycle: Cycle) -> None:
     began = time.perf_counter_ns()
     answers = await cycle.phases.run(Reason.answer, cycle.context)
     journal.record(command, answers, elapsed_ns=time.perf_counter_ns() - began)
-    await journal.commit()
 
 
 async def _close(cycle: Cycle) -> None:

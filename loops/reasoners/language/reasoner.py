@@ -74,8 +74,11 @@ class Language:
         if not requests:
             return ()
         aloud = heard if len(requests) == 1 and self._settings.n == 1 else None
-        with ThreadPoolExecutor(max_workers=len(requests), thread_name_prefix="language") as pool:
-            results = list(pool.map(lambda requested: self._ask(context, requested, aloud), requests))
+        if len(requests) == 1:  # the common case needs no thread but the caller's
+            results = [self._ask(context, requests[0], aloud)]
+        else:
+            with ThreadPoolExecutor(max_workers=len(requests), thread_name_prefix="language") as pool:
+                results = list(pool.map(lambda requested: self._ask(context, requested, aloud), requests))
         taken = {call.id for turn in context.scene.dialogue for call in turn.calls}
         events: list[Event] = []
         for requested, (attempts, result) in zip(requests, results, strict=True):
