@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Literal
 
 from loops.effects import SETTLE, effect_class_of
@@ -122,7 +123,12 @@ async def _calls(cycle: Cycle, action: ToolCalls) -> None:
     tools = cycle.context.spaces.action
     classes = tuple(effect_class_of(call, tools) for call in action.calls)
     settling = await _intend(cycle, classes)
-    await asyncio.gather(*(_call(cycle, i, classes[i], settling=settling) for i in missing))
+    attempts = [asyncio.create_task(_call(cycle, i, classes[i], settling=settling)) for i in missing]
+    try:
+        await asyncio.gather(*attempts)
+    except Exception:
+        await asyncio.gather(*attempts, return_exceptions=True)  # what the others came to is recorded all the same
+        raise
 
 
 async def _call(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, settling: bool) -> None:
@@ -144,7 +150,18 @@ async def _tried(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event
             return _failed(effect, ordinal, error)
         if effect_class in ("pure", "read"):
             return _failed(effect, ordinal, error)
+        if error.kind == "timeout" and SETTLE[effect_class] in ("probe", "undo"):
+            return await _late(cycle, ordinal, effect_class, str(error))
         return await _settled(cycle, ordinal, effect_class, because=str(error))
+
+
+async def _late(cycle: Cycle, ordinal: int, effect_class: EffectClass, why: str) -> Event:
+    """The outcome of a call that was given up and may still happen: that it has not happened yet says nothing, and an
+    undo comes too early, so it is never made again."""
+    if SETTLE[effect_class] == "probe":
+        with suppress(ToolFailed):
+            return _succeeded(cycle, ordinal, await _asked(cycle, ordinal))
+    return execute.UnknownOutcome(effect=cycle.journal.scene.effects[ordinal].effect, ordinal=ordinal, why=why)
 
 
 async def _settled(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, because: str = LOST) -> Event:
@@ -155,9 +172,9 @@ async def _settled(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, bec
         return execute.UnknownOutcome(effect=effect, ordinal=ordinal, why=because)
     try:
         if settlement == "probe":
-            return _succeeded(cycle, ordinal, await cycle.phases.run(Execute.settle, cycle.context, ordinal))
+            return _succeeded(cycle, ordinal, await _asked(cycle, ordinal))
         if settlement == "undo":
-            await cycle.phases.run(Execute.settle, cycle.context, ordinal)
+            await _asked(cycle, ordinal)
     except ToolFailed as error:
         if error.kind != "not_done":
             return execute.UnknownOutcome(effect=effect, ordinal=ordinal, why=f"{because}; {error}")
@@ -168,6 +185,14 @@ async def _settled(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, bec
         if error.kind in ("timeout", "lost", "invalid") and effect_class not in ("pure", "read"):
             return execute.UnknownOutcome(effect=effect, ordinal=ordinal, why=str(error))
         return _failed(effect, ordinal, error)
+
+
+async def _asked(cycle: Cycle, ordinal: int) -> ToolResult:
+    """Asks the probe, or undoes. Raises `ToolFailed`; a phase that hung leaves it open whether that was done."""
+    try:
+        return await cycle.phases.run(Execute.settle, cycle.context, ordinal)
+    except EnvironmentFailed as error:
+        raise ToolFailed(str(error), "lost") from error
 
 
 async def _made(cycle: Cycle, ordinal: int) -> Event:

@@ -41,6 +41,8 @@ class Turn(NamedTuple):
     """Of a user: the sender's id of the message."""
     failed: bool = False
     """Of a tool: whether `text` is an error."""
+    note: bool = False
+    """Of a user: whether it only tells something, such as feedback, and asks for nothing."""
 
 
 Dialogue = tuple[Turn, ...]
@@ -48,18 +50,19 @@ Dialogue = tuple[Turn, ...]
 
 def heard(event_id: EventId, observed: sense.Observed) -> Dialogue:
     """The turns of what a person said."""
-    spoken = (_words(observation) for observation in observed.observations)
-    return tuple(Turn(event_id, "user", text, message=message) for text, message in spoken if text)
+    turns = (_turn(event_id, observation) for observation in observed.observations)
+    return tuple(turn for turn in turns if turn is not None and turn.text)
 
 
-def _words(observation: Observation) -> tuple[str, str]:
+def _turn(event_id: EventId, observation: Observation) -> Turn | None:
     match observation:
         case Message(role="user"):
-            return observation.text, observation.id
+            return Turn(event_id, "user", observation.text, message=observation.id)
         case Feedback(rating=rating, text=text):
             judged = "" if rating is None else "good" if rating > 0 else "bad"
-            return f"[feedback: {', '.join(part for part in (judged, text) if part)}]", ""
-    return "", ""
+            said = ", ".join(part for part in (judged, text) if part)
+            return Turn(event_id, "user", f"[feedback: {said}]", note=True)
+    return None
 
 
 def decided(
@@ -125,6 +128,33 @@ def settled(event_id: EventId, event: Outcome, action: Action) -> Turn | None:
             return _answer(event_id, call, f"whether this happened is unknown: {event.why}", failed=True)
         case execute.Cancelled():
             return _answer(event_id, call, f"not done: {event.why}", failed=True)
+
+
+NAMED_CHARACTERS = 200
+"""The most that is repeated of a call; the whole of it stands in the turn that made it."""
+
+
+def reconciled(event_id: EventId, event: execute.Reconciled, action: Action) -> Turn:
+    """The turn that tells what became of an unknown effect: data that a person brought, marked as theirs.
+
+    The call has its answer already, which said "unknown" and stays so; this is to be told after every call's answer."""
+    became = "did happen" if event.happened else "did not happen"
+    why = f": {event.why}" if event.why else ""
+    result = "" if event.result is None else f"; its result: {canonical_json(event.result.content)}"
+    text = f"[settled: {_named(action)} of cycle {event.cycle} {became}, says {event.by}{why}{result}]"
+    return Turn(event_id, "user", text, note=True)
+
+
+def _named(action: Action) -> str:
+    match action:
+        case ToolCalls(calls=(call, *_)):
+            arguments = (f"{name}={canonical_json(value)}" for name, value in sorted(call.arguments.items()))
+            named = f"{call.tool}({', '.join(arguments)})"
+        case Say(text=said) | AskHuman(question=said):
+            named = f"saying {said!r}"
+        case _:
+            named = "the move"
+    return named if len(named) <= NAMED_CHARACTERS else f"{named[:NAMED_CHARACTERS]}…"
 
 
 def _answer(event_id: EventId, call: ToolCall, text: str, *, failed: bool = False) -> Turn:

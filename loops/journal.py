@@ -61,7 +61,9 @@ class Journal:
             self.version = self.committed = recorded.version
             self.epoch = recorded.epoch
             self.positions[recorded.type] = recorded.position
-            if not isinstance(event, execute.ApprovalGiven):  # given to a session that rests, and rests on
+            if not isinstance(
+                event, execute.ApprovalGiven | execute.Reconciled
+            ):  # given to a session that rests, and rests on
                 self.last_type = recorded.type
             self._remember(recorded.command, event)
             if isinstance(event, session.CycleClosed) and event.reducer == REDUCER:

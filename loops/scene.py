@@ -25,6 +25,14 @@ class Transition:
     after: sense.Observed
 
 
+class Doubt(NamedTuple):
+    """An effect of which nobody knows whether it happened."""
+
+    event: EventId
+    """The one that says so."""
+    intended: execute.Intended
+
+
 class Scene(NamedTuple):
     """A tuple, because it is copied at every event: ten times faster than replacing a frozen dataclass."""
 
@@ -69,6 +77,10 @@ class Scene(NamedTuple):
     outcome: Outcome | None = None
     outcomes: tuple[EventId, ...] = ()
     """Outcomes of tool calls that are still to be sensed."""
+    doubts: tuple[Doubt, ...] = ()
+    """Effects of any cycle, as long as nobody found out about them."""
+    settled: Dialogue = ()
+    """What was found out about them, to be told with the next observation: by then every call is answered."""
     ids: dict[str, EventId] = {}
     """Event ids by type, and by type and proposal; the latest of each. Never changed in place."""
 
@@ -82,7 +94,16 @@ class Scene(NamedTuple):
             ids[f"{event.type}/{event.appraisal.proposal}"] = event_id
         elif isinstance(event, execute.Intended | execute.Dispatched):
             ids[f"{event.type}/{event.ordinal}"] = event_id
-        return before._replace(ids=ids, **before._change(event), **before._converse(event_id, event))
+        changes = before._change(event) | before._converse(event_id, event)
+        if isinstance(event, execute.UnknownOutcome):
+            changes["doubts"] = before._doubted(event_id, event)
+        elif isinstance(event, execute.Reconciled):
+            changes["doubts"] = tuple(doubt for doubt in before.doubts if doubt.intended.effect != event.effect)
+        return before._replace(ids=ids, **changes)
+
+    def _doubted(self, event_id: EventId, event: execute.UnknownOutcome) -> tuple[Doubt, ...]:
+        intended = (one for one in self.effects if one.effect == event.effect)
+        return (*self.doubts, *(Doubt(event_id, one) for one in intended))
 
     def _change(self, event: Event | Unknown) -> dict[str, Any]:
         match event:
@@ -127,7 +148,8 @@ class Scene(NamedTuple):
             return {}
         match event:
             case sense.Observed():
-                return {"dialogue": (*self.dialogue, *dialogue.heard(event_id, event)), "outcomes": ()}
+                turns = (*self.settled, *dialogue.heard(event_id, event))
+                return {"dialogue": (*self.dialogue, *turns), "outcomes": (), "settled": ()}
             case sense.ContextCompacted():
                 dropped = frozenset(event.dropped)
                 kept = tuple(turn for turn in self.dialogue if turn.event not in dropped)
@@ -146,6 +168,10 @@ class Scene(NamedTuple):
                 turn = dialogue.settled(event_id, event, self.decided.action)
                 if turn is not None:
                     return {"dialogue": dialogue.answered(self.dialogue, turn), "outcomes": (*self.outcomes, event_id)}
+            case execute.Reconciled(effect=effect):
+                doubted = (doubt.intended.action for doubt in self.doubts if doubt.intended.effect == effect)
+                found = tuple(dialogue.reconciled(event_id, event, action) for action in doubted)
+                return {"settled": (*self.settled, *found)}
         return {}
 
     def _next_cycle(self) -> Scene:
@@ -158,6 +184,8 @@ class Scene(NamedTuple):
             dialogue=self.dialogue,
             summary=self.summary,
             outcomes=self.outcomes,
+            doubts=self.doubts,
+            settled=self.settled,
             observed=self.observed,
             learned=self.learned,
             judged_before=self.appraisals,
@@ -236,6 +264,8 @@ def cause_of(scene: Scene, event: Event) -> str:
             proposal = event.proposal
         case execute.Dispatched() | execute.Succeeded() | execute.Failed() | execute.UnknownOutcome():
             proposal = event.ordinal
+        case execute.Reconciled(effect=effect):
+            return next((doubt.event for doubt in scene.doubts if doubt.intended.effect == effect), "")
     for kind in kinds:
         found = scene.ids.get(kind if proposal is None else f"{kind}/{proposal}")
         if found is not None:

@@ -26,6 +26,7 @@ from telemetry.events.values import (
     Value,
     Wait,
     canonical,
+    canonical_json,
 )
 
 REDUCER = 1
@@ -34,6 +35,10 @@ REDUCER = 1
 MAX_STATE_BYTES = 64 * 1024
 RECENT_SURPRISES = 128
 """How many surprises the percentile is taken over. Long enough for a .9 quantile, 1 KiB of state."""
+
+
+BRIEF_CALLS = 32
+"""How many calls of one question stand in the state; a model may ask for thousands at once."""
 
 
 class OpenEffect(Value):
@@ -168,14 +173,13 @@ def _is_conversation(event: session.Opened) -> bool:
 def _conversed(state: SessionState, before: Digest, event: Event | Unknown) -> dict[str, object]:
     """What `event` is to a conversation."""
     match event:
-        case session.CycleOpened():
-            return {"unanswered": False}
         case sense.Observed():
             said = sum(isinstance(o, Message) and o.role == "user" for o in event.observations)
             return {
                 "dialogue": _onto(before, "heard", event.digest),
                 "messages": state.messages + said,
                 "unsensed": 0,
+                "unanswered": False,
             }
         case sense.ContextCompacted():
             return {"dialogue": _onto(before, "compacted", event.summary)}
@@ -195,6 +199,9 @@ def _conversed(state: SessionState, before: Digest, event: Event | Unknown) -> d
             return _answered(state, malformed=event.kind == "invalid")
         case execute.UnknownOutcome() | execute.Cancelled():
             return _answered(state, malformed=False)
+        case execute.Reconciled():
+            found = event.model_dump(mode="json", exclude={"effect"}, exclude_defaults=True)
+            return {"dialogue": _onto(before, "reconciled", canonical_json(found))}
     return {}
 
 
@@ -274,7 +281,7 @@ def _brief(action: Action) -> Action:
     """The action without its content, which may be larger than the state's bound; its digest stands beside it."""
     match action:
         case ToolCalls(calls=calls):
-            return ToolCalls(calls=tuple(ToolCall(id=call.id, tool=call.tool) for call in calls))
+            return ToolCalls(calls=tuple(ToolCall(id=call.id, tool=call.tool) for call in calls[:BRIEF_CALLS]))
         case Say():
             return Say(text="")
         case AskHuman():

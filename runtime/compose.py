@@ -106,8 +106,15 @@ class _Secrets:
         return make_toolbox(settings, session=stream, person=person, vault=self._vault)
 
     def calls(self, calls: tuple[ToolCall, ...], tools: ToolActions) -> tuple[ToolCall, ...]:
-        known = ((call, tools.tool(call.tool)) for call in calls)
-        return tuple(call if tool is None else self._vault.hide_arguments(call, tool) for call, tool in known)
+        known = [(call, tools.tool(call.tool)) for call in calls]
+        hidden = [call if tool is None else self._vault.hide_arguments(call, tool) for call, tool in known]
+        return tuple(map(self._scrubbed, hidden))
+
+    def _scrubbed(self, call: ToolCall) -> ToolCall:
+        """Without known secrets in other arguments, or in what is wrong with the call."""
+        arguments = {name: self._vault.scrub_json(value) for name, value in call.arguments.items()}
+        invalid = None if call.invalid is None else self._vault.scrub(call.invalid)
+        return call.model_copy(update={"arguments": arguments, "invalid": invalid})
 
     def text(self, text: str) -> str:
         return self._vault.scrub(text)

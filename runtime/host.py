@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from runtime.effects import append_reconciled, command_of, finding
 from runtime.errors import Backpressure, NotFound
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.people.approvals import append_answer
@@ -147,15 +148,43 @@ class SessionHost:
 
     async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
+        stream = stream_of(session)
+        runner = self._runners.get(stream)
+        if runner is not None:
+            answer = await runner.attendant.decide(effect, granted=granted, by=by, why=why)
+            if self._runners.get(stream) is runner:
+                return answer
+            # It was about to rest when it was answered.
+        else:
+            log = await self._open()
+            answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
+        if not self._stopping:
+            resumed = asyncio.create_task(self._take_up(stream))
+            self._resumed.add(resumed)
+            resumed.add_done_callback(self._resumed.discard)
+        return answer
+
+    async def _take_up(self, stream: str) -> SessionRow:
+        ending = self._running.get(stream)
+        if ending is not None:
+            await asyncio.wait([ending])
+        return await self.run(SessionOrder(session=stream.removeprefix(PREFIX)))
+
+    async def reconcile(
+        self, session: str, effect: str, *, happened: bool, by: str, why: str, result: str | None
+    ) -> EventId:
+        """As `Desk.reconcile`. A session that rests goes on resting."""
+        log = await self._open()
+        found = await asyncio.to_thread(finding, log, session, effect, happened=happened, by=by, why=why, result=result)
+        if isinstance(found, str):
+            return found
         runner = self._runners.get(stream_of(session))
         if runner is not None:
-            return await runner.attendant.decide(effect, granted=granted, by=by, why=why)
-        log = await self._open()
-        answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
-        resumed = asyncio.create_task(self.run(SessionOrder(session=session.removeprefix(PREFIX))))
-        self._resumed.add(resumed)
-        resumed.add_done_callback(self._resumed.discard)
-        return answer
+            command = command_of(found.event.effect)
+            return await runner.attendant.reconcile(found.event, command=command, version=found.version)
+        return await asyncio.to_thread(
+            append_reconciled, log, session, effect, happened=happened, by=by, why=why, result=result
+        )
 
     async def watch(self, session: str) -> AsyncIterator[Notice]:
         """As `Desk.watch`."""

@@ -24,7 +24,7 @@ from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
-from runtime.errors import VerificationFailed
+from runtime.errors import Unavailable, VerificationFailed
 from runtime.people.attend import Attendant
 from runtime.people.desk import Ended
 from runtime.people.talk import Talk
@@ -32,9 +32,9 @@ from runtime.placement import Placement
 from runtime.playbooks import find
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
-from runtime.sessions import WAITING, SessionRow, row_of
+from runtime.sessions import PREFIX, WAITING, SessionRow, row_of
 from telemetry.errors import InvalidEvent
-from telemetry.events import Recorded, sense, session, split_id
+from telemetry.events import Recorded, execute, sense, session, split_id
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
@@ -92,7 +92,15 @@ class SessionRunner:
         """Opens the session or takes it up where it stopped; ends with its episodes or messages, after `cycles` in
         all, when it fails or waits for a person who is not there, or at the next closed cycle once `stop()` is true.
 
-        Raises `VerificationFailed` when its log was altered: nothing is written then."""
+        Raises `VerificationFailed` when its log was altered, `Unavailable` when its environment cannot be made now, and
+        of a new session what keeps it from being opened: nothing is written then."""
+        try:
+            return await self._run(seed, cycles, stop, person)
+        except Exception as error:
+            self.talk.rests(Ended(status="open", reason=str(error)))  # nobody waits for an answer that never comes
+            raise
+
+    async def _run(self, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None) -> SessionRow:
         journal = self._journal
         await asyncio.to_thread(self._load)
         self._show()
@@ -101,10 +109,13 @@ class SessionRunner:
                 await self._begin(seed, cycles, person or self._file.scenario.conversation.person)
                 await self._cycles(stop)
             except FAILURES as error:
+                if journal.committed == 0:
+                    raise  # a session that was never opened has no log to close
                 await self._close("failed", str(error))
         self._placement.forget(self._stream)
         row = row_of(self._log, self._head())
-        self.talk.rests(Ended(status=row.status, reason=row.outcome or row.error or ""))
+        reason = ": ".join(part for part in (row.outcome, row.error) if part)
+        self.talk.rests(Ended(status=row.status, reason=reason))
         return row
 
     def _committed(self, written: Sequence[Recorded]) -> None:
@@ -119,7 +130,7 @@ class SessionRunner:
     async def _begin(self, seed: int, cycles: int | None, person: str | None) -> None:
         journal = self._journal
         person = journal.scene.person if journal.version else person
-        spaces, effect_class = await self._placement.describe(self._stream, person)
+        spaces, effect_class = await self._described(person)
         self._effect_class: EffectClass = effect_class
         if journal.version == 0:
             check_fit(self._file.scenario, spaces)
@@ -144,6 +155,18 @@ class SessionRunner:
                 ),
             )
         await journal.commit()
+
+    async def _described(self, person: str | None) -> tuple[Spaces, EffectClass]:
+        try:
+            return await self._placement.describe(self._stream, person)
+        except (EnvironmentFailed, ScenarioInvalid) as error:
+            if self._journal.version == 0:
+                raise
+            # A server that is down for now must not cost the session, nor what became of its last effect.
+            raise Unavailable(
+                f"{str(error).rstrip('.')}. Nothing was written: the session rests at its last commit. When that is "
+                f"put right: aether session resume {self._stream.removeprefix(PREFIX)}"
+            ) from error
 
     def _opening(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> session.Opened:
         scenario, playbook = self._file.scenario, self._file.scenario.reasoner.playbook
@@ -229,11 +252,23 @@ class SessionRunner:
 
     async def _close(self, reason: Literal["done", "cycles", "failed"], error: str | None) -> None:
         journal = self._journal
-        closing = session.Closed(reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64)
-        final = state_hash(apply(journal.state, closing))
+        self._own_up(error or reason)
         await journal.commit()
         journal.record("review", (await asyncio.to_thread(lambda: review(self._log.read(self._stream))),))
+        closing = session.Closed(reason=reason, error=error, cycles=journal.state.cycles_closed, state_hash="0" * 64)
+        final = state_hash(apply(journal.state, closing))
         await self._end("close", closing.model_copy(update={"state_hash": final}))
+
+    def _own_up(self, why: str) -> None:
+        """Records of effects that are under way while the session ends that nobody will know what became of them."""
+        journal = self._journal
+        for effect in journal.state.effects:
+            if effect.cycle == journal.state.cycle and effect.stage != "unknown":
+                intended = journal.scene.effects[effect.ordinal]
+                lost = execute.UnknownOutcome(
+                    effect=intended.effect, ordinal=effect.ordinal, why=f"the session ended first: {why}"
+                )
+                journal.record(f"{effect.cycle}.lost.{effect.ordinal}", (lost,))
 
     async def _end(self, command: str, event: session.Suspended | session.Closed) -> None:
         self._journal.record(command, (event,))

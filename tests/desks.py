@@ -68,6 +68,12 @@ class PlayedDesk:
         self.rested = True
         self.show(Ended(status="suspended", reason="asked to stop"))
 
+    async def reconcile(
+        self, session: str, effect: str, *, happened: bool, by: str, why: str, result: str | None
+    ) -> EventId:
+        self._check(session)
+        raise NotFound(f"{effect} is not unknown here")
+
     def show(self, *notices: Notice) -> None:
         for queue in self._shown:
             for notice in notices:

@@ -1,7 +1,8 @@
 """The shop's tools, over one SQLite file: `$SHOP_DB`, else `shop.db` in the working folder.
 
-`python -m examples.refund.shop` prints its tables. Invariant: a refund is known by its key, so the same key again
-changes nothing, and no order is refunded above what was paid for it."""
+`python -m examples.refund.shop` prints its tables, with `--ledger` a line for each thing that was done.
+Invariant: a refund is known by its key, so the same key again changes nothing, and no order is refunded above what was
+paid for it."""
 
 from __future__ import annotations
 
@@ -132,5 +133,15 @@ def tables() -> str:
     return "\n".join([*lines, "outbox", *(f"  {to}  {subject}" for to, subject in mails)])
 
 
+def ledger() -> str:
+    """What was really done, a line each, for `aether chaos --ledger`."""
+    with shop() as database:
+        refunds = database.execute("SELECT order_id FROM refunds ORDER BY rowid").fetchall()
+        mails = database.execute("SELECT recipient, subject FROM outbox ORDER BY rowid").fetchall()
+    return "\n".join(
+        [*(f"refund {order}" for (order,) in refunds), *(f"email {to}: {subject}" for to, subject in mails)]
+    )
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{tables()}\n")
+    sys.stdout.write(f"{ledger() if '--ledger' in sys.argv else tables()}\n")

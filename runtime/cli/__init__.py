@@ -10,6 +10,7 @@ import sys
 import typer
 
 from runtime.cli import log, playbook, session
+from runtime.cli.chaos import chaos
 from runtime.cli.chat import chat
 from runtime.cli.doctor import doctor
 from runtime.cli.gateway import gateway
@@ -32,6 +33,7 @@ app.add_typer(session.app, name="session")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
 app.command()(replay)
+app.command()(chaos)
 app.command()(doctor)
 
 

@@ -149,8 +149,10 @@ class Conversation:
         """How to go on."""
         session, ended, say = self._order.session, self._chat.ended, self._terminal.say
         if ended is not None and ended.status == "closed":
-            say("note", f"Session {session} is closed: {ended.reason}")
+            say("note", f"Session {session} is closed: {clean(ended.reason)}")
         elif self._begun:
+            if ended is not None and ended.status == "open":
+                say("note", f"It was cut off: {clean(ended.reason)}")
             if self._chat.turn == "asked":
                 say("note", f"It waits for leave: aether session approve {session} {self._chat.effect[:12]}")
             say("note", f"Go on with: {going_on(session)}")
@@ -159,5 +161,7 @@ class Conversation:
     def exit_code(self) -> int:
         ended = self._chat.ended
         if ended is not None and ended.status == "closed":
-            return FAILED if ended.reason == "failed" else DONE
+            return FAILED if ended.reason.startswith("failed") else DONE
+        if ended is not None and ended.status == "open":
+            return Unavailable.exit_code
         return DONE if self._chat.problem is None else Unavailable.exit_code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runtime.cli.effects import effects, reconcile
 from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table, talk
 from runtime.cli.run import Address, finish, watching
 
@@ -60,6 +61,7 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
 
     Example: aether session show 7f3a9c01d2e4
     """
+    from runtime.effects import unknown
     from runtime.people.approvals import open_question
     from runtime.people.chat import clean
     from runtime.sessions import opened, row_of, stream_of
@@ -72,6 +74,7 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         row = row_of(store, head).model_dump()
         counts = Counter(recorded.type for recorded in store.read(stream))
         asked = open_question(store, stream)
+        doubted = len(unknown(store, stream))
         as_of = store.position()
     row |= {
         "person": first.person,
@@ -79,6 +82,7 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         "seed": first.seed,
         "versions": first.versions,
         "events": counts,
+        "unknown_effects": doubted,
         "question": None if asked is None else _question(asked),
     }
     if as_json:
@@ -95,6 +99,8 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         effect = asked.effect[:12]
         typer.echo(f"\nNext: aether session approve {row['session']} {effect}")
         typer.echo(f"      aether session deny {row['session']} {effect} --why '…'")
+    if doubted:
+        typer.echo(f"\nUnknown effects: {doubted}. Next: aether session effects {row['session']}")
 
 
 def _question(asked: execute.ApprovalAsked) -> dict[str, object]:
@@ -153,6 +159,10 @@ def _settle(session: str, effect: str, *, granted: bool, why: str, log: str | No
     typer.echo(f"{'allowed' if granted else 'refused'} by {by}: {event}")
     if not live:
         talk(f"No host runs it now. Go on with: aether session resume {session.removeprefix(PREFIX)}")
+
+
+app.command()(effects)
+app.command()(reconcile)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loops.journal import Journal
-from runtime.errors import NotFound
+from runtime.errors import NotFound, Unavailable
 from runtime.people.approvals import given_for
 from runtime.people.desk import Asks, Idle
 from runtime.people.talk import Talk
@@ -100,6 +100,21 @@ class Attendant:
         answer = await self._answer(given)
         self._talk.stir()
         return answer
+
+    async def reconcile(self, event: execute.Reconciled, *, command: str, version: int) -> EventId:
+        """Records what became of an unknown effect of this session, as the log told it up to `version`. An agent that
+        is idle stays idle: it is told when it goes on. Raises `Unavailable` while the journal does not hold it."""
+        journal = self._journal
+        doubted = any(doubt.intended.effect == event.effect for doubt in journal.scene.doubts)
+        if journal.committed < version or not doubted:
+            raise Unavailable(
+                f"{journal.stream} is taken up, or somebody settles {event.effect[:12]} at this moment; "
+                "nothing was written. Try again"
+            )
+        journal.record(command, (event,))
+        found = journal.scene.ids["execute.reconciled"]
+        await journal.commit()
+        return found
 
     async def _answer(self, given: execute.ApprovalGiven) -> EventId:
         self._journal.record(f"{self._journal.state.cycle}.approval", (given,))

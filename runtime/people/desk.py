@@ -77,6 +77,15 @@ class Desk(Protocol):
         session goes on. Raises `NotFound` when nothing such is asked, `UsageError` when it was answered before."""
         ...
 
+    async def reconcile(
+        self, session: str, effect: str, *, happened: bool, by: str, why: str, result: str | None
+    ) -> EventId:
+        """Settles the unknown effect that begins with `effect`; on disk when it returns, and the agent is told at its
+        next cycle. `result` is the JSON that the call answered. The same again returns the first. Raises `NotFound`
+        when nothing such is unknown, `UsageError` when it was settled otherwise before, `Unavailable` while the
+        session is taken up."""
+        ...
+
     def watch(self, session: str) -> AsyncIterator[Notice]:
         """What the session shows from now on, first how it stands (`Asks` or `Idle`) where it rests."""
         ...

@@ -61,6 +61,17 @@ class Decide(_Closed):
     why: str
 
 
+class Reconcile(_Closed):
+    command: Literal["reconcile"] = "reconcile"
+    session: str
+    effect: str
+    happened: bool
+    by: str
+    why: str
+    result: str | None = None
+    """The JSON that the call answered, as text."""
+
+
 class Watch(_Closed):
     command: Literal["watch"] = "watch"
     session: str
@@ -71,7 +82,7 @@ class Rest(_Closed):
     session: str
 
 
-Command = Annotated[Tell | Decide | Watch | Rest, Field(discriminator="command")]
+Command = Annotated[Tell | Decide | Reconcile | Watch | Rest, Field(discriminator="command")]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 

@@ -22,6 +22,7 @@ from runtime.people.letters import (
     Command,
     Decide,
     NobodyThere,
+    Reconcile,
     Rest,
     Tell,
     Watch,
@@ -52,6 +53,12 @@ class Mailbox:
         """See `Desk.decide`."""
         return self._event(Decide(session=session, effect=effect, granted=granted, by=by, why=why))
 
+    def reconcile(
+        self, session: str, effect: str, *, happened: bool, by: str, why: str = "", result: str | None = None
+    ) -> EventId:
+        """See `Desk.reconcile`."""
+        return self._event(Reconcile(session=session, effect=effect, happened=happened, by=by, why=why, result=result))
+
     def rest(self, session: str, *, timeout_s: float | None = None) -> None:
         """See `Desk.rest`. A cycle ends when its model and its tools answer: without `timeout_s` as long as that."""
         self._ask(Rest(session=session), timeout_s=timeout_s)
@@ -62,12 +69,12 @@ class Mailbox:
         watching.begin()
         return watching
 
-    def _event(self, command: Tell | Decide) -> EventId:
+    def _event(self, command: Tell | Decide | Reconcile) -> EventId:
         event = self._ask(command, timeout_s=ANSWER_TIMEOUT_S).ok
         assert event is not None, "what was heard stands in an event"
         return event
 
-    def _ask(self, command: Tell | Decide | Rest, *, timeout_s: float | None) -> Answer:
+    def _ask(self, command: Tell | Decide | Reconcile | Rest, *, timeout_s: float | None) -> Answer:
         with closing(self._say(command)) as connection, connection.makefile("rb") as lines:
             connection.settimeout(timeout_s)
             try:

@@ -27,6 +27,7 @@ from runtime.people.letters import (
     Command,
     Decide,
     Error,
+    Reconcile,
     Rest,
     Tell,
     Watch,
@@ -110,12 +111,16 @@ class Serving:
             await _send(writer, Answer(error=Error.of(error)))
             raise  # a mistake of ours: the host's stderr keeps its traceback
 
-    async def _do(self, command: Tell | Decide | Rest) -> EventId | None:
+    async def _do(self, command: Tell | Decide | Reconcile | Rest) -> EventId | None:
         match command:
             case Tell():
                 return await self._desk.tell(command.session, command.said)
             case Decide(granted=granted, by=by, why=why):
                 return await self._desk.decide(command.session, command.effect, granted=granted, by=by, why=why)
+            case Reconcile(happened=happened, by=by, why=why, result=result):
+                return await self._desk.reconcile(
+                    command.session, command.effect, happened=happened, by=by, why=why, result=result
+                )
             case Rest():
                 await self._desk.rest(command.session)
                 return None

@@ -67,12 +67,12 @@ class Talk:
                 self._again = True
                 self.stir()
                 return f"{self._journal.stream}@{self._journal.committed}"
-            known = next((t.event for t in self._journal.scene.dialogue if t.message and t.message == said.id), None)
-            if known is not None:
-                return known
             for waiting in (*self._taken, *self._inbox):
                 if isinstance(waiting.said, Message) and said.id and waiting.said.id == said.id:
                     return await asyncio.shield(waiting.heard)
+            known = self._known(said)
+            if known is not None:
+                return known
         if len(self._inbox) >= MAX_WAITING:
             raise Backpressure(f"{MAX_WAITING} messages wait for the agent; this one was not taken. Try again later")
         waiting = _Waiting(said, asyncio.get_running_loop().create_future())
@@ -82,11 +82,24 @@ class Talk:
 
     def take(self) -> Sequence[Observation]:
         """What was said since, or the script's next message when the agent has nothing else to do."""
-        self._taken, self._inbox = self._inbox, []
+        inbox, self._inbox, self._taken = self._inbox, [], []
+        for waiting in inbox:
+            # One that came while the log was still being read may stand on it: who said it had lost its host.
+            known = self._known(waiting.said)
+            if known is None:
+                self._taken.append(waiting)
+            elif not waiting.heard.done():
+                waiting.heard.set_result(known)
         state = self._journal.state
         if self._taken or state.goes_on or state.messages >= len(self._script):
             return tuple(waiting.said for waiting in self._taken)
         return (Message(role="user", parts=(TextPart(text=self._script[state.messages]),)),)
+
+    def _known(self, said: Message | Feedback) -> EventId | None:
+        """The event that holds this message already."""
+        if not isinstance(said, Message) or not said.id:
+            return None
+        return next((turn.event for turn in self._journal.scene.dialogue if turn.message == said.id), None)
 
     def kept(self) -> None:
         for waiting in self._taken:

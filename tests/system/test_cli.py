@@ -26,6 +26,8 @@ COMMANDS = (
     ("session", "resume"),
     ("session", "approve"),
     ("session", "deny"),
+    ("session", "effects"),
+    ("session", "reconcile"),
     ("session", "fork"),
     ("chat",),
     ("gateway",),
@@ -37,6 +39,7 @@ COMMANDS = (
     ("log", "export"),
     ("log", "schema"),
     ("replay",),
+    ("chaos",),
     ("doctor",),
 )
 MAZE = "examples/maze.toml"

@@ -19,6 +19,7 @@ from tests.model_server import ModelServer
 
 HANDS = """
 [placement]
+reason = "hands"  # its tools take a secret, so both are in one process
 execute = "hands"
 [pools.hands]
 cpus = 0.5

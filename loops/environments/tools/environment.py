@@ -40,6 +40,10 @@ OVERSIZE_BEGINS = 2_000
 """Characters shown of a result that is not kept."""
 
 
+ERROR_CHARACTERS = 10_000
+"""Most of an error's words that is kept."""
+
+
 class ToolsEnvironment:
     """The tools that a scenario names, for one session and the person it is with.
 
@@ -130,7 +134,7 @@ class ToolsEnvironment:
         except RecursionError:
             raise ToolFailed(f"{call.tool} ran, but its result is nested too deeply for any event") from None
         except ToolFailed as failed:
-            raise ToolFailed(self._vault.scrub(str(failed)), failed.kind) from None
+            raise ToolFailed(_recordable(self._vault.scrub(str(failed))), failed.kind) from None
 
     def _revealed(self, tool: Tool, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """Secrets go to arguments that are declared secret and to no other: a model that was talked into passing one
@@ -175,6 +179,13 @@ def _failure(error: BaseException) -> ToolFailed:
     if isinstance(error, ToolFailed):
         return error
     return ToolFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _recordable(words: str) -> str:
+    """The words of an error as an event can hold them: UTF-8, and not longer than anybody reads."""
+    legible = words.encode("utf-8", "backslashreplace").decode()
+    more = len(legible) - ERROR_CHARACTERS
+    return legible if more <= 0 else f"{legible[:ERROR_CHARACTERS]}… [{more} more characters]"
 
 
 def _bounded(result: JsonValue) -> JsonValue:

@@ -22,6 +22,12 @@ from telemetry.events.values import ToolCall, canonical_json
 DEEPEST = 64
 """Levels of nesting that arguments may have: canonical JSON ends at 254, and events nest them further."""
 
+LONGEST_ID = 40
+"""Characters of a call's id: OpenAI's API refuses a longer one when it is sent back."""
+
+LONGEST_NAME = 64
+"""Characters of a tool's name that are kept: no endpoint takes longer ones, so no tool has one."""
+
 _TOO_DEEP = f"its arguments nest deeper than {DEEPEST} levels"
 
 
@@ -37,15 +43,17 @@ class Written(NamedTuple):
 def calls_of(
     written: Iterable[Written | Tag], tools: ToolActions, *, place: str, taken: set[str]
 ) -> tuple[ToolCall, ...]:
-    """The calls in their order. Ids that are missing or `taken` are made from `place`; all are added to `taken`."""
+    """The calls in their order. Ids that are missing, too long or `taken` are made from `place`; all are added to
+    `taken`."""
     calls = []
     for ordinal, one in enumerate(written):
         tool, arguments, invalid = one if isinstance(one, Tag) else _native(one, tools)
         problem = _unknown(tool, tools) or invalid or _unfit(arguments)
-        given = "" if isinstance(one, Tag) else one.id
+        given = "" if isinstance(one, Tag) or len(one.id) > LONGEST_ID else one.id
         call_id = given if given and given not in taken else _id(f"{place}/{ordinal}", taken)
         taken.add(call_id)
-        calls.append(ToolCall(id=call_id, tool=tool, arguments={} if problem else arguments, invalid=problem))
+        arguments = {} if problem else arguments
+        calls.append(ToolCall(id=call_id, tool=tool[:LONGEST_NAME], arguments=arguments, invalid=problem))
     return tuple(calls)
 
 

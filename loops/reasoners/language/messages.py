@@ -90,18 +90,9 @@ def sources(context: Context) -> tuple[EventId, ...]:
     return tuple(dict.fromkeys(event for event in events if event))
 
 
-FEEDBACK = "[feedback: "
-"""How `loops.dialogue` begins a turn that judges and asks for nothing."""
-
-
-def judges(turn: Turn) -> bool:
-    """Whether the turn is a person's feedback."""
-    return turn.role == "user" and not turn.message and turn.text.startswith(FEEDBACK)
-
-
 def asked_last(dialogue: Dialogue) -> Turn | None:
     """The latest thing that a person said and that asks for something."""
-    return next((turn for turn in reversed(dialogue) if turn.role == "user" and not judges(turn)), None)
+    return next((turn for turn in reversed(dialogue) if turn.role == "user" and not turn.note), None)
 
 
 def actions(context: Context) -> ToolActions:

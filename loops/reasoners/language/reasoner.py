@@ -20,7 +20,7 @@ from loops.reasoners.language.client import Endpoint, Secret
 from loops.reasoners.language.compaction import compact
 from loops.reasoners.language.ear import Ear
 from loops.reasoners.language.failures import Failure
-from loops.reasoners.language.messages import Prompt, actions, asked_last, build, judges, sources
+from loops.reasoners.language.messages import Prompt, actions, asked_last, build, sources
 from loops.reasoners.language.router import Embed, Router
 from loops.reasoners.language.settings import EndpointSettings, LanguageSettings, ModelDefaults, SpecialistSettings
 from loops.reasoners.language.wire import Reply
@@ -199,7 +199,7 @@ def _asks(context: Context) -> bool:
     assert observed is not None, "reason follows sense"
     if observed.of or any(not isinstance(one, Feedback) for one in observed.observations):
         return True
-    before = next((turn for turn in reversed(context.scene.dialogue) if not judges(turn)), None)
+    before = next((turn for turn in reversed(context.scene.dialogue) if not turn.note), None)
     return before is not None and before.role != "assistant"
 
 

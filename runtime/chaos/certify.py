@@ -1,0 +1,115 @@
+"""Orders kills of a scenario from a worker that has an environment of its own, and gathers its verdicts.
+
+Knows processes and folders; knows nothing of sessions. Invariant: however it is left, the worker and its lives have
+ended and the temporary folder is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loops.randomness import derive
+from runtime.chaos.values import Certificate, ChaosOrder, Line, Undisturbed, Verdict
+from runtime.errors import RuntimeFailure, UsageError
+from runtime.scenario import ScenarioFile
+from runtime.settings import Settings
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Sums come out in one order, and the worker that forks has no threads."""
+
+Watch = Callable[[int, int], None]
+"""Is told how many kills are judged, of how many."""
+
+
+def certify(
+    file: ScenarioFile,
+    settings: Settings,
+    *,
+    source: str,
+    watch: Watch,
+    sample: int | None = None,
+    cycles: int | None = None,
+    seed: int | None = None,
+    ledger: str | None = None,
+    fresh: Sequence[str] = (),
+) -> Certificate:
+    """Kills the scenario's first session at `sample` of its commit boundaries, or at all, each in a world of its own:
+    an empty AETHER_HOME, and for each variable in `fresh` a path in it where nothing is yet.
+
+    Raises `UsageError` for what cannot be kept apart, `RuntimeFailure` when the session does not run undisturbed."""
+    _check(file, fresh)
+    scenario = file.scenario
+    root = scenario.seed if seed is None else seed
+    whole: Undisturbed | None = None
+    verdicts: list[Verdict] = []
+    with tempfile.TemporaryDirectory(prefix="aether-chaos-", ignore_cleanup_errors=True) as folder:
+        world = Path(folder) / "world"
+        order = ChaosOrder(
+            scenario_text=file.text,
+            source=source,
+            seed=derive(root, "session", 0),
+            cycles=scenario.cycles if cycles is None else cycles,
+            sample=sample,
+            ledger=ledger,
+            models=settings.models,
+            folder=str(Path.cwd()),
+            world=world,
+        )
+        variables = {**ONE_THREAD, "AETHER_HOME": str(world), **{name: str(world / name) for name in fresh}}
+        with _worker(order, variables) as lines:
+            for line in lines:
+                if line.error is not None:
+                    raise RuntimeFailure(line.error)
+                whole = line.undisturbed or whole
+                verdicts += [] if line.verdict is None else [line.verdict]
+                watch(len(verdicts), whole.tried if whole else 0)
+    if whole is None or len(verdicts) < whole.tried:
+        raise RuntimeFailure("the worker that kills the sessions died; what it said stands above. Nothing is certified")
+    return Certificate(scenario=scenario.name, seed=root, undisturbed=whole, verdicts=tuple(verdicts))
+
+
+def _check(file: ScenarioFile, fresh: Sequence[str]) -> None:
+    workspace = file.scenario.environment.tools.workspace
+    if workspace is not None and (workspace.startswith(("~", "/")) or ".." in Path(workspace).parts):
+        raise UsageError(
+            f"environment.tools.workspace is {workspace!r}, and each kill needs a copy of its own; "
+            "name it relative to the working folder and inside it"
+        )
+    for name in fresh:
+        if not name.isidentifier():
+            raise UsageError(f"--fresh {name!r} is no name of an environment variable")
+        if name in ("AETHER_HOME", *ONE_THREAD):
+            raise UsageError(f"--fresh {name} is set for each kill anyway; leave it out")
+
+
+@contextmanager
+def _worker(order: ChaosOrder, variables: dict[str, str]) -> Iterator[Iterator[Line]]:
+    """The lines of a worker that this process' environment is given to, changed by `variables`."""
+    changed = [f"{name}={value}" for name, value in variables.items()]
+    process = subprocess.Popen(
+        ["env", *changed, sys.executable, "-m", "runtime.chaos.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the worker and its lives
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(f"{order.model_dump_json()}\n")
+        process.stdin.flush()
+        yield (Line.model_validate_json(line) for line in process.stdout)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the id is still its own
+        process.wait()
+        process.stdout.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()

@@ -1,0 +1,85 @@
+"""`aether chaos` as a user runs it: real processes, killed at real commits, and tools whose work can be counted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from examples.refund.endpoint import MODEL, running
+from tests.aether import Aether, Ran, wait_until
+from tests.errands import SCENARIO, policy
+from tests.model_server import ModelServer
+
+ZERO = {"acknowledged_lost": 0, "effects_twice": 0, "effects_lost": 0, "differs": 0}
+SHOP = f"{sys.executable} -m examples.refund.shop --ledger"
+TILL = """sh -c 'test ! -e "$TILL" || cat "$TILL"'"""
+
+
+def totals(ran: Ran) -> dict[str, Any]:
+    found = ran.json["totals"]
+    assert isinstance(found, dict)
+    return found
+
+
+def errand(folder: Path, server: ModelServer, what: str, *, tools: str) -> str:
+    file = folder / "errand.toml"
+    text = SCENARIO.format(url=server.url, errand=what)
+    assert "tests.till" in text
+    file.write_text(text.replace("tests.till", tools), encoding="utf-8")
+    return str(file)
+
+
+def test_a_world_killed_at_some_of_its_commits_loses_and_repeats_nothing(aether: Aether) -> None:
+    ran = aether("chaos", "examples/lava.toml", "--cycles", "5", "--sample", "6", "--json")
+    assert ran.code == 0, ran.out + ran.err
+    assert totals(ran).items() >= {**ZERO, "killed": 6, "unknown": 0}.items()
+    assert totals(ran)["boundaries"] > 6
+    assert not list(aether.folder.glob("aether-chaos-*"))
+    assert not aether.log.exists(), "the user's own log is left alone"
+
+
+def test_refunds_killed_at_some_of_their_commits_are_made_once(aether: Aether) -> None:
+    with running() as endpoint:
+        env = {"OPENAI_BASE_URL": endpoint.url, "AETHER_MODEL": MODEL, "OPENAI_API_KEY": "none"}
+        command = ("chaos", "examples/refund.toml", "--sample", "5", "--fresh", "SHOP_DB", "--ledger", SHOP, "--json")
+        ran = aether(*command, env=env)
+    assert ran.code == 0, ran.out + ran.err
+    assert totals(ran).items() >= {**ZERO, "killed": 5}.items()
+    assert ran.json["undisturbed"]["status"] == "waiting", "the bicycle waits for a person"
+
+
+def test_a_tool_that_calls_itself_keyed_and_forgets_its_keys_is_found_out(aether: Aether) -> None:
+    with ModelServer(always=policy) as server:
+        scenario = errand(aether.folder, server, "pay", tools="tests.forgetful")
+        ran = aether("chaos", scenario, "--fresh", "TILL", "--ledger", TILL)
+    assert ran.code == 4, ran.out + ran.err
+    counted = {line[:26].strip(): int(line[26:]) for line in ran.out.splitlines()[2:9]}
+    assert counted["effects done twice"] > 0
+    assert counted["acknowledged events lost"] == counted["effects lost"] == counted["ended otherwise"] == 0
+    assert counted["killed at"] == counted["commit boundaries"] > 0
+    assert "done twice: 'pay bob 3" in ran.err
+
+
+def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> None:
+    with aether.start("chaos", "examples/lava.toml", "--cycles", "50") as started:
+        wait_until(lambda: bool(list(aether.folder.glob("aether-chaos-*/world/*.db"))), timeout_s=60, what="a life")
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="utf-8").split()
+        assert children
+        started.signal_group(signal.SIGINT)
+        ended = started.end(timeout_s=30)
+    assert ended.code == 130, ended.err
+    assert not list(aether.folder.glob("aether-chaos-*"))
+    for pid in children:
+        wait_until(lambda pid=pid: not Path("/proc", pid).exists(), timeout_s=10, what=f"the end of {pid}")  # type: ignore[misc]
+
+
+def test_a_scenario_that_does_not_run_undisturbed_is_not_certified(aether: Aether) -> None:
+    with ModelServer(always=policy) as server:
+        scenario = errand(aether.folder, server, "pay", tools="tests.till")
+        ran = aether("chaos", scenario, "--ledger", "false", "--fresh", "TILL", "--json")
+        assert ran.code == 1
+        assert "--ledger 'false' ended with 1" in ran.json["error"]["message"]
+    ran = aether("chaos", "examples/lava.toml", "--fresh", "not-a-name", "--json")
+    assert ran.code == 2
