@@ -144,7 +144,10 @@ class SessionHost:
 
     async def tell(self, session: str, said: Message | Feedback) -> EventId:
         """As `Desk.tell`."""
-        return await self._live(session).talk.tell(said)
+        runner = self._live(session)
+        if not runner.converses:
+            raise NotFound(f"session {session.removeprefix(PREFIX)} is no conversation; nobody listens there")
+        return await runner.talk.tell(said)
 
     async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`. A session that rests is answered on its log and taken up again."""

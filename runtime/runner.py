@@ -118,6 +118,10 @@ class SessionRunner:
         self.talk.rests(Ended(status=row.status, reason=reason))
         return row
 
+    @property
+    def converses(self) -> bool:
+        return self._file.scenario.environment.is_conversation
+
     def _committed(self, written: Sequence[Recorded]) -> None:
         self.talk.committed(written)
 
@@ -217,7 +221,7 @@ class SessionRunner:
         return await self._close("done" if over else "cycles", None)
 
     def _conversation(self) -> Conversation | None:
-        if not self._file.scenario.environment.is_conversation:
+        if not self.converses:
             return None
         return Conversation(take=self.talk.take, kept=self.talk.kept, say=self.talk.say)
 
@@ -234,7 +238,7 @@ class SessionRunner:
     async def _recall(self, context: Context) -> sense.Recalled | None:
         assert self._memory is not None
         version = self._journal.committed
-        if self._file.scenario.environment.is_conversation:
+        if self.converses:
             if not context.scene.summary:
                 return None  # everything that was said is in the context
             version = split_id(context.scene.dialogue[0].event)[1] - 1

@@ -257,7 +257,7 @@ def test_ctrl_c_at_the_prompt_lets_the_session_rest_and_it_goes_on_later(counter
 
 @pytest.mark.slow
 def test_ctrl_c_during_an_answer_finishes_the_cycle_and_rests(counter: Counter) -> None:
-    counter.server.will(stalls("Let me think"))
+    counter.server.will(stalls("Let me think\n"))
     counter.file.write_text(SCENARIO.replace("retries = 0", "retries = 0\ntimeout_s = 8"), encoding="utf-8")
     with counter.typed() as typed:
         typed.see("› ")
@@ -272,7 +272,7 @@ def test_ctrl_c_during_an_answer_finishes_the_cycle_and_rests(counter: Counter) 
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_answer_and_the_log_is_whole(counter: Counter) -> None:
-    counter.server.will(stalls("Let me think"))
+    counter.server.will(stalls("Let me think\n"))
     with counter.typed() as typed:
         typed.see("› ")
         typed.type("hello")
