@@ -271,6 +271,7 @@ def test_ctrl_c_during_an_answer_finishes_the_cycle_and_rests(counter: Counter) 
     assert counter("log", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_the_answer_and_the_log_is_whole(counter: Counter) -> None:
     counter.server.will(stalls("Let me think\n"))
     with counter.typed() as typed:
