@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from loops import dialogue
 from loops.dialogue import Dialogue, Outcome
-from loops.spaces import Spaces, ToolActions
+from loops.spaces import Spaces
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
+from telemetry.events.event import phase_of
 from telemetry.events.values import Action, Appraisal, EventId, Playbook, Usage
 
 
@@ -86,36 +87,55 @@ class Scene(NamedTuple):
 
     def see(self, event_id: EventId, event: Event | Unknown) -> Scene:
         """The scene after `event`."""
-        before = self._next_cycle() if isinstance(event, session.CycleOpened) else self
+        if isinstance(event, Unknown):
+            return self._replace(ids={**self.ids, event.type: event_id})
+        phase = phase_of(event.type)
+        before = self._next_cycle() if phase == "session" and isinstance(event, session.CycleOpened) else self
         ids = {**before.ids, event.type: event_id}
-        if isinstance(event, reason.Proposed):
-            ids[f"{event.type}/{event.proposal}"] = event_id
-        elif isinstance(event, feel.Appraised) and event.appraisal.proposal is not None:
-            ids[f"{event.type}/{event.appraisal.proposal}"] = event_id
-        elif isinstance(event, execute.Intended | execute.Dispatched):
-            ids[f"{event.type}/{event.ordinal}"] = event_id
-        changes = before._change(event) | before._converse(event_id, event)
-        if isinstance(event, execute.UnknownOutcome):
-            changes["doubts"] = before._doubted(event_id, event)
-        elif isinstance(event, execute.Reconciled):
-            changes["doubts"] = tuple(doubt for doubt in before.doubts if doubt.intended.effect != event.effect)
+        number = _number(phase, event)
+        if number is not None:
+            ids[f"{event.type}/{number}"] = event_id
+        changes = before._change(phase, event_id, event)
+        if before.spaces is not None and before.spaces.action.kind == "tools":
+            changes |= before._converse(event_id, event)
         return before._replace(ids=ids, **changes)
 
-    def _doubted(self, event_id: EventId, event: execute.UnknownOutcome) -> tuple[Doubt, ...]:
-        intended = (one for one in self.effects if one.effect == event.effect)
-        return (*self.doubts, *(Doubt(event_id, one) for one in intended))
+    def _change(self, phase: str, event_id: EventId, event: Event) -> dict[str, Any]:
+        # By phase first: pydantic's models answer `isinstance` slowly where the answer is no, and this runs for every
+        # event of every session.
+        match phase:
+            case "session":
+                return self._framed(event)
+            case "sense":
+                return self._sensed(event)
+            case "feel":
+                return self._felt(event)
+            case "reason":
+                return self._reasoned(event)
+            case "execute":
+                return self._executed(event_id, event)
+            case "learn" if isinstance(event, learn.BeliefUpdated):
+                return {"learned": self.transition}
+        return {}
 
-    def _change(self, event: Event | Unknown) -> dict[str, Any]:
+    def _framed(self, event: Event) -> dict[str, Any]:
+        if not isinstance(event, session.Opened):
+            return {}
+        spaces = Spaces.model_validate(event.spaces)
+        return {"spaces": spaces, "cycles": event.cycles, "person": event.person, "playbook": event.playbook}
+
+    def _sensed(self, event: Event) -> dict[str, Any]:
         match event:
-            case session.Opened():
-                spaces = Spaces.model_validate(event.spaces)
-                return {"spaces": spaces, "cycles": event.cycles, "person": event.person, "playbook": event.playbook}
             case sense.Observed():
                 return self._observe(event)
             case sense.Surprised():
                 return {"surprised": event}
             case sense.Recalled():
                 return {"recalled": event}
+        return {}
+
+    def _felt(self, event: Event) -> dict[str, Any]:
+        match event:
             case feel.Appraised() if event.appraisal.of == "request":
                 return {"request": event}
             case feel.Appraised():
@@ -124,28 +144,37 @@ class Scene(NamedTuple):
                 return {"inhibited": self.inhibited or event}
             case feel.AlternativeOffered():
                 return {"alternative": event}
+        return {}
+
+    def _reasoned(self, event: Event) -> dict[str, Any]:
+        match event:
             case reason.Proposed():
                 return {"proposals": (*self.proposals, event)}
             case reason.Predicted():
                 return {"predicted": event}
             case reason.Decided():
                 return {"decided": event}
+        return {}
+
+    def _executed(self, event_id: EventId, event: Event) -> dict[str, Any]:
+        match event:
             case execute.Intended():
                 return {"intended": event, "effects": (*self.effects, event)}
-            case execute.Succeeded() | execute.Failed() | execute.UnknownOutcome() | execute.Cancelled():
+            case execute.Succeeded() | execute.Failed() | execute.Cancelled():
                 return {"outcome": event}
+            case execute.UnknownOutcome():
+                intended = (one for one in self.effects if one.effect == event.effect)
+                return {"outcome": event, "doubts": (*self.doubts, *(Doubt(event_id, one) for one in intended))}
+            case execute.Reconciled():
+                return {"doubts": tuple(doubt for doubt in self.doubts if doubt.intended.effect != event.effect)}
             case execute.ApprovalAsked():
                 return {"asked": event}
             case execute.ApprovalGiven() if self.asked is not None and event.arguments == self.asked.arguments:
                 return {"approval": event}
-            case learn.BeliefUpdated():
-                return {"learned": self.transition}
         return {}
 
-    def _converse(self, event_id: EventId, event: Event | Unknown) -> dict[str, Any]:
-        """What an event adds to the conversation; nothing where the world is no conversation."""
-        if self.spaces is None or not isinstance(self.spaces.action, ToolActions):
-            return {}
+    def _converse(self, event_id: EventId, event: Event) -> dict[str, Any]:
+        """What an event adds to the conversation."""
         match event:
             case sense.Observed():
                 turns = (*self.settled, *dialogue.heard(event_id, event))
@@ -250,6 +279,18 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "session.cycle_closed": ("session.cycle_opened",),
 }
 """The event that leads to one of each type: the first of these that the scene has seen."""
+
+
+def _number(phase: str, event: Event) -> int | None:
+    """The place of `event` among those of its type in one cycle, where a later event refers to it by that."""
+    match phase:
+        case "reason" if isinstance(event, reason.Proposed):
+            return event.proposal
+        case "feel" if isinstance(event, feel.Appraised):
+            return event.appraisal.proposal
+        case "execute" if isinstance(event, execute.Intended | execute.Dispatched):
+            return event.ordinal
+    return None
 
 
 def cause_of(scene: Scene, event: Event) -> str:
