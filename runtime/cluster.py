@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runtime.errors import Unavailable
 from runtime.host import SessionHost
-from runtime.orders import HostStatus, SessionOrder, Surroundings
+from runtime.orders import ONE_THREAD, HostStatus, SessionOrder, Surroundings
 from runtime.pools import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
@@ -43,9 +43,6 @@ FRUITLESS_DEATHS = 5
 """A host that dies so often in a row without getting on is being killed by what it runs."""
 SHORT_FOLDER_CHARACTERS = 24
 """Ray adds up to 80 characters to its folder's path for its sockets, and a socket's path may hold 104 (macOS)."""
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""One thread an actor for BLAS and torch: several actors share few cores, and sums come out in one order."""
 
 
 @contextmanager

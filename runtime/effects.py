@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from runtime.errors import NotFound, UsageError
-from runtime.people.approvals import PREFIX_CHARACTERS
+from runtime.people.approvals import check_prefix
 from runtime.people.mailbox import Mailbox, NobodyThere
 from runtime.sessions import PREFIX, opened, stream_of
 from runtime.why import told
@@ -180,10 +180,7 @@ def finding(
     log: EventLog, session_id: str, effect_prefix: str, *, happened: bool, by: str, why: str, result: str | None
 ) -> Finding | EventId:
     """What is to be recorded, or the event that says exactly this already. Raises as `reconcile` does."""
-    if len(effect_prefix) < PREFIX_CHARACTERS:
-        raise UsageError(
-            f"{effect_prefix!r} is too short to mean one effect; give at least {PREFIX_CHARACTERS} digits of it"
-        )
+    check_prefix(effect_prefix)
     if result is not None and not happened:
         raise UsageError("only what happened has a result; nothing was written. Leave the result out")
     head = log.head(stream_of(session_id))

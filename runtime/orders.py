@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""One thread a process for BLAS and torch: several share few cores, and sums come out in one order."""
+
 
 class Surroundings(BaseModel):
     """What hosts and phase actors take from the process that starts them, because theirs may lie elsewhere."""

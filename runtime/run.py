@@ -25,18 +25,16 @@ from telemetry.log import EventLog, open_log
 TENTH = 10
 """Parts that a session's surprises are cut into; its first and last are shown."""
 
-_COUNTED = (
-    "sense.surprised",
+_COUNTED = ("sense.surprised", "session.cycle_closed", "feel.inhibited", "learn.rewarded")
+_SPOKEN = (
     "sense.observed",
-    "session.cycle_closed",
-    "feel.inhibited",
-    "learn.rewarded",
     "execute.succeeded",
     "execute.failed",
     "execute.unknown",
     "execute.cancelled",
     "reason.unanswered",
 )
+"""What a conversation adds; a maze has an observation a cycle, which nobody here looks at."""
 
 
 class Summary(BaseModel):
@@ -186,7 +184,8 @@ def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summa
     cost_usd = 0.0
     nats: dict[str, list[float]] = {}
     streams = {stream_of(row.session) for row in rows}
-    for recorded in log.read_all(after=since, types=_COUNTED):
+    converses = any(opened(log, stream).environment.startswith("tools:") for stream in streams)
+    for recorded in log.read_all(after=since, types=(*_COUNTED, *_SPOKEN) if converses else _COUNTED):
         if recorded.stream not in streams:
             continue
         match recorded.event:

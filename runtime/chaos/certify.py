@@ -17,11 +17,9 @@ from pathlib import Path
 from loops.randomness import derive
 from runtime.chaos.values import Certificate, ChaosOrder, Line, Undisturbed, Verdict
 from runtime.errors import RuntimeFailure, UsageError
+from runtime.orders import ONE_THREAD
 from runtime.scenario import ScenarioFile
 from runtime.settings import Settings
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Sums come out in one order, and the worker that forks has no threads."""
 
 Watch = Callable[[int, int], None]
 """Is told how many kills are judged, of how many."""

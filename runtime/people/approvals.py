@@ -76,7 +76,7 @@ def given_for(
     asked: execute.ApprovalAsked, effect_prefix: str, *, granted: bool, by: str, why: str, now_ns: int | None = None
 ) -> execute.ApprovalGiven:
     """The answer to exactly this question. Raises `UsageError` and `NotFound` as `answer` does."""
-    _check_prefix(effect_prefix)
+    check_prefix(effect_prefix)
     if not asked.effect.startswith(effect_prefix.lower()):
         raise NotFound(f"nothing that begins with {effect_prefix} is asked; what is asked is {asked.effect[:12]}")
     if asked.until is not None and (time.time_ns() if now_ns is None else now_ns) > asked.until:
@@ -118,7 +118,7 @@ def _open(log: EventLog, session: str) -> tuple[Recorded, execute.ApprovalAsked]
 
 
 def _nothing_is_asked(log: EventLog, session: str, effect_prefix: str) -> NotFound | UsageError:
-    _check_prefix(effect_prefix)
+    check_prefix(effect_prefix)
     name = session.removeprefix(PREFIX)
     for recorded in log.read_back(stream_of(session), types=("execute.approval_given",)):
         given = recorded.event
@@ -131,7 +131,8 @@ def _nothing_is_asked(log: EventLog, session: str, effect_prefix: str) -> NotFou
     return NotFound(f"session {name} asks nothing now. Try: aether session show {name}")
 
 
-def _check_prefix(effect_prefix: str) -> None:
+def check_prefix(effect_prefix: str) -> None:
+    """Raises `UsageError` for a prefix too short to name an effect."""
     if len(effect_prefix) < PREFIX_CHARACTERS:
         raise UsageError(
             f"{effect_prefix!r} is too short to mean one effect; give at least {PREFIX_CHARACTERS} digits of it"
