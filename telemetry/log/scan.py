@@ -14,8 +14,8 @@ from telemetry.log.forks import origin_of, place_of
 from telemetry.log.lineage import Origin, lineage
 from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
+from telemetry.log.sqlite_writer import last_position
 from telemetry.log.verify import Checker, VerifyReport
-from telemetry.log.writer import last_position
 
 PAGE_ROWS = 512
 LOWEST, HIGHEST = -(2**63), 2**63 - 1

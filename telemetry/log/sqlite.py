@@ -21,10 +21,11 @@ from telemetry.log.lock import WriterLock
 from telemetry.log.rows import ENCODING, PAYLOAD, POSITION, SELECT, VERSION, Row, pointer_of, prepare, recorded
 from telemetry.log.scan import verify_sqlite
 from telemetry.log.seal import Seal
+from telemetry.log.sqlite_writer import HEAD, SqliteCommitter, last_position
 from telemetry.log.store import Batch, Head, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
-from telemetry.log.writer import HEAD, Pending, Writer, last_position
+from telemetry.log.writer import Pending, Writer
 
 PAGE_ROWS = 512
 """At most 16 MiB a page, as no stored payload is above 32 KiB."""
@@ -72,7 +73,7 @@ class SqliteLog:
             lock.release()
             raise
         self._lock = lock
-        self._writer = Writer(path, connection, committed=self._notice.committed)
+        self._writer = Writer(str(path), SqliteCommitter(path, connection, committed=self._notice.committed))
         return Readers(path), log_id
 
     def submit(

@@ -173,10 +173,13 @@ def test_the_folder_of_a_new_log_is_made(tmp_path: Path) -> None:
 def small(path: Path) -> Iterator[tuple[EventLog, sqlite3.Connection]]:
     """A log, and the writer's own connection, on which SQLite itself can be told that the disk is full."""
     from telemetry.log.sqlite import SqliteLog
+    from telemetry.log.sqlite_writer import SqliteCommitter
 
     log = SqliteLog(path, mode="write", create=True)
     assert log._writer is not None
-    yield log, log._writer._connection
+    committer = log._writer._committer
+    assert isinstance(committer, SqliteCommitter)
+    yield log, committer._connection
     log.close()
 
 

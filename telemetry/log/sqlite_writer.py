@@ -1,0 +1,113 @@
+"""The SQLite side of the writer's thread: a group is one transaction, an append one savepoint in it.
+
+Knows statements and how SQLite fails; what may be appended, `decide` knows.
+Invariant: what `commit` acknowledges is in the WAL and synced."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from telemetry.errors import LogDamaged, LogError, LogUnwritable
+from telemetry.log.decide import Decisions
+from telemetry.log.forks import hash_at_cut
+from telemetry.log.lineage import Origin
+from telemetry.log.rows import COLUMNS, SELECT, Row
+from telemetry.log.store import Head
+from telemetry.log.writer import Outcome, Pending
+
+INSERT = f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})"
+
+HEAD = "SELECT stream, version, hash, epoch, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
+
+COMMAND = f"{SELECT} WHERE stream = ? AND command = ? AND ordinal = ?"
+
+
+class SqliteCommitter:
+    """Owns `connection`; `committed` hears of the last position of each group that kept its events."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, committed: Callable[[int], None]) -> None:
+        self._path = path
+        self._connection = connection
+        self._committed = committed
+        self._decisions = Decisions(self)
+        self._position: int | None = None
+
+    def commit(self, group: list[Pending]) -> list[Outcome]:
+        decisions = self._decisions
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            if self._position is None:
+                self._position = last_position(self._connection)
+            decisions.begin(self._position)
+            outcomes = [decisions.take(append) for append in group]
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
+            self._forget()
+            return [self._refusal(error, append) for append in group]
+        decisions.committed()
+        self._position = decisions.position
+        self._committed(self._position)
+        return outcomes
+
+    def close(self) -> None:
+        """Folds the WAL into the file."""
+        with suppress(sqlite3.Error):  # a full disk keeps the WAL, and with it every event
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def head(self, stream: str) -> Head | None:
+        row = self._connection.execute(HEAD, (stream,)).fetchone()
+        return Head(*row) if row else None
+
+    def command(self, stream: str, command: str, ordinal: int) -> Row | None:
+        row: Row | None = self._connection.execute(COMMAND, (stream, command, ordinal)).fetchone()
+        return row
+
+    def cut(self, stream: str, origin: Origin) -> bytes | LogError:
+        return hash_at_cut(self._connection, stream, origin)
+
+    def keep(self, rows: list[Row]) -> bool:
+        self._connection.execute("SAVEPOINT append")
+        try:
+            self._connection.executemany(INSERT, rows)
+        except sqlite3.IntegrityError:
+            self._connection.execute("ROLLBACK TO append")
+            if not any(self._connection.execute(COMMAND, (row[1], row[5], row[6])).fetchone() for row in rows):
+                raise
+            return False
+        finally:
+            if self._connection.in_transaction:  # a full disk may have rolled everything back
+                self._connection.execute("RELEASE append")
+        return True
+
+    def _forget(self) -> None:
+        """After a failure only the file knows where the streams end."""
+        self._decisions.forget()
+        self._position = None
+        with suppress(sqlite3.Error):  # the next BEGIN says what is wrong, to those who wait for it
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _refusal(self, error: Exception, append: Pending) -> LogError:
+        if isinstance(error, LogError):
+            return error
+        if isinstance(error, sqlite3.OperationalError):
+            refusal: LogError = LogUnwritable(
+                f"{self._path} takes no more events: {error}. Nothing of this append to {append.stream} was kept; "
+                "all acknowledged events are intact. Make room, then append again."
+            )
+        else:
+            refusal = LogDamaged(
+                f"{self._path} failed while appending to {append.stream}: {error!r}. Nothing of this append was "
+                "kept. Try: aether log verify"
+            )
+        refusal.__cause__ = error
+        return refusal
+
+
+def last_position(connection: sqlite3.Connection) -> int:
+    (position,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+    return int(position)
