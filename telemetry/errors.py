@@ -4,6 +4,7 @@
     ├── EventError
     │   ├── InvalidEvent          a payload that is not of its declared type
     │   ├── UnknownCriticalEvent  a critical type this version does not know
+    │   ├── VocabularyBroken      a type of this version cannot read its own older shapes; raised at import
     │   └── PayloadTooLarge       above MAX_PAYLOAD_BYTES, refused before anything is written
     └── LogError
         ├── LogNotFound           nothing at that URL
@@ -35,6 +36,10 @@ class InvalidEvent(EventError):
 
 
 class UnknownCriticalEvent(EventError):
+    pass
+
+
+class VocabularyBroken(EventError):
     pass
 
 

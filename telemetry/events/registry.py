@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from telemetry.errors import InvalidEvent, PayloadTooLarge, UnknownCriticalEvent
 from telemetry.events import execute, feel, learn, privacy, reason, sense, session
 from telemetry.events.event import Event, Unknown, phase_of
-from telemetry.events.upcast import upcast
+from telemetry.events.upcast import UPCASTERS, check_chain, upcast
 from telemetry.events.values import canonical
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
@@ -77,6 +77,8 @@ CLASSES: dict[str, type[Event]] = {
     member.model_fields["type"].default: member for member in get_args(get_args(AnyEvent)[0])
 }
 
+check_chain({name: kind.SCHEMA for name, kind in CLASSES.items()}, UPCASTERS)
+
 _PAYLOAD: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 
@@ -113,10 +115,8 @@ def decode(event_type: str, schema: int, payload: bytes) -> Event | Unknown:
             return known.model_validate_json(payload)
         old = _PAYLOAD.validate_json(payload)
         return known.model_validate_json(orjson.dumps(upcast(event_type, schema, old, to=known.SCHEMA)))
-    except KeyError as error:
-        raise InvalidEvent(f"{event_type} of schema {schema} has no upcaster to {known.SCHEMA}") from error
-    except ValidationError as error:
-        raise InvalidEvent(f"payload is not a {event_type} of schema {schema}: {error}") from error
+    except (ValidationError, KeyError, TypeError, ValueError) as error:  # an upcaster meets what never was of its shape
+        raise InvalidEvent(f"payload is not a {event_type} of schema {schema}: {error!r}") from error
 
 
 def json_schema() -> dict[str, JsonValue]:
