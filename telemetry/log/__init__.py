@@ -33,9 +33,9 @@ def open_log(url: str | Path, *, mode: Literal["write", "read"] = "write", creat
     `create` makes a log that is not there, in `write` only. Raises `LogNotFound`, `LogHeld`, `LogDamaged`,
     `LogUnwritable`, and `LogError` for a URL that names no store of this version."""
     path = sqlite_path(url)
-    from telemetry.log.sqlite import SqliteLog  # loads the event vocabulary, which `aether --help` must not
+    from telemetry.log.sqlite import open_sqlite  # loads the event vocabulary, which `aether --help` must not
 
-    return SqliteLog(path, mode=mode, create=create)
+    return open_sqlite(path, mode=mode, create=create)
 
 
 def sqlite_path(url: str | Path) -> Path:

@@ -47,8 +47,16 @@ PAYLOAD = COLUMNS.index("payload")
 
 SELECT = "SELECT " + ", ".join(f'"{name}"' for name in COLUMNS) + " FROM events"
 
+HEAD = "SELECT stream, version, hash, epoch, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
+"""The columns of `Head`."""
+
+LAST_POSITION = "SELECT coalesce(max(position), 0) FROM events"
+
 Row: TypeAlias = tuple[int | str | bytes, ...]
-"""The columns of one event, in the order of COLUMNS."""
+"""The columns of one event, in the order of COLUMNS; or what another query asked for."""
+
+Rows: TypeAlias = Callable[[str, Sequence[str | int]], list[Row]]
+"""Answers a query in which `?` stands for a value."""
 
 MAX_INLINE_BYTES = 32 * 1024
 """A larger payload goes to the content store (architecture, "The event")."""

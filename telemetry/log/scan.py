@@ -1,61 +1,84 @@
-"""Verifying a SQLite log: reads past what is broken, so that one bad page does not hide the rest.
+"""Verifying a log in tables: reads past what is broken, so that one bad page does not hide the rest.
 
-Knows how SQLite fails; what an intact event is, `verify` knows. Invariant: never raises for a damaged file."""
+Knows how to go on where rows cannot be read; what an intact event is, `verify` knows.
+Invariant: never raises for a damaged store."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import GENESIS, chain_hash
-from telemetry.log.blobs import Blobs
 from telemetry.log.forks import origin_of, place_of
 from telemetry.log.lineage import Origin, lineage
-from telemetry.log.rows import POSITION, SELECT, VERSION, Row, blob_digest, recorded
+from telemetry.log.rows import LAST_POSITION, POSITION, SELECT, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
-from telemetry.log.sqlite_writer import last_position
 from telemetry.log.verify import Checker, VerifyReport
 
 PAGE_ROWS = 512
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
-"""What a rowid can be: positions from outside 1…N must be seen too."""
+"""What a position can be: those from outside 1…N must be seen too."""
 
 
-def verify_sqlite(
-    connection: sqlite3.Connection, blobs: Blobs, *, seal: Seal | None, streams: Collection[str] | None
+class Disk(Protocol):
+    """What a store gives of tables that may be broken."""
+
+    in_order_of_position: str
+    """How SQL is told to read the table itself, not by an index, where that must be said."""
+
+    def readable(self, query: str, values: Sequence[str | int]) -> tuple[list[Row], str | None]:
+        """Rows up to the first that cannot be read, and what the store says of that one. A store may give no rows
+        with an error, but never an error for readable rows alone."""
+
+    def fault(self) -> str | None:
+        """What is broken beside rows."""
+
+
+def verify_rows(
+    disk: Disk, blob_fault: Callable[[str], str | None], *, seal: Seal | None, streams: Collection[str] | None
 ) -> VerifyReport:
-    """`EventLog.verify` over one connection."""
+    """`EventLog.verify`. `blob_fault` says what is wrong with the content of a digest."""
     if seal is not None:
         seal.check()
         if streams is not None:
             seal = Seal.of((head for head in seal.heads if head[0] in streams), as_of=seal.as_of)
 
-    def blob_fault(payload: bytes) -> str | None:
+    def fault_of(payload: bytes) -> str | None:
         try:
-            return blobs.fault(blob_digest(payload))
+            return blob_fault(blob_digest(payload))
         except InvalidEvent as error:
             return str(error)
 
+    def rows(query: str, values: Sequence[str | int]) -> list[Row]:
+        return disk.readable(query, values)[0]
+
+    def origin(stream: str) -> Origin | None:
+        try:
+            return origin_of(rows, stream)
+        except InvalidEvent:
+            return None
+
     checker = Checker(
-        locate=lambda stream, version: _locate(connection, stream, version),
-        origin=lambda stream: _origin(connection, stream),
-        blob_fault=blob_fault,
+        locate=lambda stream, version: place_of(rows, stream, version),
+        origin=origin,
+        blob_fault=fault_of,
         genesis=GENESIS,
         chain=chain_hash,
         only=streams,
         seal=seal,
     )
     if streams is None:
-        _Scan(connection, checker, "NOT INDEXED WHERE position >= ? AND position <= ? ORDER BY position").run(POSITION)
+        table = f"{disk.in_order_of_position} WHERE position >= ? AND position <= ? ORDER BY position"
+        _Scan(disk, checker, table).run(POSITION)
         if checker.damaged:
-            _see_heads(connection, checker)
-        else:
-            _check_file(connection, checker)
-    for stream, to in _with_ancestors(connection, streams or ()).items():
+            _see_heads(disk, checker)
+        elif (found := disk.fault()) is not None:
+            checker.see_unreadable(0, None, found)
+    for stream, to in _with_ancestors(origin, streams or ()).items():
         shared = "" if to == HIGHEST else f"AND version <= {to} "
         order = f"WHERE version >= ? AND position <= ? AND stream = ? {shared}ORDER BY version"
-        _Scan(connection, checker, order, stream).run(VERSION)
+        _Scan(disk, checker, order, stream).run(VERSION)
     return checker.report()
 
 
@@ -64,11 +87,12 @@ class _Scan:
 
     Looks from a key on, not beyond one: to look beyond the last row of a page, SQLite reads that page."""
 
-    def __init__(self, connection: sqlite3.Connection, checker: Checker, order: str, *values: str) -> None:
-        self._connection = connection
+    def __init__(self, disk: Disk, checker: Checker, order: str, *values: str) -> None:
+        self._disk = disk
         self._checker = checker
         self._order = order
-        self._values = (_last(connection), *values)
+        last, _ = disk.readable(LAST_POSITION, ())
+        self._values: tuple[str | int, ...] = (int(last[0][0]) if last else HIGHEST, *values)
 
     def run(self, key: int) -> None:
         """`key` is the column that leads the order."""
@@ -91,13 +115,8 @@ class _Scan:
                 start, limit = beyond, PAGE_ROWS
 
     def _page(self, start: int, limit: int) -> tuple[list[Row], str | None]:
-        """Up to `limit` rows, and what SQLite said where it stopped before."""
-        rows: list[Row] = []
-        try:
-            rows.extend(self._connection.execute(f"{SELECT} {self._order} LIMIT {limit}", (start, *self._values)))
-        except sqlite3.DatabaseError as error:
-            return rows, str(error)
-        return rows, None
+        """Up to `limit` rows, and what the store said where it stopped before."""
+        return self._disk.readable(f"{SELECT} {self._order} LIMIT {limit}", (start, *self._values))
 
     def _skip(self, start: int, error: str) -> int | None:
         """Names what cannot be read from `start` on; the nearest key from which something can, if any."""
@@ -120,63 +139,25 @@ class _Scan:
 
     def _name(self, start: int) -> tuple[str, int] | None:
         """Stream and version of the row that cannot be read, where at least these can."""
-        try:
-            row = self._connection.execute(
-                f"SELECT stream, version FROM events {self._order} LIMIT 1", (start, *self._values)
-            ).fetchone()
-        except sqlite3.DatabaseError:
-            return None
-        return row and (str(row[0]), int(row[1]))
+        query = f"SELECT stream, version FROM events {self._order} LIMIT 1"
+        rows, error = self._disk.readable(query, (start, *self._values))
+        return (str(rows[0][0]), int(rows[0][1])) if rows and error is None else None
 
 
-def _last(connection: sqlite3.Connection) -> int:
-    try:
-        return last_position(connection)
-    except sqlite3.DatabaseError:
-        return HIGHEST
-
-
-def _locate(connection: sqlite3.Connection, stream: str, version: int) -> tuple[int, bytes] | None:
-    try:
-        return place_of(connection, stream, version)
-    except sqlite3.DatabaseError:
-        return None
-
-
-def _origin(connection: sqlite3.Connection, stream: str) -> Origin | None:
-    try:
-        return origin_of(connection, stream)
-    except (sqlite3.DatabaseError, InvalidEvent):
-        return None
-
-
-def _with_ancestors(connection: sqlite3.Connection, streams: Collection[str]) -> dict[str, int]:
+def _with_ancestors(origin: Callable[[str], Origin | None], streams: Collection[str]) -> dict[str, int]:
     """Up to which version each of `streams` and of their ancestors is to be seen, parents before their forks."""
     ends: dict[str, int] = {}
     for asked in sorted(streams):
-        for stream, to in reversed(lineage(lambda name: _origin(connection, name), asked, to=HIGHEST)):
+        for stream, to in reversed(lineage(origin, asked, to=HIGHEST)):
             ends[stream] = max(to, ends.get(stream, 0))
     return ends
 
 
-def _see_heads(connection: sqlite3.Connection, checker: Checker) -> None:
-    """What the index still knows of streams whose last events could not be read."""
+def _see_heads(disk: Disk, checker: Checker) -> None:
+    """What the index still knows of streams whose last events could not be read; nothing where it is broken as well,
+    as that page was reported."""
+    query = "SELECT stream, version FROM events WHERE stream > ? ORDER BY stream, version DESC LIMIT 1"
     stream = ""
-    try:
-        while row := connection.execute(
-            "SELECT stream, version FROM events WHERE stream > ? ORDER BY stream, version DESC LIMIT 1", (stream,)
-        ).fetchone():
-            stream = row[0]
-            checker.see_head(stream, row[1])
-    except sqlite3.DatabaseError:
-        pass  # the index is broken as well; the page was reported
-
-
-def _check_file(connection: sqlite3.Connection, checker: Checker) -> None:
-    """Broken pages that no row lies on: indices, free pages."""
-    try:
-        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        checker.see_unreadable(0, None, found)
+    while (rows := disk.readable(query, (stream,))[0]) != []:
+        stream, version = str(rows[0][0]), int(rows[0][1])
+        checker.see_head(stream, version)

@@ -6,7 +6,7 @@ Invariant: what `commit` acknowledges is in the WAL and synced."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,13 +14,11 @@ from telemetry.errors import LogDamaged, LogError, LogUnwritable
 from telemetry.log.decide import Decisions
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
-from telemetry.log.rows import COLUMNS, SELECT, Row
+from telemetry.log.rows import COLUMNS, HEAD, LAST_POSITION, SELECT, Row
 from telemetry.log.store import Head
 from telemetry.log.writer import Outcome, Pending
 
 INSERT = f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})"
-
-HEAD = "SELECT stream, version, hash, epoch, position FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1"
 
 COMMAND = f"{SELECT} WHERE stream = ? AND command = ? AND ordinal = ?"
 
@@ -40,7 +38,7 @@ class SqliteCommitter:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._position is None:
-                self._position = last_position(self._connection)
+                self._position = int(self._rows(LAST_POSITION, ())[0][0])
             decisions.begin(self._position)
             outcomes = [decisions.take(append) for append in group]
             self._connection.execute("COMMIT")
@@ -67,7 +65,10 @@ class SqliteCommitter:
         return row
 
     def cut(self, stream: str, origin: Origin) -> bytes | LogError:
-        return hash_at_cut(self._connection, stream, origin)
+        return hash_at_cut(self._rows, stream, origin)
+
+    def _rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
+        return self._connection.execute(query, values).fetchall()
 
     def keep(self, rows: list[Row]) -> bool:
         self._connection.execute("SAVEPOINT append")
@@ -106,8 +107,3 @@ class SqliteCommitter:
             )
         refusal.__cause__ = error
         return refusal
-
-
-def last_position(connection: sqlite3.Connection) -> int:
-    (position,) = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
-    return int(position)

@@ -70,7 +70,9 @@ class EventLog(Protocol):
     id: str
     """Made with the log and kept for its life."""
     url: str
-    """What `open_log` opens it by again."""
+    """What `open_log` opens it by again; it may hold a password."""
+    name: str
+    """What people may see of it: the URL without a password."""
 
     def submit(
         self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int

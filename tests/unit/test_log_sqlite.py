@@ -172,13 +172,15 @@ def test_the_folder_of_a_new_log_is_made(tmp_path: Path) -> None:
 @pytest.fixture
 def small(path: Path) -> Iterator[tuple[EventLog, sqlite3.Connection]]:
     """A log, and the writer's own connection, on which SQLite itself can be told that the disk is full."""
-    from telemetry.log.sqlite import SqliteLog
+    from telemetry.log.sqlite import SqliteDatabase
     from telemetry.log.sqlite_writer import SqliteCommitter
+    from telemetry.log.stored import StoredLog
 
-    log = SqliteLog(path, mode="write", create=True)
-    assert log._writer is not None
-    committer = log._writer._committer
+    database = SqliteDatabase(path, mode="write", create=True)
+    assert database.writer is not None
+    committer = database.writer._committer
     assert isinstance(committer, SqliteCommitter)
+    log = StoredLog(database)
     yield log, committer._connection
     log.close()
 

@@ -1,0 +1,266 @@
+"""A log in tables, whichever database keeps them: how appends get to its writer and how its rows are paged.
+
+Knows queries that every database answers alike; opens, commits and repairs nothing.
+Invariant: a reader holds no connection between two pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from telemetry.errors import LogDamaged, LogUnwritable
+from telemetry.events.envelope import Draft, Recorded
+from telemetry.log.forks import origin_of
+from telemetry.log.lineage import Origin, lineage
+from telemetry.log.rows import (
+    ENCODING,
+    HEAD,
+    LAST_POSITION,
+    PAYLOAD,
+    POSITION,
+    SELECT,
+    VERSION,
+    Row,
+    pointer_of,
+    prepare,
+    recorded,
+)
+from telemetry.log.seal import Seal
+from telemetry.log.store import Batch, Head, Subscription
+from telemetry.log.subscribe import DiskSubscription, Notice
+from telemetry.log.verify import VerifyReport
+from telemetry.log.writer import Pending, Writer
+
+PAGE_ROWS = 512
+"""At most 16 MiB a page, as no stored payload is above 32 KiB."""
+
+SCAN_ROWS = 8_192
+"""How many positions one query may pass over in search of a type."""
+
+BATCH_CONTENT_BYTES = 16 * 1024 * 1024
+"""A batch ends early when the blobs loaded for it reach this."""
+
+ENDS = """SELECT coalesce((SELECT min(version) FROM events WHERE stream = ?), 0),
+coalesce((SELECT max(version) FROM events WHERE stream = ?), 0)"""
+"""First and last version of a stream's own, each found by key; a fork's first is above 1."""
+
+HIGHEST_CHARACTER = "\U0010ffff"
+
+
+class BlobStore(Protocol):
+    """Content by its SHA-256 in hexadecimal."""
+
+    def put(self, content: bytes) -> str:
+        """Returns when `content` is durable. Raises `LogUnwritable`."""
+
+    def get(self, digest: str) -> bytes:
+        """Raises `LogDamaged` when the content is missing or altered."""
+
+    def load(self, reference: object) -> bytes | None:
+        """The content that the stored payload `reference` names; None when it is missing or altered."""
+
+
+class Database(Protocol):
+    """What keeps the tables of one open log."""
+
+    id: str
+    url: str
+    name: str
+    notice: Notice
+    writer: Writer | None
+    """None where the log was opened for reading."""
+
+    @property
+    def blobs(self) -> BlobStore: ...
+
+    def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
+        """All rows of a short read of its own; `?` stands for a value. Raises `LogClosed`."""
+
+    def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
+        """The columns of `Head` of the streams from `bound` on, or only beyond it, and before `until`, by name."""
+
+    def verify(self, seal: Seal | None, streams: Collection[str] | None) -> VerifyReport: ...
+
+    def close(self) -> None:
+        """Commits what was submitted and lets go. May be called twice."""
+
+
+class StoredLog:
+    """`EventLog` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._blobs = database.blobs
+        self._rows = database.rows
+        self.id = database.id
+        self.url = database.url
+        self.name = database.name
+
+    def submit(
+        self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
+    ) -> Future[tuple[Recorded, ...]]:
+        writer = self._writer()
+        events = prepare(
+            stream, drafts, version=expected_version, epoch=epoch, at=time.time_ns(), put_blob=self._blobs.put
+        )
+        future: Future[tuple[Recorded, ...]] = Future()
+        future.set_running_or_notify_cancel()  # it cannot be taken back, so `cancel` must answer False
+        writer.submit(Pending(stream, events, expected_version, epoch, future, pointer_of(drafts)))
+        return future
+
+    def append(
+        self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
+    ) -> tuple[Recorded, ...]:
+        return self.submit(stream, drafts, expected_version=expected_version, epoch=epoch).result()
+
+    def head(self, stream: str) -> Head | None:
+        return _head(self._rows(HEAD, (stream,)))
+
+    def heads(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[Head]:
+        bound, beyond = (after, True) if after >= prefix else (prefix, False)
+        rows = self._database.heads(bound, beyond=beyond, until=prefix + HIGHEST_CHARACTER, limit=limit)
+        return [Head(*row) for row in rows]  # type: ignore[arg-type]  # columns of these types
+
+    def origin(self, stream: str) -> Origin | None:
+        return origin_of(self._rows, stream)
+
+    def read(
+        self, stream: str, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
+    ) -> Iterator[Recorded]:
+        ((first, last),) = self._rows(ENDS, (stream, stream))
+        to = int(last) if to is None else min(to, int(last))
+        if after + 1 < int(first):
+            for ancestor, end in reversed(self._ancestors(stream, to)):
+                yield from self._own(ancestor, after, end, types)
+        yield from self._own(stream, after, to, types)
+
+    def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
+        if before is None:
+            head = self.head(stream)
+            before = 0 if head is None else head.version + 1
+        yield from self._own_back(stream, before, types)
+        if before > 1:
+            for ancestor, end in self._ancestors(stream, before - 1):
+                yield from self._own_back(ancestor, end + 1, types)
+
+    def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
+        last = self.position()
+        to = last if to is None else min(to, last)
+        while after < to:
+            batch = self._batch(after, to, types)
+            yield from batch.events
+            after = batch.position
+
+    def position(self) -> int:
+        return int(self._rows(LAST_POSITION, ())[0][0])
+
+    def subscribe(self, *, after: int = 0, types: Collection[str] = ()) -> Subscription:
+        wanted = tuple(types)
+
+        def read_batch(position: int) -> Batch:
+            last = self.position()
+            return self._batch(position, last, wanted) if last > position else Batch((), position)
+
+        return DiskSubscription(after, read_batch, self._database.notice)
+
+    def put_blob(self, content: bytes) -> str:
+        self._writer()
+        return self._blobs.put(content)
+
+    def get_blob(self, digest: str) -> bytes:
+        return self._blobs.get(digest)
+
+    def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
+        return self._database.verify(seal, streams)
+
+    def seal(self) -> Seal:
+        as_of = self.position()
+        heads: list[tuple[str, int, str]] = []
+        after = ""
+        while page := self.heads(after=after, limit=1_000):
+            for head in page:
+                sealed = head if head.position <= as_of else self._head_as_of(head.stream, as_of)
+                if sealed is not None:
+                    heads.append((sealed.stream, sealed.version, sealed.hash.hex()))
+            after = page[-1].stream
+        return Seal.of(heads, as_of=as_of)
+
+    def close(self) -> None:
+        self._database.notice.close()
+        self._database.close()
+
+    def _writer(self) -> Writer:
+        if self._database.writer is None:
+            raise LogUnwritable(f"{self.name} was opened for reading; nothing was written. Open it with mode='write'.")
+        return self._database.writer
+
+    def _ancestors(self, stream: str, to: int) -> tuple[tuple[str, int], ...]:
+        """Whose own events stand on the stream before its own, nearest first, and up to which version."""
+        _, *ancestors = lineage(self.origin, stream, to=to)
+        if ancestors and self.head(ancestors[-1][0]) is None:
+            raise LogDamaged(
+                f"{stream} shares its first events with {ancestors[-1][0]}, which is gone. Its own events are intact "
+                "and read by position. Restore a copy of the log, or try: aether log verify"
+            )
+        return tuple(ancestors)
+
+    def _own(self, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[Recorded]:
+        among, values = _among(types)
+        query = f"{SELECT} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
+        while after < to:
+            rows = self._rows(query, (stream, after, to, *values))
+            yield from map(self._recorded, rows)
+            after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
+
+    def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:
+        among, values = _among(types)
+        query = f"{SELECT} WHERE stream = ? AND version < ?{among} ORDER BY version DESC LIMIT {PAGE_ROWS}"
+        while before > 1:
+            rows = self._rows(query, (stream, before, *values))
+            yield from map(self._recorded, rows)
+            before = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else 0
+
+    def _head_as_of(self, stream: str, position: int) -> Head | None:
+        """Where the stream ended at `position`; looked for from its end, as it has not grown far since."""
+        return _head(self._rows(HEAD.replace(" ORDER", " AND position <= ? ORDER"), (stream, position)))
+
+    def _batch(self, after: int, last: int, types: Collection[str]) -> Batch:
+        """Events of `types` above `after`, and how far that looked: to `last` at most."""
+        to = min(last, after + SCAN_ROWS) if types else last
+        among, values = _among(types)
+        query = f"{SELECT} WHERE position > ? AND position <= ?{among} ORDER BY position LIMIT {PAGE_ROWS}"
+        rows = self._rows(query, (after, to, *values))
+        if not rows and to < last:
+            to = self._before_next(to, last)
+        if len(rows) == PAGE_ROWS:
+            to = int(rows[-1][POSITION])
+        events: list[Recorded] = []
+        content_bytes = 0
+        for row in rows:
+            events.append(self._recorded(row))
+            content_bytes += len(events[-1].content or b"")
+            if content_bytes >= BATCH_CONTENT_BYTES:
+                return Batch(tuple(events), events[-1].position)
+        return Batch(tuple(events), to)
+
+    def _before_next(self, position: int, last: int) -> int:
+        """The end of the empty stretch after `position`. A whole log has none; an altered one may be sparse."""
+        query = "SELECT min(position) - 1 FROM events WHERE position > ?"
+        return min(last, int(self._rows(query, (position,))[0][0]))
+
+    def _recorded(self, row: Row) -> Recorded:
+        if row[ENCODING] != "blob":
+            return recorded(row)
+        return recorded(row, self._blobs.load(row[PAYLOAD]))
+
+
+def _head(rows: list[Row]) -> Head | None:
+    return Head(*rows[0]) if rows else None  # type: ignore[arg-type]  # columns of these types
+
+
+def _among(types: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """A condition on the type, and its values."""
+    values = tuple(types)
+    return (f" AND type IN ({', '.join('?' * len(values))})", values) if values else ("", ())
