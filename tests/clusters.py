@@ -1,8 +1,13 @@
-"""A Ray cluster of the tests' own: one head with its own folder, ports and token, ended by its process group."""
+"""Ray clusters of the tests' own: a head, or several nodes, each with its own folder, ports and token.
+
+Knows Ray's command line and its cluster utility; imports neither. Invariant: what is started here is ended here, by its
+process group, and by nobody else."""
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -10,9 +15,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.aether import end_with_parent, environment, short_folder, wait_until
+from tests.aether import ROOT, end_with_parent, environment, short_folder, wait_until
 
 START_TIMEOUT_S = 90.0
 CPUS = 8
@@ -68,16 +75,7 @@ class Head:
 
     def actors(self, name: str) -> list[int]:
         """Process ids of the living actors of class `name` on this head."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                line = (path / "cmdline").read_bytes()
-                ours = str(self.folder).encode() in (path / "environ").read_bytes()
-            except OSError:  # it ended meanwhile, or is not ours
-                continue
-            if ours and line.startswith(f"ray::{name}".encode()):
-                found.append(int(path.name))
-        return found
+        return _actors(self.folder, name)
 
     def close(self) -> None:
         """Ends what `ray start` started: it ends its own children when it is asked to end."""
@@ -90,6 +88,104 @@ class Head:
                 self._process.wait()
         self._output.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of `Nodes`: its id in Ray, and the process whose end is the node's end."""
+
+    id: str
+    raylet: int
+
+
+class Nodes:
+    """Several nodes on this machine, by `ray.cluster_utils.Cluster`; the first is the head, where drivers attach.
+
+    The nodes share this machine's address, so a node is told by its id or by a resource of its own."""
+
+    def __init__(self, *, cpus: int = CPUS) -> None:
+        """Starts the head alone. A node that is killed is noticed within about two seconds."""
+        self.folder = short_folder()
+        self.env = environment(self.folder, RAY_TMPDIR=str(self.folder), PYTHONPATH=str(ROOT))
+        head = {"num_cpus": cpus, "include_dashboard": False, "temp_dir": str(self.folder / "ray")}
+        self._output = (self.folder / "nodes.txt").open("w+b")
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", "tests.nodes", json.dumps(head)),
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            text=True,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        try:
+            self.head = self._started()
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, *, cpus: int = CPUS, **resources: float) -> Node:
+        """One more node, with resources of its own by name; returns when the cluster knows it."""
+        assert self._process.stdin is not None
+        arguments = {"num_cpus": cpus, "resources": resources, "include_dashboard": False}
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        return self._started()
+
+    def _started(self) -> Node:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT_S)
+        line = self._process.stdout.readline() if ready else ""
+        assert line, (self.folder / "nodes.txt").read_text()
+        said = json.loads(line)
+        self.address: str = said["address"]
+        return Node(id=said["node"], raylet=said["raylet"])
+
+    def actors(self, name: str, *, on: Node | None = None) -> list[int]:
+        """Process ids of the living actors of class `name`, on one node or on any."""
+        return [pid for pid in _actors(self.folder, name) if on is None or _parent(pid) == on.raylet]
+
+    def kill(self, node: Node) -> None:
+        """Ends a node as a machine that loses its power: all its processes at once, unasked."""
+        for pid in [node.raylet, *(pid for pid in _actors(self.folder, "") if _parent(pid) == node.raylet)]:
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Ends every node: the utility ends what it started when it has nothing more to read."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process.stdout.close()
+        self._output.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _actors(folder: Path, name: str) -> list[int]:
+    """Process ids of the living workers that run class `name` of the cluster in `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (path / "cmdline").read_bytes()
+            ours = str(folder).encode() in (path / "environ").read_bytes()
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+        if ours and line.startswith(f"ray::{name}".encode()):
+            found.append(int(path.name))
+    return found
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it ended meanwhile
+        return None
 
 
 def _free_port() -> int:

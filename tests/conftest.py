@@ -9,7 +9,7 @@ import pytest
 
 from telemetry.log import EventLog, open_log
 from tests.aether import Aether
-from tests.clusters import Head
+from tests.clusters import Head, Nodes
 from tests.local import Local
 
 
@@ -33,6 +33,14 @@ def local(log: EventLog) -> Iterator[Local]:
 def head() -> Iterator[Head]:
     """A running Ray cluster of the tests' own, for whoever attaches to one."""
     cluster = Head()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """A cluster of the test's own that further nodes may join, and that may lose them."""
+    cluster = Nodes()
     yield cluster
     cluster.close()
 

@@ -1,0 +1,86 @@
+"""Sessions whose host and phase actors live on different nodes, and nodes that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from telemetry.log import open_log
+from tests.aether import Aether, Row, position, wait_until
+from tests.clusters import Nodes
+
+CYCLES = 120
+EVENTS_A_CYCLE = 20
+BOUND_S = 120.0
+
+MAZE = """\
+name = "nodes"
+seed = 7
+
+[environment]
+id = "gymnasium:PointMaze_UMaze-v3"
+frames = 5
+max_frames = 150
+episodes = 1000
+
+[memory]
+when = "surprise"
+recall = 4
+"""
+POOLS = f"""\
+{MAZE}
+[placement]
+sense = "away"
+feel = "away"
+reason = "away"
+execute = "away"
+learn = "away"
+
+[pools.away]
+cpus = 1
+"""
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    """The head has room for a session host and nothing else."""
+    cluster = Nodes(cpus=1)
+    yield cluster
+    cluster.close()
+
+
+def test_a_pool_whose_node_is_lost_comes_back_on_another_and_nothing_differs(aether: Aether, nodes: Nodes) -> None:
+    first, command = nodes.add(cpus=1), _command(aether)
+    (calm,) = aether(*command, "--log", str(aether.folder / "calm.db"), timeout_s=BOUND_S).rows
+    aether.attach(nodes)
+    with aether.start(*command) as started:
+        _goes_on(aether.log)
+        (actor,) = nodes.actors("PhaseActor")
+        assert nodes.actors("PhaseActor", on=first) == [actor]
+        assert len(nodes.actors("SessionHost", on=nodes.head)) == 1, "the host lies where the log lies"
+        second = nodes.add(cpus=1)
+        nodes.kill(first)
+        wait_until(lambda: bool(nodes.actors("PhaseActor", on=second)), timeout_s=BOUND_S, what="the actor moved")
+        struck = started.end(timeout_s=BOUND_S)
+    assert struck.code == 0, struck.err
+    (row,) = struck.rows
+    assert (row["cycles"], row["state_hash"]) == (CYCLES, calm["state_hash"])
+    assert "session.resumed" not in _types(aether, row), "the host itself was never touched"
+
+
+def _command(aether: Aether) -> tuple[str, ...]:
+    file = aether.folder / "scenario.toml"
+    file.write_text(POOLS)
+    return "run", str(file), "--cycles", str(CYCLES), "--json"
+
+
+def _goes_on(log: Path) -> None:
+    wait_until(lambda: position(log) > 10 * EVENTS_A_CYCLE, timeout_s=BOUND_S, what="the session is under way")
+
+
+def _types(aether: Aether, row: Row) -> list[str]:
+    with closing(open_log(aether.log, mode="read")) as log:
+        return [event.type for event in log.read(f"session/{row['session']}")]
