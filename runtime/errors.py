@@ -13,6 +13,7 @@ from heart.errors import HeartError, RegionMismatch
 from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
 from memory.errors import MemoryFault
 from telemetry.errors import (
+    ImportRefused,
     InvalidSeal,
     LogDamaged,
     LogHeld,
@@ -61,6 +62,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LogNotFound, NotFound.exit_code),
     (StreamNotFound, NotFound.exit_code),
     (LogDamaged, VerificationFailed.exit_code),
+    (ImportRefused, VerificationFailed.exit_code),
     (InvalidSeal, VerificationFailed.exit_code),
     (LogHeld, Unavailable.exit_code),
     (LogUnwritable, Unavailable.exit_code),

@@ -12,6 +12,7 @@
         ├── LogUnwritable         disk full or read-only; nothing of the append was kept
         ├── LogDamaged            the file cannot be read as a log
         ├── LogClosed             the log was closed while the call waited
+        ├── ImportRefused         what was to be imported is broken, or contradicts what stands
         ├── InvalidSeal           the seal itself was altered, or is none
         ├── StreamNotFound
         ├── WrongExpectedVersion  somebody else appended first
@@ -75,6 +76,10 @@ class LogDamaged(LogError):
 
 
 class LogClosed(LogError):
+    pass
+
+
+class ImportRefused(LogError):
     pass
 
 

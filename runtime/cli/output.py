@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
 
 import typer
 
@@ -95,14 +95,39 @@ def _cell(column: str, value: object) -> str:
     return str(value)[:12] if column == "state_hash" else str(value)
 
 
-@contextmanager
-def reading(url: str | None) -> Iterator[EventLog]:
+def reading(url: str | None) -> AbstractContextManager[EventLog]:
     """The log that a command reads, closed at its end."""
+    return _opened(url, "read")
+
+
+def writing(url: str | None) -> AbstractContextManager[EventLog]:
+    """The log that a command writes, made where there is none, closed at its end."""
+    return _opened(url, "write")
+
+
+@contextmanager
+def _opened(url: str | None, mode: Literal["read", "write"]) -> Iterator[EventLog]:
     from runtime.settings import log_url, read_settings
     from telemetry.log import open_log
 
-    log = open_log(log_url(read_settings({"log": url}).settings), mode="read")
+    log = open_log(log_url(read_settings({"log": url}).settings), mode=mode)
     try:
         yield log
     finally:
         log.close()
+
+
+@contextmanager
+def progress_of(title: str, *, size_bytes: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Hears of every stretch of bytes that is done: a bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=size_bytes)
+        yield lambda done: progress.advance(task, done)

@@ -70,28 +70,30 @@ class Recorded:
         """`stream@version`."""
         return f"{self.stream}@{self.version}"
 
-    def header(self) -> bytes:
-        """Canonical bytes of every column except position, payload, digest and hash, in the envelope's order."""
-        return header_bytes(
-            (
-                self.stream,
-                self.version,
-                self.type,
-                self.schema,
-                self.command,
-                self.ordinal,
-                self.at,
-                self.elapsed_ns,
-                self.epoch,
-                self.cycle,
-                self.phase,
-                self.cause,
-                self.refs,
-                self.mode,
-                self.encoding,
-                self.keys,
-            )
+    def columns(self) -> tuple[str | int, ...]:
+        """Every column except position, payload, digest and hash, in the envelope's order."""
+        return (
+            self.stream,
+            self.version,
+            self.type,
+            self.schema,
+            self.command,
+            self.ordinal,
+            self.at,
+            self.elapsed_ns,
+            self.epoch,
+            self.cycle,
+            self.phase,
+            self.cause,
+            self.refs,
+            self.mode,
+            self.encoding,
+            self.keys,
         )
+
+    def header(self) -> bytes:
+        """Canonical bytes of `columns`."""
+        return header_bytes(self.columns())
 
     @cached_property
     def event(self) -> Event | Unknown:

@@ -109,6 +109,8 @@ class Decisions:
             found.append(first)
         if found and len(found) < len(append.events):
             return _conflict(append, found[-1], f"{len(found)} of these {len(append.events)} events")
+        if found and append.end_hash not in (None, found[-1].hash):
+            return _conflict(append, found[-1], "another envelope")
         return tuple(found) or None
 
 

@@ -1,17 +1,25 @@
-"""Events as lines of JSON, from which the log could be rebuilt bit for bit.
+"""Events as lines of JSON, from which the log can be rebuilt bit for bit.
 
-Invariant: a line holds every stored column; `payload` is the stored text itself, never re-encoded."""
+Knows one line at a time; what the lines together must be, `imports` knows.
+Invariant: a line holds every stored column; `payload` is the stored text itself, never re-encoded; and
+`event_of(line)` is the event that the line was written from."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import orjson
 
-if TYPE_CHECKING:
-    from telemetry.events.envelope import Recorded
+from telemetry.errors import InvalidEvent
+from telemetry.events.envelope import Recorded
+from telemetry.log.rows import COLUMNS, MAX_INTEGER, blob_digest, check_stream, recorded
+
+INTEGERS = frozenset({"position", "version", "schema", "ordinal", "at", "elapsed_ns", "epoch", "cycle"})
+BYTES = ("payload", "digest", "hash")
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Above what any event fills: 16 MiB of content in base64 beside its columns."""
 
 
 def export_lines(events: Iterable[Recorded]) -> Iterator[bytes]:
@@ -28,3 +36,46 @@ def export_lines(events: Iterable[Recorded]) -> Iterator[bytes]:
         if event.content is not None:
             line["content_base64"] = base64.b64encode(event.content).decode()
         yield orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def event_of(line: bytes) -> Recorded:
+    """The event of one exported line, whose payload and content are those of its digest.
+
+    Raises `InvalidEvent` for what `export_lines` does not write."""
+    try:
+        columns = orjson.loads(line)
+        payload = columns.pop("payload", None)
+        encoded, content = columns.pop("payload_base64", None), columns.pop("content_base64", None)
+        columns["payload"] = payload.encode() if encoded is None else base64.b64decode(encoded, validate=True)
+        columns["digest"], columns["hash"] = bytes.fromhex(columns["digest"]), bytes.fromhex(columns["hash"])
+        body = None if content is None else base64.b64decode(content, validate=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidEvent(f"it is no line of an export: {error}") from error
+    event = recorded(tuple(columns.get(name) for name in COLUMNS), body)
+    check_columns(event, columns.keys())
+    return event
+
+
+def check_columns(event: Recorded, names: Iterable[str] = COLUMNS) -> None:
+    """Raises `InvalidEvent` unless `event` has the columns of a stored one, of their kinds, and nobody altered its
+    payload or content."""
+    if set(names) != set(COLUMNS):
+        odd = ", ".join(sorted(set(names).symmetric_difference(COLUMNS)))
+        raise InvalidEvent(f"it lacks or adds {odd}; a newer version may have written it")
+    for name in COLUMNS:
+        value = getattr(event, name)
+        if name in INTEGERS:
+            fits = type(value) is int and 0 <= value <= MAX_INTEGER
+        else:
+            fits = type(value) is (bytes if name in BYTES else str)
+        if not fits:
+            raise InvalidEvent(f"its {name} is {value!r:.80}, which no column holds")
+    check_stream(event.stream)
+    digest = hashlib.sha256(event.payload).digest()
+    if digest != event.digest:
+        raise InvalidEvent(
+            f"event {event.id} was altered: its payload has the digest {digest.hex()[:12]}…, "
+            f"{event.digest.hex()[:12]}… was recorded"
+        )
+    if event.content is not None and hashlib.sha256(event.content).hexdigest() != blob_digest(event.payload):
+        raise InvalidEvent(f"the content of event {event.id} was altered: it is not the one that its payload names")

@@ -89,8 +89,7 @@ def prepare(
     """Encodes `drafts` as versions `version + 1`…; every payload is encoded before the first blob is stored.
 
     Raises `InvalidEvent` for what cannot be an append, and what `encode` and `put_blob` raise."""
-    if not _STREAM.fullmatch(stream):
-        raise InvalidEvent(f"{stream!r} is no stream name: 1 to 200 characters, no '@' and no space")
+    check_stream(stream)
     if not drafts:
         raise InvalidEvent(f"an append to {stream} needs at least one event")
     if len({(draft.command, draft.ordinal) for draft in drafts}) < len(drafts):
@@ -128,6 +127,27 @@ def prepare(
             raise InvalidEvent(f"the envelope of {stream}@{version} cannot be stored: {error}") from error
         prepared.append(Prepared(columns, header, payload, hashlib.sha256(payload).digest(), content))
     return prepared
+
+
+def check_stream(name: str) -> None:
+    """Raises `InvalidEvent` for what cannot stand in an event's id."""
+    if not _STREAM.fullmatch(name):
+        raise InvalidEvent(f"{name!r} is no stream name: 1 to 200 characters, no '@' and no space")
+
+
+def prepare_recorded(events: Sequence[Recorded]) -> list[Prepared]:
+    """Events that were recorded before, as their columns stood. Raises `InvalidEvent` unless they are successive
+    events of one stream and one epoch."""
+    if not events:
+        raise InvalidEvent("there is nothing to restore")
+    first = events[0]
+    for version, event in enumerate(events, start=first.version):
+        if (event.stream, event.version, event.epoch) != (first.stream, version, first.epoch):
+            raise InvalidEvent(f"{event.id} of epoch {event.epoch} does not follow {first.id} of epoch {first.epoch}")
+    return [
+        Prepared(event.columns(), header_bytes(event.columns()), event.payload, event.digest, event.content)
+        for event in events
+    ]
 
 
 def pointer(event: Event | Unknown) -> Origin | None:

@@ -101,6 +101,16 @@ class EventLog(Protocol):
     ) -> tuple[Recorded, ...]:
         """`submit`, waited for."""
 
+    def restore(self, events: Sequence[Recorded]) -> Future[tuple[Recorded, ...]]:
+        """Appends events that were recorded before, in this log or another: successive ones of one stream and one
+        epoch. They keep all but their positions, and with them their hashes; contents of blobs are stored. All or
+        none are kept; a stream's restores are taken in order. What the future gives are the events at their new
+        positions, or where they stood already with these hashes.
+
+        Raises at once `InvalidEvent` for what is not such a stretch, `LogClosed`, `LogUnwritable`. The future raises
+        what that of `submit` does, and `LogError` when the events do not follow on the stream's last with the hash
+        that they say."""
+
     def head(self, stream: str) -> Head | None:
         """The stream's last committed event; None when it has none."""
 

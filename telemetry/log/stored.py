@@ -31,7 +31,7 @@ from telemetry.log.seal import Seal
 from telemetry.log.store import Batch, Head, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
-from telemetry.log.writer import Pending, Writer
+from telemetry.log.writer import Pending, Writer, restoring, underway
 
 PAGE_ROWS = 512
 """At most 16 MiB a page, as no stored payload is above 32 KiB."""
@@ -105,15 +105,20 @@ class StoredLog:
         events = prepare(
             stream, drafts, version=expected_version, epoch=epoch, at=time.time_ns(), put_blob=self._blobs.put
         )
-        future: Future[tuple[Recorded, ...]] = Future()
-        future.set_running_or_notify_cancel()  # it cannot be taken back, so `cancel` must answer False
-        writer.submit(Pending(stream, events, expected_version, epoch, future, pointer_of(drafts)))
-        return future
+        append = Pending(stream, events, expected_version, epoch, underway(), pointer_of(drafts))
+        writer.submit(append)
+        return append.future
 
     def append(
         self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
     ) -> tuple[Recorded, ...]:
         return self.submit(stream, drafts, expected_version=expected_version, epoch=epoch).result()
+
+    def restore(self, events: Sequence[Recorded]) -> Future[tuple[Recorded, ...]]:
+        writer = self._writer()
+        append = restoring(events, put_blob=self._blobs.put)
+        writer.submit(append)
+        return append.future
 
     def head(self, stream: str) -> Head | None:
         return _head(self._rows(HEAD, (stream,)))

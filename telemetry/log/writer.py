@@ -6,14 +6,15 @@ Invariant: every future it was given is resolved, and only after the COMMIT or R
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from telemetry.errors import LogClosed, LogError
 from telemetry.events.envelope import Recorded
-from telemetry.log.lineage import Origin
-from telemetry.log.rows import Prepared
+from telemetry.log.lineage import FORKED, Origin
+from telemetry.log.rows import Prepared, pointer, prepare_recorded
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """What may wait for the writer before `submit` blocks: several hundred thousand small events."""
@@ -39,6 +40,24 @@ class Pending:
     @property
     def cost(self) -> int:
         return sum(len(event.payload) + ROW_BYTES for event in self.events)
+
+
+def underway() -> Future[tuple[Recorded, ...]]:
+    """The future of an append: it cannot be taken back, so `cancel` answers False."""
+    future: Future[tuple[Recorded, ...]] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def restoring(events: Sequence[Recorded], *, put_blob: Callable[[bytes], str]) -> Pending:
+    """The append of events that were recorded before, their contents stored. Raises as `EventLog.restore`."""
+    rows = prepare_recorded(events)
+    first, last = events[0], events[-1]
+    origin = pointer(first.event) if first.type == FORKED else None
+    for event in events:
+        if event.content is not None:
+            put_blob(event.content)
+    return Pending(first.stream, rows, first.version - 1, first.epoch, underway(), origin, last.hash)
 
 
 Outcome: TypeAlias = tuple[Recorded, ...] | LogError

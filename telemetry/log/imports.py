@@ -1,0 +1,200 @@
+"""Exported lines into a log: the same events under the same hashes, whatever stood there before.
+
+Knows which line goes where; what may be appended, the log knows. Invariant: of each stream the log holds afterwards
+what the lines say, from its beginning to some event of theirs; the same lines again add nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from telemetry.errors import ImportRefused, InvalidEvent, LogClosed, LogError, LogUnwritable
+from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.log.export import MAX_LINE_BYTES, event_of
+from telemetry.log.lineage import FORKED
+from telemetry.log.rows import pointer
+from telemetry.log.store import EventLog
+
+WINDOW_EVENTS = 8_192
+WINDOW_BYTES = 16 * 1024 * 1024
+"""What is held before it is handed to the log; a window ends where an append did, so that none is torn."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import did: events that are `new` to the log, and those that `stood` there already."""
+
+    new: int = 0
+    stood: int = 0
+    streams: int = 0
+    without_content: int = 0
+    """Events whose content the lines lack, as the log they come from had lost it."""
+
+    def __str__(self) -> str:
+        what = f"{self.new:,} events of {self.streams:,} streams imported" if self.new else "nothing new"
+        stood = f", {self.stood:,} stood already" if self.stood else ""
+        lost = f", {self.without_content:,} came without their content" if self.without_content else ""
+        return f"{what}{stood}{lost}"
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One stream: how far the lines have come, and up to where the log held it before."""
+
+    version: int
+    hash: bytes
+    standing: int
+    touched: bool = False
+
+
+def import_lines(log: EventLog, lines: Iterable[bytes], *, seen: Callable[[int], None] = lambda _: None) -> Imported:
+    """Takes what `export_lines` wrote into `log`, which may hold some of it; `seen` hears the length of each line.
+
+    Raises `ImportRefused` at the first line that is broken or contradicts what stands; what stood on the lines before
+    it is in the log, and the same import again goes on there. Raises `LogUnwritable` as an append does."""
+    importer = Importer(log)
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            importer.take(number, event_of(line))
+            seen(len(line))
+        importer.flush()
+    except InvalidEvent as error:
+        importer.flush()
+        raise ImportRefused(f"line {number}: {error}. {_kept(importer.done)}") from error
+    except ImportRefused as error:
+        raise ImportRefused(f"{error} {_kept(importer.done)}") from error
+    return importer.done
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of `file`, one at a time and none longer than an event can be."""
+    while line := file.readline(MAX_LINE_BYTES):
+        yield line
+
+
+@dataclass(slots=True)
+class Importer:
+    """Takes events one by one, in the order of their positions in the log they come from."""
+
+    log: EventLog
+    done: Imported = field(default_factory=Imported)
+    _streams: dict[str, _Stream] = field(default_factory=dict)
+    _window: list[tuple[int, Recorded]] = field(default_factory=list)
+    _bytes: int = 0
+
+    def take(self, line: int, event: Recorded) -> None:
+        """`event` stood on line `line`. Raises `InvalidEvent` when it does not follow on what came before it, and
+        what `flush` raises."""
+        stream = self._streams.get(event.stream) or self._begin(event)
+        if event.version != stream.version + 1:
+            raise InvalidEvent(f"event {event.id} follows on version {stream.version} of {event.stream}")
+        found = chain_hash(stream.hash, event.header(), event.digest)
+        if found != event.hash:
+            raise InvalidEvent(
+                f"event {event.id} was altered: its hash is {event.hash.hex()[:12]}…, "
+                f"{found.hex()[:12]}… follows from what stands before it"
+            )
+        if self._is_full() and not self._continues(event):
+            self.flush()
+        stream.version, stream.hash = event.version, event.hash
+        self._window.append((line, event))
+        self._bytes += len(event.payload) + len(event.content or b"")
+
+    def flush(self) -> None:
+        """Hands over what was taken; returns when it is on disk. Raises `ImportRefused` for what contradicts what
+        stands in the log, and what appending raises."""
+        window, self._window, self._bytes = self._window, [], 0
+        new: list[tuple[int, Recorded]] = []
+        standing: dict[str, list[tuple[int, Recorded]]] = {}
+        for line, event in window:
+            if event.version <= self._streams[event.stream].standing:
+                standing.setdefault(event.stream, []).append((line, event))
+            else:
+                new.append((line, event))
+        for given in standing.values():
+            self._compare(given)
+        self._append(new)
+
+    def _begin(self, event: Recorded) -> _Stream:
+        head = self.log.head(event.stream)
+        before = event.version - 1
+        origin = pointer(event.event) if event.type == FORKED else None
+        if origin is not None and origin.at_version == before:
+            hash_ = bytes.fromhex(origin.at_hash)
+        elif before < 1:
+            before, hash_ = 0, GENESIS
+        else:
+            last = next(self.log.read(event.stream, after=before - 1, to=before), None)
+            if last is None:
+                raise InvalidEvent(
+                    f"the first event of {event.stream} is version {event.version}, and the log has none before it; "
+                    "import what comes before it first"
+                )
+            hash_ = last.hash
+        stream = self._streams[event.stream] = _Stream(before, hash_, head.version if head else 0)
+        return stream
+
+    def _is_full(self) -> bool:
+        return len(self._window) >= WINDOW_EVENTS or self._bytes >= WINDOW_BYTES
+
+    def _continues(self, event: Recorded) -> bool:
+        """Whether `event` was appended together with the last one that was taken."""
+        last = self._window[-1][1]
+        return (last.stream, last.command) == (event.stream, event.command)
+
+    def _compare(self, given: list[tuple[int, Recorded]]) -> None:
+        """Whether these events of one stream are the ones that stand in the log."""
+        first, last = given[0][1], given[-1][1]
+        stands = self.log.read(first.stream, after=first.version - 1, to=last.version)
+        for (line, event), stood in zip(given, stands, strict=True):
+            if event.hash != stood.hash:
+                raise ImportRefused(
+                    f"line {line}: event {event.id} is another than the one that stands in {self.log.url}: hash "
+                    f"{event.hash.hex()[:12]}… given, {stood.hash.hex()[:12]}… stands. {event.stream} was left as it "
+                    f"is. Import into a log that has no {event.stream}."
+                )
+            if stood.content is None and event.content is not None:
+                self.log.put_blob(event.content)
+        self.done.stood += len(given)
+
+    def _append(self, new: list[tuple[int, Recorded]]) -> None:
+        """Run by run, in the order of the lines, so that what caused something stands before it here too."""
+        runs: list[list[tuple[int, Recorded]]] = []
+        for line, event in new:
+            last = runs[-1][-1][1] if runs else None
+            if last is not None and (last.stream, last.epoch) == (event.stream, event.epoch):
+                runs[-1].append((line, event))
+            else:
+                runs.append([(line, event)])
+        futures = [self.log.restore([event for _, event in run]) for run in runs]
+        refused: BaseException | None = None
+        for run, future in zip(runs, futures, strict=True):
+            error = future.exception()
+            if error is None:
+                self._count(run)
+            else:
+                refused = refused or _refused(run, error)
+        if refused is not None:
+            raise refused
+
+    def _count(self, run: list[tuple[int, Recorded]]) -> None:
+        stream = self._streams[run[0][1].stream]
+        self.done.streams += not stream.touched
+        stream.touched = True
+        self.done.new += len(run)
+        self.done.without_content += sum(event.encoding == "blob" and event.content is None for _, event in run)
+
+
+def _kept(done: Imported) -> str:
+    return f"What stood before it is in the log: {done}."
+
+
+def _refused(run: list[tuple[int, Recorded]], error: BaseException) -> BaseException:
+    """What to tell of a run that the log did not take."""
+    if not isinstance(error, LogError) or isinstance(error, LogClosed | LogUnwritable):
+        return error
+    refused = ImportRefused(f"lines {run[0][0]}–{run[-1][0]}: {error}")
+    refused.__cause__ = error
+    return refused
