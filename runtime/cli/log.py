@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.cli.output import Json, LogUrl, answer, command, document, reading, talk
+from runtime.cli.output import Json, LogUrl, answer, command, document, progress_of, reading, talk, writing
+
+if TYPE_CHECKING:
+    from telemetry.log import EventLog, Seal
+    from telemetry.log.imports import Imported
 
 app = typer.Typer(
-    help="Verify, seal and export the log; print the schema of its events.\n\nExample: aether log verify",
+    help="Verify, seal, export and import the log; print the schema of its events.\n\nExample: aether log verify",
     no_args_is_help=True,
 )
 
@@ -30,13 +35,11 @@ def verify(
 
     Example: aether log verify --seal maze.seal.json
     """
-    from runtime.errors import NotFound, VerificationFailed
-    from telemetry.log import Seal
+    from runtime.errors import VerificationFailed
 
-    if seal is not None and not seal.is_file():
-        raise NotFound(f"there is no seal at {seal}; make one with: aether log seal --out {seal}")
+    sealed = None if seal is None else _seal(seal)
     with reading(log) as store:
-        report = store.verify(seal=Seal.from_json(seal.read_bytes()) if seal is not None else None)
+        report = store.verify(seal=sealed)
     if as_json:
         rows: list[dict[str, object]] = [
             {name: getattr(problem, name) for name in problem.__slots__} for problem in report.problems
@@ -110,6 +113,69 @@ def export(
         answer([{"file": str(out), "events": written}], as_of=as_of)
     else:
         talk(f"{written} events written")
+
+
+@app.command("import")
+@command
+def import_(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE…", help="What `aether log export` wrote; - stands for stdin.")
+    ],
+    seal: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A seal of the log they come from: all that it names must be here then."),
+    ] = None,
+    log: LogUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Take exported events into a log, new or not, under the same hashes. What stands there already stays as it is.
+
+    Example: aether log import maze.jsonl --log copy.db
+    """
+    from runtime.errors import VerificationFailed
+    from telemetry.log.imports import Imported, lacking
+
+    sealed = None if seal is None else _seal(seal)
+    done = Imported()
+    with writing(log) as store:
+        for name in files:
+            done += _take(store, name, quiet=as_json)
+        missing = [] if sealed is None else lacking(store, sealed)
+        as_of = store.position()
+    if as_json:
+        row: dict[str, object] = {name: getattr(done, name) for name in done.__slots__}
+        answer([row], as_of=as_of, more={"missing": missing})
+    else:
+        typer.echo(str(done))
+    if missing and not as_json:
+        talk("the seal names what is not in this log: " + ", ".join(missing))
+    if missing:
+        raise typer.Exit(VerificationFailed.exit_code)
+
+
+def _take(log: EventLog, name: str, *, quiet: bool) -> Imported:
+    """Imports one file, or stdin for `-`."""
+    from runtime.errors import NotFound
+    from telemetry.log.imports import import_lines, lines_of
+
+    path = Path(name)
+    if name != "-" and not path.is_file():
+        raise NotFound(f"there is no file at {name}; write one with: aether log export --out {name}")
+    size = None if name == "-" else path.stat().st_size
+    with (
+        nullcontext(sys.stdin.buffer) if name == "-" else path.open("rb") as file,
+        progress_of(f"import {name}", size_bytes=size, quiet=quiet) as seen,
+    ):
+        return import_lines(log, lines_of(file), seen=seen, name="stdin" if name == "-" else name)
+
+
+def _seal(path: Path) -> Seal:
+    from runtime.errors import NotFound
+    from telemetry.log import Seal
+
+    if not path.is_file():
+        raise NotFound(f"there is no seal at {path}; make one with: aether log seal --out {path}")
+    return Seal.from_json(path.read_bytes())
 
 
 @app.command()

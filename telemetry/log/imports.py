@@ -14,11 +14,12 @@ from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.log.export import MAX_LINE_BYTES, event_of
 from telemetry.log.lineage import FORKED
 from telemetry.log.rows import pointer
+from telemetry.log.seal import Seal
 from telemetry.log.store import EventLog
 
 WINDOW_EVENTS = 8_192
 WINDOW_BYTES = 16 * 1024 * 1024
-"""What is held before it is handed to the log; a window ends where an append did, so that none is torn."""
+"""What is held before it is handed to the log; a window ends where a command did, so that none is torn."""
 
 
 @dataclass(slots=True)
@@ -30,6 +31,9 @@ class Imported:
     streams: int = 0
     without_content: int = 0
     """Events whose content the lines lack, as the log they come from had lost it."""
+
+    def __add__(self, more: Imported) -> Imported:
+        return Imported(*(getattr(self, name) + getattr(more, name) for name in self.__slots__))
 
     def __str__(self) -> str:
         what = f"{self.new:,} events of {self.streams:,} streams imported" if self.new else "nothing new"
@@ -48,11 +52,14 @@ class _Stream:
     touched: bool = False
 
 
-def import_lines(log: EventLog, lines: Iterable[bytes], *, seen: Callable[[int], None] = lambda _: None) -> Imported:
-    """Takes what `export_lines` wrote into `log`, which may hold some of it; `seen` hears the length of each line.
+def import_lines(
+    log: EventLog, lines: Iterable[bytes], *, name: str = "the export", seen: Callable[[int], None] = lambda _: None
+) -> Imported:
+    """Takes what `export_lines` wrote into `log`, which may hold some of it. `name` is what people know the lines by;
+    `seen` hears the length of each.
 
-    Raises `ImportRefused` at the first line that is broken or contradicts what stands; what stood on the lines before
-    it is in the log, and the same import again goes on there. Raises `LogUnwritable` as an append does."""
+    Raises `ImportRefused` at the first line that is broken or contradicts what stands; the commands that ended before
+    it are in the log, and the same import again goes on there. Raises `LogUnwritable` as an append does."""
     importer = Importer(log)
     number = 0
     try:
@@ -61,11 +68,24 @@ def import_lines(log: EventLog, lines: Iterable[bytes], *, seen: Callable[[int],
             seen(len(line))
         importer.flush()
     except InvalidEvent as error:
+        importer.drop_last_command()
         importer.flush()
-        raise ImportRefused(f"line {number}: {error}. {_kept(importer.done)}") from error
+        raise ImportRefused(f"{name}, line {number}: {error}. {_kept(importer.done)}") from error
     except ImportRefused as error:
-        raise ImportRefused(f"{error} {_kept(importer.done)}") from error
+        raise ImportRefused(f"{name}, {error} {_kept(importer.done)}") from error
     return importer.done
+
+
+def lacking(log: EventLog, seal: Seal) -> list[str]:
+    """The ends that `seal` names and `log` does not have, each as an event id with the sealed hash. Positions do not
+    count, as those of imported events are their own. Raises `InvalidSeal`."""
+    seal.check()
+    missing = []
+    for stream, version, end in seal.heads:
+        found = next(log.read(stream, after=version - 1, to=version), None)
+        if found is None or found.hash.hex() != end:
+            missing.append(f"{stream}@{version} with hash {end[:12]}…")
+    return missing
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
@@ -101,6 +121,13 @@ class Importer:
         stream.version, stream.hash = event.version, event.hash
         self._window.append((line, event))
         self._bytes += len(event.payload) + len(event.content or b"")
+
+    def drop_last_command(self) -> None:
+        """Forgets what the last command wrote as far as it was taken: a part of it may be missing."""
+        if self._window:
+            last = self._window[-1][1]
+            while self._window and self._continues(last):
+                self._window.pop()
 
     def flush(self) -> None:
         """Hands over what was taken; returns when it is on disk. Raises `ImportRefused` for what contradicts what
@@ -140,7 +167,7 @@ class Importer:
         return len(self._window) >= WINDOW_EVENTS or self._bytes >= WINDOW_BYTES
 
     def _continues(self, event: Recorded) -> bool:
-        """Whether `event` was appended together with the last one that was taken."""
+        """Whether the command that wrote the last event that was taken wrote `event` too."""
         last = self._window[-1][1]
         return (last.stream, last.command) == (event.stream, event.command)
 
@@ -188,7 +215,9 @@ class Importer:
 
 
 def _kept(done: Imported) -> str:
-    return f"What stood before it is in the log: {done}."
+    return (
+        f"The commands that ended before it are in the log: {done}. Import again from an unaltered copy to go on there."
+    )
 
 
 def _refused(run: list[tuple[int, Recorded]], error: BaseException) -> BaseException:

@@ -37,6 +37,7 @@ COMMANDS = (
     ("log", "verify"),
     ("log", "seal"),
     ("log", "export"),
+    ("log", "import"),
     ("log", "schema"),
     ("replay",),
     ("chaos",),

@@ -1,0 +1,79 @@
+"""`aether log …` on logs that need no session to be run: carrying them elsewhere, and damaged ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from telemetry.log import open_log
+from tests.aether import AETHER, ROOT, Aether
+
+MAZE = str(ROOT / "tests" / "golden" / "maze.jsonl")
+REFUND = str(ROOT / "tests" / "golden" / "refund.jsonl")
+BROKEN = str(ROOT / "tests" / "golden" / "maze-must-fail.jsonl")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+def test_an_exported_log_is_imported_and_exported_again_byte_for_byte(aether: Aether, path: Path) -> None:
+    ran = aether("log", "import", MAZE, REFUND, "--log", str(path))
+    assert (ran.code, ran.out) == (0, "290 events of 2 streams imported\n")
+    again = aether("log", "import", REFUND, "--log", str(path))
+    assert (again.code, again.out) == (0, "nothing new, 143 stood already\n")
+    exported = path.with_name("again.jsonl")
+    assert aether("log", "export", "maze", "--out", str(exported), "--log", str(path)).code == 0
+    assert exported.read_bytes() == Path(MAZE).read_bytes()
+    assert aether("log", "verify", "--log", str(path)).code == 0
+    assert aether("replay", "refund", "--log", str(path)).code == 0
+
+
+def test_an_import_reads_stdin_and_answers_json(aether: Aether, path: Path) -> None:
+    command = (*AETHER, "log", "import", "-", "--json", "--log", str(path))
+    with Path(MAZE).open("rb") as file:
+        ran = subprocess.run(command, stdin=file, env=aether.env, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    answer = json.loads(ran.stdout)
+    assert answer["rows"] == [{"new": 147, "stood": 0, "streams": 1, "without_content": 0}]
+    assert answer["as_of"] == 147
+
+
+def test_a_bad_line_is_exit_4_with_its_number(aether: Aether, path: Path) -> None:
+    ran = aether("log", "import", BROKEN, "--log", str(path))
+    assert ran.code == 4
+    assert "maze-must-fail.jsonl, line 68: event session/maze@68 was altered" in ran.err
+    assert "66 events of 1 streams imported" in ran.err
+    assert aether("log", "verify", "--log", str(path)).code == 0
+    assert (
+        aether("log", "import", MAZE, "--log", str(path)).out == "81 events of 1 streams imported, 66 stood already\n"
+    )
+
+
+def test_a_file_that_is_not_there_is_exit_3(aether: Aether, path: Path) -> None:
+    ran = aether("log", "import", "nowhere.jsonl", "--log", str(path))
+    assert ran.code == 3
+    assert "there is no file at nowhere.jsonl" in ran.err
+
+
+def test_a_seal_says_what_an_import_did_not_bring(aether: Aether, path: Path) -> None:
+    aether("log", "import", MAZE, REFUND, "--log", str(path))
+    seal = path.with_name("seal.json")
+    assert aether("log", "seal", "--out", str(seal), "--log", str(path)).code == 0
+    copy = str(path.with_name("copy.db"))
+    partly = aether("log", "import", MAZE, "--seal", str(seal), "--log", copy)
+    assert partly.code == 4
+    assert "session/refund@143" in partly.err
+    whole = aether("log", "import", REFUND, "--seal", str(seal), "--json", "--log", copy)
+    assert (whole.code, whole.json["missing"]) == (0, [])
+
+
+def test_an_import_into_a_log_that_is_held_is_exit_6(aether: Aether, path: Path) -> None:
+    with closing(open_log(path)):
+        ran = aether("log", "import", MAZE, "--log", str(path))
+    assert ran.code == 6
+    assert "is held by" in ran.err
