@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from loops.scene import Scene, cause_of, refs_of
-from loops.state import REDUCER, SessionState, apply, state_hash
-from telemetry.errors import LogDamaged, LogUnwritable
-from telemetry.events import Draft, Event, Recorded, Unknown, execute, session
+from loops.causes import cause_of, refs_of
+from loops.rebuild import rebuild
+from loops.scene import Scene
+from loops.state import SessionState, apply
+from telemetry.errors import ChainBroken, InvalidEvent, LogDamaged, LogUnwritable
+from telemetry.events import Draft, Event, Recorded, session
 from telemetry.events.envelope import Mode
 from telemetry.log import EventLog
 
@@ -53,29 +55,22 @@ class Journal:
         self._committing = asyncio.Lock()
         self._done: set[str] = set()
 
-    def load(self, history: Iterable[Recorded]) -> None:
-        """Folds the stream's history. Raises `LogDamaged` when a recorded state hash does not come out."""
-        for recorded in history:
-            event = recorded.event
-            self._see(recorded.id, event)
-            self.version = self.committed = recorded.version
-            self.epoch = recorded.epoch
-            self.positions[recorded.type] = recorded.position
-            if not isinstance(
-                event, execute.ApprovalGiven | execute.Reconciled
-            ):  # given to a session that rests, and rests on
-                self.last_type = recorded.type
-            self._remember(recorded.command, event)
-            if isinstance(event, session.CycleClosed) and event.reducer == REDUCER:
-                self._check(recorded.version, event)
+    def load(self) -> None:
+        """Takes the stream's history up, its chain checked on the way.
 
-    def _check(self, version: int, event: session.CycleClosed) -> None:
-        found = state_hash(self.state)
-        if found != event.state_hash:
-            raise LogDamaged(
-                f"{self.stream}@{version}: folding gives state {found[:12]}…, the log says {event.state_hash[:12]}…. "
-                f"Nothing was written. Try: aether replay {self.stream.removeprefix('session/')}"
-            )
+        Raises `ChainBroken` naming the first event that is not what was acknowledged, `LogDamaged` when a recorded
+        state hash does not come out, `InvalidEvent` when an event cannot be read. Nothing was loaded then."""
+        try:
+            standing = rebuild(self._log.facts(self.stream))
+        except (LogDamaged, InvalidEvent) as error:
+            report = self._log.verify(streams=[self.stream])
+            if report.ok:
+                raise
+            raise ChainBroken(f"{report.problems[0]}. Nothing was written; try: aether log verify") from error
+        self.state, self.scene, self.version, self.epoch, self.last_type, *_ = standing
+        self.committed = standing.version
+        self.positions = {**standing.positions}
+        self._done = {*standing.done}
 
     @property
     def cycle_is_open(self) -> bool:
@@ -128,11 +123,11 @@ class Journal:
         """Writes under the next epoch from now on, which fences the former owner."""
         self.epoch += 1
 
-    def _remember(self, command: str, event: Event | Unknown) -> None:
+    def _remember(self, command: str, event: Event) -> None:
         if isinstance(event, session.CycleOpened):
             self._done.clear()
         self._done.add(command)
 
-    def _see(self, event_id: str, event: Event | Unknown) -> None:
+    def _see(self, event_id: str, event: Event) -> None:
         self.state = apply(self.state, event)
         self.scene = self.scene.see(event_id, event)

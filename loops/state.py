@@ -7,9 +7,14 @@ versions, times or epochs, so a session that was interrupted ends in the state o
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import orjson
 
 from loops.errors import StateTooLarge
+from loops.said import NOTHING_SAID, SAID
+from telemetry.errors import InvalidEvent
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
 from telemetry.events.values import (
     Action,
@@ -17,16 +22,12 @@ from telemetry.events.values import (
     Belief,
     Digest,
     EffectClass,
-    Message,
     Move,
     Persistence,
     Say,
     ToolCall,
     ToolCalls,
     Value,
-    Wait,
-    canonical,
-    canonical_json,
 )
 
 REDUCER = 1
@@ -126,102 +127,42 @@ class SessionState(Value):
         return self.unsensed > 0 or self.refused > 0 or self.unanswered
 
 
+Changes = dict[str, object]
+"""Fields of the state and their new values."""
+
+
 def apply(state: SessionState, event: Event | Unknown) -> SessionState:
     """The state after `event`. Events that do not bear on the state leave it as it is."""
     change = _change(state, event)
-    if state.dialogue is not None:
-        change |= _conversed(state, state.dialogue, event)
     return state.model_copy(update=change) if change else state
 
 
-def _change(state: SessionState, event: Event | Unknown) -> dict[str, object]:
-    match event:
-        case session.Opened():
-            opened: dict[str, object] = {"scenario": event.scenario_digest, "seed": event.seed, "status": "open"}
-            return opened | ({"dialogue": NOTHING_SAID} if _is_conversation(event) else {})
-        case session.Closed():
-            return {"status": "closed", "outcome": event.reason}
-        case session.CycleOpened():
-            return {"cycle": event.cycle, "percentile": None, "asked": None}
-        case session.CycleClosed():
-            return {"cycles_closed": state.cycles_closed + 1}
-        case sense.Observed() | sense.Surprised():
-            return _sensed(state, event)
-        case feel.Felt():
-            return {"valence": event.valence, "arousal": event.arousal, "virtues": event.virtues}
-        case reason.Decided():
-            return {"persist": event.persist}
-        case learn.Rewarded():
-            return _rewarded(state, event)
-        case learn.BeliefUpdated():
-            return {"belief": event.posterior}
-        case learn.Remembered():
-            return {"remembered": state.remembered + 1}
-        case _ if event.type.startswith("execute."):
-            return _executed(state, event)
-    return {}
+def apply_to(state: SessionState, event: Event | Unknown) -> None:
+    """As `apply`, but changes `state` itself, which nobody else may hold: a long history is folded four times as fast
+    as with a copy at each event."""
+    vars(state).update(_change(state, event))
 
 
-NOTHING_SAID = "0" * 64
+def _change(state: SessionState, event: Event | Unknown) -> Changes:
+    # By class, from tables: pydantic's models answer `isinstance` slowly where the answer is no, and this runs for
+    # every event of every session.
+    kind = type(event)
+    change = _CHANGES.get(kind)
+    changed = {} if change is None else change(state, event)
+    if state.dialogue is not None and (said := SAID.get(kind)) is not None:
+        changed |= said(state, state.dialogue, event)
+    return changed
 
 
-def _is_conversation(event: session.Opened) -> bool:
+def _opened(_: SessionState, event: session.Opened) -> Changes:
+    opened: Changes = {"scenario": event.scenario_digest, "seed": event.seed, "status": "open"}
     action = event.spaces.get("action")
-    return isinstance(action, dict) and action.get("kind") == "tools"
+    converses = isinstance(action, dict) and action.get("kind") == "tools"
+    return opened | ({"dialogue": NOTHING_SAID} if converses else {})
 
 
-def _conversed(state: SessionState, before: Digest, event: Event | Unknown) -> dict[str, object]:
-    """What `event` is to a conversation."""
-    match event:
-        case sense.Observed():
-            said = sum(isinstance(o, Message) and o.role == "user" for o in event.observations)
-            return {
-                "dialogue": _onto(before, "heard", event.digest),
-                "messages": state.messages + said,
-                "unsensed": 0,
-                "unanswered": False,
-            }
-        case sense.ContextCompacted():
-            return {"dialogue": _onto(before, "compacted", event.summary)}
-        case reason.Unanswered():
-            return {"unanswered": True}
-        case reason.Proposed():
-            return {"unanswered": False}
-        case reason.Decided():
-            nothing = event.proposal is None and isinstance(event.action, Wait) and bool(event.options)
-            return {
-                "dialogue": _onto(before, "decided", event.arguments),
-                "refused": state.refused + 1 if nothing else 0,
-            }
-        case execute.Succeeded() if event.result is not None:
-            return _answered(state, malformed=False)
-        case execute.Failed():
-            return _answered(state, malformed=event.kind == "invalid")
-        case execute.UnknownOutcome() | execute.Cancelled():
-            return _answered(state, malformed=False)
-        case execute.Reconciled():
-            found = event.model_dump(mode="json", exclude={"effect"}, exclude_defaults=True)
-            return {"dialogue": _onto(before, "reconciled", canonical_json(found))}
-    return {}
-
-
-def _answered(state: SessionState, *, malformed: bool) -> dict[str, object]:
-    # Calls of one cycle that cannot be made count once: the first one counts, any that can be made ends the row.
-    # What was answered is hashed when it is sensed, because parallel calls answer in any order.
-    first = state.unsensed == 0
-    row = state.malformed + first if malformed and (first or state.malformed) else 0
-    return {"unsensed": state.unsensed + 1, "malformed": row}
-
-
-def _onto(before: Digest, kind: str, what: str) -> Digest:
-    return hashlib.sha256("\x1f".join((before, kind, what)).encode()).hexdigest()
-
-
-def _sensed(state: SessionState, event: sense.Observed | sense.Surprised) -> dict[str, object]:
-    if isinstance(event, sense.Surprised):
-        recent = (*state.surprises, event.nats)[-RECENT_SURPRISES:]
-        return {"surprises": recent, "percentile": event.percentile}
-    changed: dict[str, object] = {"observed": event.digest, "episode": event.episode, "step": event.step}
+def _observed(_: SessionState, event: sense.Observed) -> Changes:
+    changed: Changes = {"observed": event.digest, "episode": event.episode, "step": event.step}
     if event.ends_episode:
         changed |= {"stage": "fresh", "episode": event.episode + 1, "step": 0, "persist": None}
     else:
@@ -231,8 +172,12 @@ def _sensed(state: SessionState, event: sense.Observed | sense.Surprised) -> dic
     return changed
 
 
-def _rewarded(state: SessionState, event: learn.Rewarded) -> dict[str, object]:
-    changed: dict[str, object] = {
+def _surprised(state: SessionState, event: sense.Surprised) -> Changes:
+    return {"surprises": (*state.surprises, event.nats)[-RECENT_SURPRISES:], "percentile": event.percentile}
+
+
+def _rewarded(state: SessionState, event: learn.Rewarded) -> Changes:
+    changed: Changes = {
         "last_reward": event.reward,
         "last_success": event.success,
         "episode_return": event.episode_return,
@@ -242,39 +187,63 @@ def _rewarded(state: SessionState, event: learn.Rewarded) -> dict[str, object]:
     return changed
 
 
-def _executed(state: SessionState, event: Event | Unknown) -> dict[str, object]:
-    match event:
-        case execute.Intended():
-            effect = OpenEffect(
-                cycle=state.cycle,
-                ordinal=event.ordinal,
-                action=_brief(event.action),
-                arguments=event.arguments,
-                effect_class=event.effect_class,
-            )
-            return {"effects": (*state.effects, effect)}
-        case execute.Dispatched():
-            return {"effects": _restage(state, event.ordinal, "dispatched")}
-        case execute.UnknownOutcome():
-            return {"effects": _restage(state, event.ordinal, "unknown")}
-        case execute.Succeeded():
-            ended = event.terminated or event.truncated
-            stepped = state.step + 1 if event.observed is not None else state.step
-            left = _settled(state, state.cycle, event.ordinal)
-            return {"effects": left, "step": stepped, "stage": "ended" if ended else state.stage}
-        case execute.Failed():
-            fatal = any(isinstance(e.action, Move) and _is(e, state.cycle, event.ordinal) for e in state.effects)
-            return {"effects": _settled(state, state.cycle, event.ordinal), "failed": fatal}
-        case execute.Cancelled():
-            return {"effects": _settled(state, state.cycle, event.ordinal)}
-        case execute.Reconciled():
-            others = (e for e in state.effects if e.stage != "unknown" or not _is(e, event.cycle, event.ordinal))
-            return {"effects": tuple(others)}
-        case execute.ApprovalAsked():
-            return {"asked": Asked(action=_brief(event.action), arguments=event.arguments)}
-        case execute.ApprovalGiven() if state.asked is not None and state.asked.arguments == event.arguments:
-            return {"asked": state.asked.model_copy(update={"granted": event.granted})}
-    return {}
+def _intended(state: SessionState, event: execute.Intended) -> Changes:
+    effect = OpenEffect(
+        cycle=state.cycle,
+        ordinal=event.ordinal,
+        action=_brief(event.action),
+        arguments=event.arguments,
+        effect_class=event.effect_class,
+    )
+    return {"effects": (*state.effects, effect)}
+
+
+def _succeeded(state: SessionState, event: execute.Succeeded) -> Changes:
+    ended = event.terminated or event.truncated
+    stepped = state.step + 1 if event.observed is not None else state.step
+    left = _settled(state, state.cycle, event.ordinal)
+    return {"effects": left, "step": stepped, "stage": "ended" if ended else state.stage}
+
+
+def _failed(state: SessionState, event: execute.Failed) -> Changes:
+    fatal = any(isinstance(e.action, Move) and _is(e, state.cycle, event.ordinal) for e in state.effects)
+    return {"effects": _settled(state, state.cycle, event.ordinal), "failed": fatal}
+
+
+def _reconciled(state: SessionState, event: execute.Reconciled) -> Changes:
+    others = (e for e in state.effects if e.stage != "unknown" or not _is(e, event.cycle, event.ordinal))
+    return {"effects": tuple(others)}
+
+
+def _approved(state: SessionState, event: execute.ApprovalGiven) -> Changes:
+    if state.asked is None or state.asked.arguments != event.arguments:
+        return {}
+    return {"asked": state.asked.model_copy(update={"granted": event.granted})}
+
+
+_CHANGES: Mapping[type, Callable[[SessionState, Any], Changes]] = {
+    session.Opened: _opened,
+    session.Closed: lambda _, event: {"status": "closed", "outcome": event.reason},
+    session.CycleOpened: lambda _, event: {"cycle": event.cycle, "percentile": None, "asked": None},
+    session.CycleClosed: lambda state, _: {"cycles_closed": state.cycles_closed + 1},
+    sense.Observed: _observed,
+    sense.Surprised: _surprised,
+    feel.Felt: lambda _, event: {"valence": event.valence, "arousal": event.arousal, "virtues": event.virtues},
+    reason.Decided: lambda _, event: {"persist": event.persist},
+    execute.Intended: _intended,
+    execute.Dispatched: lambda state, event: {"effects": _restage(state, event.ordinal, "dispatched")},
+    execute.UnknownOutcome: lambda state, event: {"effects": _restage(state, event.ordinal, "unknown")},
+    execute.Succeeded: _succeeded,
+    execute.Failed: _failed,
+    execute.Cancelled: lambda state, event: {"effects": _settled(state, state.cycle, event.ordinal)},
+    execute.Reconciled: _reconciled,
+    execute.ApprovalAsked: lambda _, event: {"asked": Asked(action=_brief(event.action), arguments=event.arguments)},
+    execute.ApprovalGiven: _approved,
+    learn.Rewarded: _rewarded,
+    learn.BeliefUpdated: lambda _, event: {"belief": event.posterior},
+    learn.Remembered: lambda state, _: {"remembered": state.remembered + 1},
+}
+"""What each event does to the state. One that is not among them does nothing."""
 
 
 def _brief(action: Action) -> Action:
@@ -307,10 +276,32 @@ def _is(effect: OpenEffect, cycle: int, ordinal: int) -> bool:
 def state_hash(state: SessionState, *, at_most: int | None = None) -> Digest:
     """SHA-256 of the canonical JSON of the state. Raises `StateTooLarge` when that is above `at_most` bytes: a
     cycle that closes gives MAX_STATE_BYTES, while a state that is on the log already is hashed as it is."""
-    body = canonical(state)
+    body = _canonical(state)
     if at_most is not None and len(body) > at_most:
         raise StateTooLarge(
             f"the session's state is {len(body):,} bytes, the bound is {at_most:,}; "
             "its log is intact up to the last closed cycle"
         )
     return hashlib.sha256(body).hexdigest()
+
+
+_DEFAULTS = tuple((name, field.default) for name, field in SessionState.model_fields.items())
+
+
+def _canonical(state: SessionState) -> bytes:
+    """`values.canonical` of the state, without asking pydantic about its plain fields: three times as fast, at every
+    closed cycle of every rebuild."""
+    values = vars(state)
+    shown = {
+        name: value
+        for name, default in _DEFAULTS
+        if (value := values[name]) is not default and value != default  # most are the default itself
+    }
+    try:
+        return orjson.dumps(shown, default=_plain, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidEvent(f"the state cannot be stored as JSON: {error}") from error
+
+
+def _plain(value: Value) -> dict[str, Any]:
+    return value.model_dump(mode="json", exclude_defaults=True)

@@ -33,7 +33,7 @@ from runtime.playbooks import find
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, WAITING, SessionRow, row_of
-from telemetry.errors import InvalidEvent
+from telemetry.errors import ChainBroken, InvalidEvent
 from telemetry.events import Recorded, execute, sense, session, split_id
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
@@ -126,10 +126,10 @@ class SessionRunner:
         self.talk.committed(written)
 
     def _load(self) -> None:
-        report = self._log.verify(streams=[self._stream])
-        if report.problems:
-            raise VerificationFailed(f"{report.problems[0]} Nothing was written; try: aether log verify")
-        self._journal.load(self._log.read(self._stream))
+        try:
+            self._journal.load()
+        except ChainBroken as error:
+            raise VerificationFailed(str(error)) from error
 
     async def _begin(self, seed: int, cycles: int | None, person: str | None) -> None:
         journal = self._journal

@@ -11,6 +11,7 @@
         ├── LogHeld               another live process is the writer
         ├── LogUnwritable         disk full or read-only; nothing of the append was kept
         ├── LogDamaged            the file cannot be read as a log
+        │   └── ChainBroken       an event is not what was acknowledged
         ├── LogClosed             the log was closed while the call waited
         ├── ImportRefused         what was to be imported is broken, or contradicts what stands
         ├── InvalidSeal           the seal itself was altered, or is none
@@ -72,6 +73,10 @@ class LogUnwritable(LogError):
 
 
 class LogDamaged(LogError):
+    pass
+
+
+class ChainBroken(LogDamaged):
     pass
 
 

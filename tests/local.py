@@ -6,7 +6,7 @@ a cut is an exception that no one handles, so what stood in memory is lost as it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from runtime.sessions import SessionRow
 from telemetry.errors import LogUnwritable
 from telemetry.events import Draft, Recorded
 from telemetry.log import EventLog
+from telemetry.log.facts import Fact
 from tests import worlds
 
 OWNER = "tests/1"
@@ -153,6 +154,13 @@ def folded(events: Sequence[Recorded], start: SessionState | None = None) -> Ses
     for recorded in events:
         state = apply(state, recorded.event)
     return state
+
+
+def facts_of(events: Iterable[Recorded]) -> Iterator[Fact]:
+    """What `EventLog.facts` gives of these events."""
+    for r in events:
+        body = r.payload if r.encoding == "plain" else r.content
+        yield r.position, r.stream, r.version, r.type, r.schema, r.command, r.epoch, r.encoding, body
 
 
 def story(events: Sequence[Recorded]) -> list[tuple[str, dict[str, object]]]:

@@ -17,7 +17,7 @@ from loops.state import REDUCER, apply, state_hash
 from runtime.gateway.answer import Ending, Nothing
 from runtime.gateway.facts import PutBlob, answered, intents, observations, opening, proposed, result
 from runtime.gateway.wire import Message, Request, onward
-from telemetry.errors import LogDamaged, LogUnwritable
+from telemetry.errors import LogUnwritable
 from telemetry.events import Event, execute, reason, session
 from telemetry.events.values import ToolCalls, Usage, Wait, digest_of
 from telemetry.log import EventLog
@@ -95,10 +95,7 @@ class ObservedSession:
         if self._log.head(self._stream) is None:
             journal.record("open", (opening(request, upstream=self._upstream),))
             return
-        report = self._log.verify(streams=[self._stream])
-        if report.problems:
-            raise LogDamaged(f"{report.problems[0]} Nothing was written; try: aether log verify")
-        journal.load(self._log.read(self._stream))
+        journal.load()
         suspended = journal.last_type == "session.suspended"
         journal.take_over()
         resumed = session.Resumed(

@@ -100,11 +100,16 @@ class Recorded:
         """The payload, decoded and upcast to today's schema. Raises `InvalidEvent` when it is neither."""
         body = self.payload if self.encoding == "plain" else self.content
         if body is None:
-            raise InvalidEvent(
-                f"the content of event {self.id} is stored as {self.encoding!r} and is missing or altered. "
-                "Its header is intact. Try: aether log verify"
-            )
+            raise unreadable(self.id, self.encoding)
         return decode(self.type, self.schema, body)
+
+
+def unreadable(event_id: str, encoding: str) -> InvalidEvent:
+    """The error of an event whose payload is not there to be read."""
+    return InvalidEvent(
+        f"the content of event {event_id} is stored as {encoding!r} and is missing or altered. "
+        "Its header is intact. Try: aether log verify"
+    )
 
 
 def header_bytes(columns: tuple[str | int, ...]) -> bytes:

@@ -44,6 +44,7 @@ COLUMNS = (
 POSITION, STREAM, VERSION, TYPE = 0, 1, 2, 3
 ENCODING = COLUMNS.index("encoding")
 PAYLOAD = COLUMNS.index("payload")
+HASH = COLUMNS.index("hash")
 
 SELECT = "SELECT " + ", ".join(f'"{name}"' for name in COLUMNS) + " FROM events"
 

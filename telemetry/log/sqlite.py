@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from telemetry.errors import LogNotFound, LogUnwritable
+from telemetry.errors import LogDamaged, LogNotFound, LogUnwritable
 from telemetry.log.blobs import Blobs
 from telemetry.log.lock import WriterLock
 from telemetry.log.rows import HEAD, Row
@@ -64,7 +64,10 @@ class SqliteDatabase:
 
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
         with self._readers.use() as connection:
-            return connection.execute(query, values).fetchall()
+            try:
+                return connection.execute(query, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise LogDamaged(f"{self.name} cannot be read further: {error}. Try: aether log verify") from error
 
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         found: list[Row] = []

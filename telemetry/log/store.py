@@ -14,6 +14,7 @@ from telemetry.log.lineage import Origin
 
 if TYPE_CHECKING:
     from telemetry.events.envelope import Draft, Recorded
+    from telemetry.log.facts import Anchor, Fact
     from telemetry.log.seal import Seal
     from telemetry.log.verify import VerifyReport
 
@@ -127,6 +128,14 @@ class EventLog(Protocol):
         """Events of versions above `after` up to `to`, or up to the head as it is when reading begins; only
         those of `types` if given. Pages; holds no transaction between them. Raises `LogDamaged` when a fork's
         parent is gone."""
+
+    def facts(self, stream: str, *, start: Anchor = ..., to: int | None = None, checked: bool = True) -> Iterator[Fact]:
+        """What folding asks of the events after `start` up to version `to`, in one pass: as `read` gives them, and the
+        chain checked from `start` on as they are read, unless `checked` is false.
+
+        Raises `ChainBroken` at the first event that does not go on from the one before, or whose content is missing or
+        altered: what it gave before is intact, and `verify` says what is wrong. Raises `LogDamaged` and `InvalidEvent`
+        as `read` does, when a fork's parent is gone or its pointer cannot be read."""
 
     def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         """Events of versions below `before`, newest first. Pages as `read` does."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from telemetry.errors import LogDamaged, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
+from telemetry.log.facts import BEGINNING, SELECT_FACTS, Anchor, Fact, checked_facts, plain_facts
 from telemetry.log.forks import origin_of
 from telemetry.log.lineage import Origin, lineage
 from telemetry.log.rows import (
@@ -134,12 +135,15 @@ class StoredLog:
     def read(
         self, stream: str, *, after: int = 0, to: int | None = None, types: Collection[str] = ()
     ) -> Iterator[Recorded]:
-        ((first, last),) = self._rows(ENDS, (stream, stream))
-        to = int(last) if to is None else min(to, int(last))
-        if after + 1 < int(first):
-            for ancestor, end in reversed(self._ancestors(stream, to)):
-                yield from self._own(ancestor, after, end, types)
-        yield from self._own(stream, after, to, types)
+        for page in self._pages(SELECT, stream, after, to, types):
+            yield from map(self._recorded, page)
+
+    def facts(
+        self, stream: str, *, start: Anchor = BEGINNING, to: int | None = None, checked: bool = True
+    ) -> Iterator[Fact]:
+        if checked:
+            return checked_facts(self._pages(SELECT, stream, start.version, to), start, self._blobs.load)
+        return plain_facts(self._pages(SELECT_FACTS, stream, start.version, to), self._blobs.load)
 
     def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         if before is None:
@@ -211,12 +215,23 @@ class StoredLog:
             )
         return tuple(ancestors)
 
-    def _own(self, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[Recorded]:
+    def _pages(
+        self, select: str, stream: str, after: int, to: int | None, types: Collection[str] = ()
+    ) -> Iterator[list[Row]]:
+        """Rows of the stream's events, its ancestors' among them, in order; `select` has `version` in its place."""
+        ((first, last),) = self._rows(ENDS, (stream, stream))
+        to = int(last) if to is None else min(to, int(last))
+        if after + 1 < int(first):
+            for ancestor, end in reversed(self._ancestors(stream, to)):
+                yield from self._own(select, ancestor, after, end, types)
+        yield from self._own(select, stream, after, to, types)
+
+    def _own(self, select: str, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[list[Row]]:
         among, values = _among(types)
-        query = f"{SELECT} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
+        query = f"{select} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
         while after < to:
             rows = self._rows(query, (stream, after, to, *values))
-            yield from map(self._recorded, rows)
+            yield rows
             after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
 
     def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:

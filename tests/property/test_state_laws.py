@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loops.journal import Journal
+from loops.rebuild import rebuild
 from loops.scene import Scene
 from loops.state import SessionState, apply, state_hash
-from telemetry.errors import LogUnwritable
 from telemetry.events import Recorded, Unknown
+from telemetry.events.values import canonical
 from telemetry.log import open_log
 from telemetry.log.fold import fold
-from tests.local import Local
+from tests.local import Local, facts_of
 
 SCENARIOS = {
     "goal": """
@@ -101,13 +102,25 @@ def test_a_state_that_is_written_and_read_again_has_the_same_hash(logs: dict[str
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_a_journal_that_loads_a_log_stands_where_the_fold_stands(logs: dict[str, list[Recorded]], name: str) -> None:
-    async def give_up(error: LogUnwritable) -> None:
-        raise error
+def test_the_hash_of_a_state_is_that_of_its_canonical_json(logs: dict[str, list[Recorded]], name: str) -> None:
+    state = SessionState()
+    for recorded in logs[name]:
+        state = apply(state, recorded.event)
+        assert state_hash(state) == hashlib.sha256(canonical(state)).hexdigest(), recorded.id
 
-    journal = Journal(None, f"session/{name}", stall=give_up)  # type: ignore[arg-type]  # loading writes nothing
-    journal.load(iter(logs[name]))
-    last = logs[name][-1]
-    assert journal.state == fold(logs[name], step, start=SessionState())
-    assert (journal.version, journal.committed, journal.epoch) == (last.version, last.version, 2)
-    assert journal.last_type == "session.closed"
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(sorted(SCENARIOS)), data=st.data())
+def test_rebuilding_in_two_parts_is_rebuilding_whole_and_is_the_fold(
+    logs: dict[str, list[Recorded]], name: str, data: st.DataObject
+) -> None:
+    events = logs[name]
+    at = data.draw(st.integers(0, len(events)))
+    first = rebuild(facts_of(events[:at]))
+    whole = rebuild(facts_of(events[at:]), first)
+    assert whole == rebuild(facts_of(events))
+    assert first == rebuild(facts_of(events[:at])), "a standing is not changed by what goes on from it"
+    assert whole.state == fold(events, step, start=SessionState())
+    assert whole.scene == fold(events, see, start=Scene())
+    assert whole.positions == {recorded.type: recorded.position for recorded in events}
+    assert (whole.version, whole.epoch, whole.last_type) == (len(events), 2, "session.closed")
