@@ -1,6 +1,6 @@
-"""Aetherloop's public API: run sessions, replay them, open their log.
+"""Aetherloop's public API: run sessions, replay and rerun them, open their log.
 
-    from aetherloop import open_log, replay, run
+    from aetherloop import open_log, replay, rerun, run
 
 Importing it loads neither Ray nor torch; each function loads what it needs."""
 
@@ -13,9 +13,10 @@ from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
     from runtime.replay import ReplayReport
+    from runtime.rerun.values import RerunReport
     from runtime.run import RunResult
 
-__all__ = ["EventLog", "open_log", "replay", "run"]
+__all__ = ["EventLog", "open_log", "replay", "rerun", "run"]
 
 
 def run(
@@ -55,3 +56,33 @@ def replay(session: str, *, log: str | EventLog, to: int | None = None) -> Repla
         return fold(opened, session, to=to)
     finally:
         opened.close()
+
+
+def rerun(
+    *sessions: str,
+    log: str | EventLog,
+    reasoner: str | Path | None = None,
+    heart: str | Path | None = None,
+    world_model: str | Path | None = None,
+    cycles: int | None = None,
+    live: bool = False,
+) -> RerunReport:
+    """What another policy would have decided in the recorded situations of `sessions`, of all when none is named.
+
+    An organ that is given replaces the session's own: by the name of a kind, or by a TOML file that is a scenario or
+    holds the organ's table. No tool and no simulator is called, and no model unless `live`. Raises `NotFound` for a
+    session that `log` does not have, `UsageError` for what cannot be meant or does not fit a session."""
+    from runtime.rerun.many import chosen
+    from runtime.rerun.many import rerun as compare
+    from runtime.rerun.policy import read_policy
+    from runtime.settings import read_settings
+
+    given = {"reasoner": reasoner, "heart": heart, "world_model": world_model}
+    replaced = {organ: str(what) for organ, what in given.items() if what is not None}
+    policy = read_policy(replaced, live=live, models=read_settings().settings.models)
+    opened = open_log(log, mode="read") if isinstance(log, str) else log
+    try:
+        return compare(opened, sessions or chosen(opened), policy, cycles=cycles)
+    finally:
+        if opened is not log:
+            opened.close()

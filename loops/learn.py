@@ -25,7 +25,7 @@ class Learn:
         """What one cycle taught: feedback, reward, belief, memory, in this order, where there is something to say."""
         if isinstance(context.spaces.action, ToolActions):
             return *_judged(context), *self._retold(context)
-        return *self._rewarded(context), *self._believed(context), *self._remembered(context)
+        return *self._rewarded(context), *self.believe(context), *self._remembered(context)
 
     def _retold(self, context: Context) -> Sequence[Event]:
         """The cycle of a conversation in words, where something was said in it."""
@@ -53,7 +53,8 @@ class Learn:
             ),
         )
 
-    def _believed(self, context: Context) -> Sequence[Event]:
+    def believe(self, context: Context) -> Sequence[Event]:
+        """`learn.belief_updated` once the model learnt the transition that this cycle completed, if it did."""
         transition = context.scene.transition
         if transition is None or not self._models.predicts(context.spaces):
             return ()

@@ -69,15 +69,26 @@ class Reason:
             why=chosen.why if not selection.inhibited else f"{chosen.why}, after {len(selection.inhibited)} held back",
             persist=self._reasoner.persist(context, chosen.action),
         )
-        return *self._prediction(context, chosen), decided
+        return *self._prediction(context, chosen.proposal, chosen.action), decided
 
-    def _prediction(self, context: Context, chosen: reason.Proposed) -> Sequence[Event]:
-        expected = self._forecast(context)((chosen.action,))
+    def follow(self, context: Context, decided: reason.Decided) -> Sequence[Event]:
+        """What is expected of a decision that was made elsewhere, then the decision with what this reasoner would keep
+        of it: for a policy that is asked what it would have done, and goes on from what was."""
+        if decided.proposal is None:
+            return (decided.model_copy(update={"persist": None}),)
+        kept = self._reasoner.persist(context, decided.action)
+        return (
+            *self._prediction(context, decided.proposal, decided.action),
+            decided.model_copy(update={"persist": kept}),
+        )
+
+    def _prediction(self, context: Context, proposal: int, action: Action) -> Sequence[Event]:
+        expected = self._forecast(context)((action,))
         if expected is None:
             return ()
         return (
             reason.Predicted(
-                proposal=chosen.proposal,
+                proposal=proposal,
                 mean=Array.of(expected.mean[0], dtype="float32"),
                 variance=Array.of(expected.variance[0], dtype="float32"),
                 model=self._models.of(context).model_id,

@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
-from telemetry.events.values import Action, Array, ArrayObservation, EffectClass, Goal, Move, Observation, Value
+from telemetry.events.values import (
+    Action,
+    Array,
+    ArrayObservation,
+    Digest,
+    EffectClass,
+    Goal,
+    Move,
+    Observation,
+    ToolCalls,
+    Value,
+    digest_of,
+)
 
 Vector = NDArray[np.float64]
 ACHIEVED = "achieved_goal"
@@ -48,23 +60,39 @@ class BoxActions(Value):
     kind: Literal["box"] = "box"
     low: Array
     high: Array
+    quantum: float | None = Field(default=None, gt=0)
+    """The step that control is rounded to, from `low`, before the world acts on it: what rounds alike is one action.
+    None where every value is an action of its own."""
 
     @property
     def width(self) -> int:
         return int(np.prod(self.low.shape, dtype=np.int64))
 
     def fit(self, action: Action) -> NDArray[Any]:
-        """The move in the dtype of the bounds. Raises ValueError for another shape or out of bounds."""
+        """The move in the dtype of the bounds, rounded. Raises ValueError for another shape or out of bounds."""
         values = move_array(action).astype(self.low.dtype)
         low, high = self._bounds
         if values.shape != low.shape or not ((low <= values) & (values <= high)).all():
             expected = f"{low.dtype} of shape {low.shape} from {low} to {high}"
             raise ValueError(f"the space takes {expected}, not {values}")
-        return values
+        return self._rounded(values)
+
+    def key(self, action: Action) -> Digest:
+        """Of the action as the world acts on it: equal where it cannot tell two apart."""
+        if isinstance(action, Move) and isinstance(action.to, Array) and self.quantum is not None:
+            return digest_of(Move(to=Array.of(self.fit(action))))
+        return digest_of(action)
 
     def vector(self, action: Action) -> Vector:
         """Flat form, shape (width,)."""
         return move_array(action).astype(np.float64).reshape(self.width)
+
+    def _rounded(self, values: NDArray[Any]) -> NDArray[Any]:
+        if self.quantum is None:
+            return values
+        low, high = (bound.astype(np.float64) for bound in self._bounds)
+        steps = np.rint((values.astype(np.float64) - low) / self.quantum)
+        return np.minimum(low + steps * self.quantum, high).astype(values.dtype)
 
     @cached_property
     def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -88,6 +116,10 @@ class DiscreteActions(Value):
         if not 0 <= index - self.first < self.n:
             raise ValueError(f"the space takes {self.first} to {self.first + self.n - 1}, not {index}")
         return index
+
+    def key(self, action: Action) -> Digest:
+        """Of the action: each index is an action of its own."""
+        return digest_of(action)
 
     def vector(self, action: Action) -> Vector:
         """One-hot form, shape (width,)."""
@@ -124,6 +156,13 @@ class ToolActions(Value):
         if isinstance(action, Move):
             raise ValueError("a conversation takes words and tool calls, not a move")
         return action
+
+    def key(self, action: Action) -> Digest:
+        """Of the action without the ids of its calls, which are names that a model gave them."""
+        if isinstance(action, ToolCalls):
+            calls = (call.model_copy(update={"id": str(place)}) for place, call in enumerate(action.calls))
+            return digest_of(ToolCalls(calls=tuple(calls)))
+        return digest_of(action)
 
     def vector(self, action: Action) -> Vector:
         """Words have no numeric form: shape (0,)."""

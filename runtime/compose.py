@@ -24,7 +24,7 @@ from loops.reasoners.explore import Explore
 from loops.reasoners.greedy import Greedy
 from loops.reasoners.language.settings import ModelDefaults
 from loops.sense import Sense
-from loops.spaces import DiscreteActions, Spaces, ToolActions, flatten, named_arrays, parts
+from loops.spaces import BoxActions, DiscreteActions, Spaces, ToolActions, flatten, named_arrays, parts
 from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
 from runtime.scenario import HOST, ReasonerSettings, Scenario
@@ -149,6 +149,11 @@ def _reasoner(settings: ReasonerSettings) -> Reasoner:
 
 def check_fit(scenario: Scenario, spaces: Spaces) -> None:
     """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give."""
+    if scenario.environment.quantum is not None and not isinstance(spaces.action, BoxActions):
+        raise ScenarioInvalid(
+            f"environment.quantum is of continuous actions, and those of {scenario.environment.id} are "
+            f"{spaces.action.kind}; leave it out"
+        )
     if scenario.environment.is_conversation or scenario.reasoner.kind == "language":
         _check_conversation(scenario, spaces)
         return

@@ -38,6 +38,9 @@ class EnvironmentSettings(BaseModel):
     """Episodes a session runs before it is done."""
     success: Literal["info", "reward"] = "info"
     """`info`: what the environment itself reports; `reward`: it terminated with a positive reward."""
+    quantum: float | None = Field(default=None, gt=0)
+    """The step that continuous actions are rounded to before the simulator gets them, in its units; what rounds alike
+    is one action, to a rerun too. None keeps every value apart."""
     options: dict[str, JsonValue] = {}
     """Arguments of the environment's constructor."""
     tools: ToolsSettings = ToolsSettings()
@@ -62,6 +65,7 @@ def make_environment(settings: EnvironmentSettings) -> Environment:
             frames=settings.frames,
             max_frames=settings.max_frames,
             success=settings.success,
+            quantum=settings.quantum,
             options=settings.options,
         )
     if colon and prefix == "null":

@@ -53,6 +53,7 @@ class GymnasiumEnvironment:
         frames: int = 1,
         max_frames: int | None = None,
         success: Literal["info", "reward"] = "info",
+        quantum: float | None = None,
         options: Mapping[str, JsonValue] | None = None,
     ) -> None:
         spec = registered.find(name)
@@ -65,7 +66,7 @@ class GymnasiumEnvironment:
         self._declared = (self._env.observation_space, self._env.action_space)
         try:
             self._reading = Reading(self._env.observation_space)
-            action = actions_of(self._env.action_space)
+            action = actions_of(self._env.action_space, quantum=quantum)
         except ScenarioInvalid as error:
             self._env.close()
             raise ScenarioInvalid(f"{self._id}: {error}") from error

@@ -119,14 +119,14 @@ class Reading:
         return observations, Goal(achieved=achieved, desired=desired)
 
 
-def actions_of(space: Space[Any]) -> ActionSpace:
-    """Box with finite bounds, or Discrete. Raises `ScenarioInvalid` for any other."""
+def actions_of(space: Space[Any], *, quantum: float | None = None) -> ActionSpace:
+    """Box with finite bounds, rounded to `quantum`, or Discrete. Raises `ScenarioInvalid` for any other."""
     match space:
         case spaces.Discrete():
             return DiscreteActions(n=int(space.n), first=int(space.start))
         case spaces.Box() if np.isfinite(space.low).all() and np.isfinite(space.high).all():
             _storable(space, "action")
-            return BoxActions(low=Array.of(space.low), high=Array.of(space.high))
+            return BoxActions(low=Array.of(space.low), high=Array.of(space.high), quantum=quantum)
         case spaces.Box():
             raise ScenarioInvalid(f"action space {space} is not supported: its bounds have to be finite")
     raise ScenarioInvalid(f"action space {space} is not supported; Box with finite bounds and Discrete are")

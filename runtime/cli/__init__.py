@@ -16,6 +16,7 @@ from runtime.cli.doctor import doctor
 from runtime.cli.gateway import gateway
 from runtime.cli.output import document
 from runtime.cli.replay import replay
+from runtime.cli.rerun import rerun
 from runtime.cli.run import run
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.add_typer(session.app, name="session")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
 app.command()(replay)
+app.command()(rerun)
 app.command()(chaos)
 app.command()(doctor)
 

@@ -80,12 +80,13 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Rows for people. Ids are printed whole: they are the next command's arguments."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         shown.add_column(column, no_wrap=True)
     for row in rows:
-        shown.add_row(*(_cell(column, row.get(column)) for column in columns))
+        shown.add_row(*(Text(_cell(column, row.get(column))) for column in columns))  # no markup in what is shown
     Console(soft_wrap=True).print(shown)
 
 

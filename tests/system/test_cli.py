@@ -40,6 +40,7 @@ COMMANDS = (
     ("log", "import"),
     ("log", "schema"),
     ("replay",),
+    ("rerun",),
     ("chaos",),
     ("doctor",),
 )

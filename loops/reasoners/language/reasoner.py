@@ -22,14 +22,16 @@ from loops.reasoners.language.ear import Ear
 from loops.reasoners.language.failures import Failure
 from loops.reasoners.language.messages import Prompt, actions, asked_last, build, sources
 from loops.reasoners.language.router import Embed, Router
-from loops.reasoners.language.settings import EndpointSettings, LanguageSettings, ModelDefaults, SpecialistSettings
+from loops.reasoners.language.settings import (
+    NOT_SENT,
+    EndpointSettings,
+    LanguageSettings,
+    ModelDefaults,
+    SpecialistSettings,
+)
 from loops.reasoners.language.wire import Reply
 from telemetry.events import Event, reason
 from telemetry.events.values import Action, Feedback, Persistence, Say, ToolCalls, digest_of
-
-NOT_SENT = frozenset({"host", "tools", "left_out"})
-"""Parameters of a request's event that only describe it: where it went, the digest of its tools, and which parameters
-its endpoint was found not to take."""
 
 
 class Language:

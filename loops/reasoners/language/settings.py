@@ -50,6 +50,11 @@ class Price(_Closed):
         return (fresh + cached_tokens * cached + output_tokens * self.output_usd_per_million) / 1e6
 
 
+NOT_SENT = frozenset({"host", "tools", "left_out"})
+"""Parameters of a request's event that only describe it: where it went, the digest of its tools, and which parameters
+its endpoint was found not to take."""
+
+
 class ModelDefaults(_Closed):
     """What this machine's settings say of models; a scenario may say otherwise for an endpoint of its own."""
 

@@ -1,0 +1,177 @@
+"""The policy under test: a session's own scenario with some of its organs replaced.
+
+Knows how an organ is named on the command line and in a file; runs nothing. Invariant: what is not replaced is what
+the session's first event pins."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from heart.rules import HeartSettings
+from loops.reasoners.language.settings import ModelDefaults
+from loops.spaces import Spaces
+from runtime.compose import Phases, check_fit, compose
+from runtime.errors import UsageError
+from runtime.explain import explain_validation, nearest
+from runtime.scenario import Closed, ReasonerSettings, Scenario, WorldModelSettings, parse_scenario
+from runtime.sessions import PREFIX
+from telemetry.events import reason, session
+from telemetry.log import EventLog
+
+Organ = Literal["reasoner", "heart", "world_model"]
+ORGANS: tuple[Organ, ...] = get_args(Organ)
+
+SETTINGS: Mapping[Organ, type[BaseModel]] = {
+    "reasoner": ReasonerSettings,
+    "heart": HeartSettings,
+    "world_model": WorldModelSettings,
+}
+KINDS: Mapping[Organ, tuple[str, ...]] = {
+    "reasoner": ("explore", "greedy"),
+    "heart": ("none",),
+    "world_model": ("linear", "none"),
+}
+"""What an organ can be replaced by in one word; a reasoner keeps the rest of what its scenario says of it."""
+
+
+class _Organs(Closed):
+    """A file that holds organs and no whole scenario."""
+
+    reasoner: ReasonerSettings | None = None
+    heart: HeartSettings | None = None
+    world_model: WorldModelSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One organ's settings in place of the scenario's; with `kind` alone, only that of it."""
+
+    organ: Organ
+    given: str
+    settings: BaseModel | None = None
+    kind: str | None = None
+
+    def applied(self, scenario: Scenario) -> Scenario:
+        before: BaseModel = getattr(scenario, self.organ)
+        after = self.settings or before.model_copy(update={"kind": self.kind})
+        return scenario.model_copy(update={self.organ: after})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`live` lets language models be asked where no recorded answer is served."""
+
+    replaced: tuple[Replacement, ...] = ()
+    live: bool = False
+    models: ModelDefaults = field(default_factory=ModelDefaults)
+    """What this machine says of models; used for those that are asked now."""
+
+    def told(self) -> dict[str, str]:
+        return {one.organ: one.given for one in self.replaced}
+
+    def replaces(self, organ: Organ) -> bool:
+        return any(one.organ == organ for one in self.replaced)
+
+    def applied(self, scenario: Scenario) -> Scenario:
+        for one in self.replaced:
+            scenario = one.applied(scenario)
+        return scenario
+
+
+def read_policy(replaced: Mapping[str, str], *, live: bool = False, models: ModelDefaults | None = None) -> Policy:
+    """The policy that replaces each organ by what is given: one of its KINDS, or a TOML file, which is a scenario or
+    holds the organ's table. Raises `UsageError`."""
+    read = tuple(_replacement(organ, given) for organ, given in replaced.items())
+    for one in read:
+        if isinstance(one.settings, ReasonerSettings) and one.settings.kind == "language" and not live:
+            raise UsageError(
+                f"the reasoner of {one.given} asks language models, and what they would answer is on no log. "
+                "Nothing was asked. To ask them, at their price: --live"
+            )
+    return Policy(read, live, models or ModelDefaults())
+
+
+def _replacement(organ: str, given: str) -> Replacement:
+    if organ not in ORGANS:
+        raise UsageError(f"there is no organ {organ!r} to replace{nearest(organ, ORGANS)}")
+    name: Organ = next(one for one in ORGANS if one == organ)
+    if given in KINDS[name]:
+        return Replacement(name, given, HeartSettings()) if name == "heart" else Replacement(name, given, kind=given)
+    path = Path(given)
+    if not path.is_file():
+        kinds = ", ".join(KINDS[name])
+        raise UsageError(f"{organ}={given}: there is no such file, and in one word it can be: {kinds}")
+    return Replacement(name, given, _read(name, path))
+
+
+def _read(organ: Organ, path: Path) -> BaseModel:
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    if "environment" in document:
+        return cast(BaseModel, getattr(parse_scenario(text, source=str(path)).scenario, organ))
+    whole = _Organs if organ in document else SETTINGS[organ]
+    try:
+        read = whole.model_validate(document)
+    except ValidationError as error:
+        raise UsageError(explain_validation(error, whole, text=text, source=str(path))) from error
+    return cast(BaseModel, getattr(read, organ)) if isinstance(read, _Organs) else read
+
+
+class Composer:
+    """Builds the policy for session after session; those of one scenario share the phases, not the replicas."""
+
+    def __init__(self, policy: Policy, log: EventLog) -> None:
+        self.policy = policy
+        self._log = log
+        self._composed = lru_cache(maxsize=KEPT)(self._compose)
+
+    def of(self, stream: str, first: session.Opened) -> tuple[Scenario, Phases]:
+        """The scenario and the phases for one session. Raises `ScenarioInvalid` where the policy does not fit what the
+        session sees and does."""
+        source = f"the scenario of session {stream.removeprefix(PREFIX)}"
+        recorded = parse_scenario(first.scenario_text, source=source).scenario
+        if recorded.reasoner.kind != "language" or self.policy.replaces("reasoner"):
+            scenario, phases = self._composed(first.scenario_text, source, None)
+        else:
+            scenario, phases = self._composed(first.scenario_text, source, self._model_asked(stream, recorded))
+        check_fit(scenario, Spaces.model_validate(first.spaces))
+        return scenario, phases
+
+    def _compose(self, text: str, source: str, model: str | None) -> tuple[Scenario, Phases]:
+        scenario = self.policy.applied(parse_scenario(text, source=source).scenario)
+        defaults = self.policy.models
+        return scenario, compose(scenario, defaults=defaults if model is None else _with(defaults, model))
+
+    def _model_asked(self, stream: str, recorded: Scenario) -> str | None:
+        """The model that was asked where the scenario names none: this machine may have another one in its settings."""
+        unnamed = {name for name, one in recorded.reasoner.language.endpoints.items() if one.model is None}
+        if not unnamed:
+            return None
+        for requested in self._log.read(stream, types=("reason.requested",)):
+            event = requested.event
+            if isinstance(event, reason.Requested) and event.endpoint in unnamed:
+                return event.model
+        return None if self.policy.live else NEVER_ASKED
+
+
+KEPT = 16
+"""Scenarios whose phases are kept; a session of another one only takes a moment longer."""
+
+NEVER_ASKED = "never-asked"
+"""Stands for the model of a session that asked none, where no settings name one."""
+
+
+def _with(defaults: ModelDefaults, model: str) -> ModelDefaults:
+    return defaults.model_copy(update={"model": model})
