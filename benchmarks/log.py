@@ -4,6 +4,7 @@ how long each is measured; the modules beside it know how.
     one      steps a second of one session, beside LangGraph's and DBOS's
     many     the same of 100 sessions in one process
     bytes    bytes on disk that a step costs, in short sessions and in long ones
+    effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
 
 `benchmarks.steps` says what a step is. Everything lies under build/, so on the disk that holds the checkout: a
 temporary folder may lie in memory, where fsync costs nothing."""
@@ -19,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from benchmarks import effects
 from benchmarks.contender import Contender, preload
 from benchmarks.report import ROOT, figure, short
 from benchmarks.steps import CONTENDERS, DBOS, LANGGRAPH, OURS
@@ -27,12 +29,16 @@ STEPS_RATIO_1 = 10.0
 STEPS_RATIO_100 = 50.0
 BYTES_PER_STEP = 650.0
 BYTES_SPREAD_PERCENT = 5.0
+TWICE = 0
+MISSING = 0
 """Floors and ceilings of issue "The log keeps its promises", section "Figures"."""
 
 SESSIONS = 100
 STORED_STEPS = 50 * 100
 """Steps in the file of each `bytes` figure: as one session of so many, or as 50 of 100."""
 LONG_STEPS = 100_000
+EFFECTS, KILLS = 200, 25
+UNSAFE, UNSAFE_KILLS = 100, 10
 
 Rates = Mapping[str, float]
 """Steps a second of each row in one block, by the row's name in its figure."""
@@ -40,12 +46,12 @@ Part = Callable[[Path], None]
 
 
 def main() -> int:
-    parts: dict[str, Part] = {"one": _one, "many": _many, "bytes": _bytes}
+    parts: dict[str, Part] = {"one": _one, "many": _many, "bytes": _bytes, "effects": _effects}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=tuple(parts), help="all of them when it is left out")
     part = parser.parse_args().part
     _check_peers()
-    preload(*CONTENDERS)
+    preload(*CONTENDERS, *effects.PRELOADED)
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=build) as folder:
@@ -137,6 +143,38 @@ def _bytes(folder: Path) -> None:
 
 def _stored(name: str, value: float, *, floor: float | None = None) -> None:
     figure(name, value=value, unit="bytes", op="<=", floor=floor, samples=[value])
+
+
+def _effects(folder: Path) -> None:
+    from benchmarks.effects_ours import answer, unknown
+    from benchmarks.scripted import model
+
+    kinds: tuple[effects.Kind, ...] = ("keyed", "probeable")
+    with model(answer) as scripted:
+        _say(f"{EFFECTS} effects and {KILLS} kills")
+        ours = effects.measure(effects.OURS, folder / "ours", scripted.url, kinds=kinds, effects=EFFECTS, kills=KILLS)
+        _say(f"{UNSAFE} unsafe effects and {UNSAFE_KILLS} kills")
+        unsafe = effects.measure(
+            effects.OURS, folder / "unsafe", scripted.url, kinds=("unsafe",), effects=UNSAFE, kills=UNSAFE_KILLS
+        )
+        surfaced = unknown(folder / "unsafe")
+    _outcome("effects", "", ours, twice=TWICE, missing=MISSING)
+    told = [int(item in surfaced) for item in unsafe.killed]
+    figure("unknown_surfaced", value=sum(told), unit="effects", op=">=", floor=len(unsafe.killed), samples=told)
+    made_up = sorted(surfaced - set(unsafe.killed))
+    figure("unknown_made_up", value=len(made_up), unit="effects", op="<=", floor=0, samples=[len(made_up)])
+    _outcome("unsafe", "", unsafe, twice=TWICE, missing=MISSING)
+    for peer, module in (("langgraph", effects.LANGGRAPH), ("dbos", effects.DBOS)):
+        _say(f"{EFFECTS} effects and {KILLS} kills of {peer}")
+        theirs = effects.measure(module, folder / peer, kinds=kinds, effects=EFFECTS, kills=KILLS)
+        _outcome("effects", f"_{peer}", theirs)
+
+
+def _outcome(
+    what: str, whose: str, outcome: effects.Outcome, *, twice: float | None = None, missing: float | None = None
+) -> None:
+    for count, samples, floor in (("twice", outcome.twice, twice), ("missing", outcome.missing, missing)):
+        figure(f"{what}_{count}{whose}", value=sum(samples), unit="effects", op="<=", floor=floor, samples=samples)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.report import ROOT
 from examples.refund.endpoint import MODEL, running
-from examples.refund.policy import Messages, Reply, refunds
+from examples.refund.policy import Messages, Policy, Reply, refunds
 from examples.refund.shop import ORDERS, shop
 from loops.randomness import derive
 from runtime.orders import SessionOrder
@@ -86,9 +86,10 @@ class Model:
 
 
 @contextmanager
-def model() -> Iterator[Model]:
+def model(policy: Policy = answer) -> Iterator[Model]:
+    """The endpoint in a process of its own. `policy` is a module's own function: it is named over there."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs, policy), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -100,8 +101,8 @@ def model() -> Iterator[Model]:
         process.join()
 
 
-def _serve(port: Connection) -> None:
-    with running(answer) as endpoint:
+def _serve(port: Connection, policy: Policy) -> None:
+    with running(policy) as endpoint:
         port.send(endpoint.url)
         while port.recv() == "take":
             taken, endpoint.requests = endpoint.requests, []

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from benchmarks.effects import EFFECTS, Outcome, items, marked, sessions
+from benchmarks.effects_ours import answer, please_put
 from benchmarks.steps import CYCLE, PAYLOAD_BYTES
 from benchmarks.steps_ours import step, taken
+from benchmarks.target import ANSWER_S, VARIABLE, made, put_keyed, put_probeable, put_unsafe
+from loops.environments.tools import ToolFailed
+from loops.environments.tools.declare import collect
+from loops.environments.tools.tool import Caller
+from loops.environments.tools.vault import Vault
 from telemetry.events.values import canonical
 from telemetry.log import open_log
 
@@ -35,3 +43,59 @@ def test_a_session_of_steps_is_cycles_with_their_frame_and_commits_as_its_way_sa
         assert {len(event.payload) for event in written if event.type == "sense.observed"} == {PAYLOAD_BYTES}
         assert len({event.at for event in written}) == commits
         assert not log.verify().problems
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "target.db"
+    monkeypatch.setenv(VARIABLE, str(path))
+    monkeypatch.setattr("benchmarks.target.ANSWER_S", ANSWER_S / 100)
+    return path
+
+
+def test_the_target_counts_each_put_and_knows_a_repeated_key(target: Path) -> None:
+    for key in ("a", "a", "b"):
+        put_keyed("one", key)
+    put_unsafe("two")
+    put_unsafe("two")
+    put_probeable("three")
+    assert made(target) == {"one": 2, "two": 2, "three": 1}
+
+
+def test_the_probe_of_a_probeable_item_looks_into_the_target(target: Path) -> None:
+    (tool,) = (one for one in collect(["benchmarks.target"], vault=Vault()) if one.spec.name == "put_probeable")
+    assert tool.probe is not None
+    caller = Caller(session="session/a", person=None, effect="0" * 64)
+    with pytest.raises(ToolFailed, match="not there"):
+        tool.probe({"item": "one"}, caller)
+    put_probeable("one")
+    assert tool.probe({"item": "one"}, caller) == "one is there"
+
+
+def test_repeats_and_losses_are_counted_by_item() -> None:
+    outcome = Outcome({"a": 1, "b": 3, "c": 0}, killed=("b",))
+    assert (outcome.twice, outcome.missing) == ([0, 2, 0], [0, 0, 1])
+
+
+def test_kills_are_spread_over_all_items_and_kinds_and_none_is_the_first() -> None:
+    planned = sessions(("keyed", "probeable"), effects=200)
+    assert Counter(kind for _, kind in planned) == {"keyed": 10, "probeable": 10}
+    names = [name for session, _ in planned for name in items(session)]
+    assert len(set(names)) == 200
+    killed = marked(names, kills=25)
+    assert len(set(killed)) == 25
+    assert names[0] not in killed
+    assert {name.partition("-")[0] for name in killed} == {"keyed", "probeable"}
+
+
+@pytest.mark.parametrize("said", ["fine", "nobody knows whether that happened"])
+def test_the_model_puts_every_item_once_whatever_came_of_the_one_before(said: str) -> None:
+    messages = [{"role": "user", "content": please_put("unsafe-03", "unsafe")}]
+    put = []
+    for _ in range(EFFECTS):
+        ((name, arguments),) = answer(messages).calls
+        assert name == "put_unsafe"
+        put.append(json.loads(arguments)["item"])
+        messages.append({"role": "tool", "content": said})
+    assert put == items("unsafe-03")
+    assert not answer(messages).calls
