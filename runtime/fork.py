@@ -5,16 +5,31 @@ long the parent is, and nothing of the parent is touched."""
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from runtime.errors import UsageError
+from runtime.people.mailbox import Mailbox, NobodyThere
 from runtime.sessions import PREFIX, new_session, opened, stream_of
 from telemetry.events import Draft, session
-from telemetry.log import EventLog
+from telemetry.log import EventLog, open_log
 from telemetry.log.lineage import Origin
 
 CUT = "session.cycle_closed"
 
 OPENED_AT = 1
 """Before the first cycle a session may be cut too, right after it was opened."""
+
+
+def fork_in(url: str, session_id: str, *, at: int) -> str:
+    """As `fork`, of a session in the log at `url`: by its live host where there is one, else as the writer of the log
+    for that moment. Raises `LogHeld` as well, when another process writes the log and does not answer."""
+    new = new_session()
+    try:
+        Mailbox(url).fork(session_id, at=at, new=new)
+    except NobodyThere:
+        with closing(open_log(url, create=False)) as log:
+            return fork(log, session_id, at=at, new=new)
+    return new
 
 
 def fork(log: EventLog, session_id: str, *, at: int, new: str | None = None) -> str:

@@ -10,7 +10,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,16 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from runtime.effects import append_reconciled, command_of, finding
-from runtime.errors import Backpressure, NotFound
+from runtime.errors import Backpressure
+from runtime.live import Live
 from runtime.orders import HostStatus, SessionOrder, Surroundings
-from runtime.people.approvals import append_answer
-from runtime.people.desk import Notice
+from runtime.people.clerk import Clerk
 from runtime.people.serving import Serving, serve
 from runtime.placement import Placement
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
-from runtime.sessions import PREFIX, SessionRow, opened, stream_of
+from runtime.sessions import SessionRow, opened, stream_of
 from telemetry.errors import LogHeld, LogUnwritable
-from telemetry.events.values import EventId, Feedback, Message
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
@@ -77,12 +74,9 @@ class SessionHost:
         self._placements: dict[str, asyncio.Task[Placement]] = {}
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
-        self._running: dict[str, asyncio.Task[SessionRow]] = {}
-        self._runners: dict[str, SessionRunner] = {}
-        self._resting: set[str] = set()
+        self.live = Live()
+        self.desk = Clerk(self.live, opened=self._open, run=self.run)
         self._serving: Serving | None = None
-        self._resumed: set[asyncio.Task[SessionRow]] = set()
-        self._stopping = False
         self._stalled: _Stalled | None = None
         self._ready = asyncio.Lock()
 
@@ -99,16 +93,16 @@ class SessionHost:
         Raises `Backpressure` when the host is full, `LogHeld`, `VerificationFailed`, `NotFound`."""
         log = await self._open()
         stream = stream_of(order.session)
-        task = self._running.get(stream)
+        task = self.live.running.get(stream)
         if task is None:
-            if len(self._running) >= self._max_sessions:
+            if len(self.live.running) >= self._max_sessions:
                 raise Backpressure(
-                    f"this host runs {len(self._running)} sessions, its bound is {self._max_sessions}; "
+                    f"this host runs {len(self.live.running)} sessions, its bound is {self._max_sessions}; "
                     f"{order.session} was not started. Try again when one has ended, or raise max_sessions"
                 )
             task = asyncio.create_task(self._run(log, stream, order))
-            self._running[stream] = task
-            task.add_done_callback(lambda _: self._running.pop(stream, None))
+            self.live.running[stream] = task
+            task.add_done_callback(lambda _: self.live.running.pop(stream, None))
         return await asyncio.shield(task)
 
     async def _run(self, log: EventLog, stream: str, order: SessionOrder) -> SessionRow:
@@ -128,93 +122,17 @@ class SessionHost:
             attended=order.attended,
         )
         self._progress[stream] = runner.progress
-        self._runners[stream] = runner
+        self.live.runners[stream] = runner
         try:
             return await runner.run(
                 seed=seed,
                 cycles=cycles,
-                stop=lambda: self._stopping or stream in self._resting,
+                stop=lambda: self.live.stop(stream),
                 person=order.person,
             )
         finally:
-            del self._runners[stream]
-            self._resting.discard(stream)
-
-    # --- the desk: what people outside say, answer and watch --------------------------------------
-
-    async def tell(self, session: str, said: Message | Feedback) -> EventId:
-        """As `Desk.tell`."""
-        runner = self._live(session)
-        if not runner.converses:
-            raise NotFound(f"session {session.removeprefix(PREFIX)} is no conversation; nobody listens there")
-        return await runner.talk.tell(said)
-
-    async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
-        """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
-        stream = stream_of(session)
-        runner = self._runners.get(stream)
-        if runner is not None:
-            answer = await runner.attendant.decide(effect, granted=granted, by=by, why=why)
-            if self._runners.get(stream) is runner:
-                return answer
-            # It was about to rest when it was answered.
-        else:
-            log = await self._open()
-            answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
-        if not self._stopping:
-            resumed = asyncio.create_task(self._take_up(stream))
-            self._resumed.add(resumed)
-            resumed.add_done_callback(self._resumed.discard)
-        return answer
-
-    async def _take_up(self, stream: str) -> SessionRow:
-        ending = self._running.get(stream)
-        if ending is not None:
-            await asyncio.wait([ending])
-        return await self.run(SessionOrder(session=stream.removeprefix(PREFIX)))
-
-    async def reconcile(
-        self, session: str, effect: str, *, happened: bool, by: str, why: str, result: str | None
-    ) -> EventId:
-        """As `Desk.reconcile`. A session that rests goes on resting."""
-        log = await self._open()
-        found = await asyncio.to_thread(finding, log, session, effect, happened=happened, by=by, why=why, result=result)
-        if isinstance(found, str):
-            return found
-        runner = self._runners.get(stream_of(session))
-        if runner is not None:
-            command = command_of(found.event.effect)
-            return await runner.attendant.reconcile(found.event, command=command, version=found.version)
-        return await asyncio.to_thread(
-            append_reconciled, log, session, effect, happened=happened, by=by, why=why, result=result
-        )
-
-    async def watch(self, session: str) -> AsyncIterator[Notice]:
-        """As `Desk.watch`."""
-        async for notice in self._live(session).talk.watch():
-            yield notice
-
-    async def rest(self, session: str) -> None:
-        """As `Desk.rest`."""
-        stream = stream_of(session)
-        runner, running = self._live(session), self._running[stream]
-        self._resting.add(stream)
-        runner.talk.stir()
-        await asyncio.wait([running])
-
-    def _live(self, session: str) -> SessionRunner:
-        runner = self._runners.get(stream_of(session))
-        if runner is None:
-            raise NotFound(
-                f"session {session.removeprefix(PREFIX)} is not live here; try: aether session resume "
-                f"{session.removeprefix(PREFIX)}"
-            )
-        return runner
-
-    def _heard(self, stream: str, text: str) -> None:
-        runner = self._runners.get(stream)
-        if runner is not None:
-            runner.talk.token(text)
+            del self.live.runners[stream]
+            self.live.resting.discard(stream)
 
     async def position(self) -> int:
         """Position of the log's last event."""
@@ -222,7 +140,7 @@ class SessionHost:
 
     def status(self) -> HostStatus:
         everything = list(self._progress.values())
-        running = [self._progress[stream] for stream in self._running if stream in self._progress]
+        running = [self._progress[stream] for stream in self.live.running if stream in self._progress]
         nats = [p.nats for p in running if p.nats is not None]
         return HostStatus(
             running=len(running),
@@ -237,10 +155,10 @@ class SessionHost:
 
     async def suspend(self) -> None:
         """Lets every session finish its cycle and records that it rests; returns when all do."""
-        self._stopping = True
-        for runner in self._runners.values():
+        self.live.stopping = True
+        for runner in self.live.runners.values():
             runner.talk.stir()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*self.live.running.values(), return_exceptions=True)
 
     async def close(self) -> None:
         """Suspends, then releases the log and its lock."""
@@ -265,7 +183,7 @@ class SessionHost:
                         raise
                     await asyncio.sleep(0.1)
             if self._serving is None:
-                self._serving = await serve(self, self._url)
+                self._serving = await serve(self.desk, self._url)
             return self._log
 
     async def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
@@ -278,7 +196,7 @@ class SessionHost:
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile) -> Placement:
         placement = Placement(
-            file.scenario, file.text, log, self._threads, surroundings=self._surroundings, heard=self._heard
+            file.scenario, file.text, log, self._threads, surroundings=self._surroundings, heard=self.live.token
         )
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement

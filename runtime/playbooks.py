@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
+from runtime.people.mailbox import Mailbox, NobodyThere
+from telemetry.errors import LogNotFound
 from telemetry.events import Draft
 from telemetry.events.learn import PlaybookWritten
 from telemetry.events.values import EventId, ModelId, Playbook
-from telemetry.log import EventLog
+from telemetry.log import EventLog, open_log
 
 PREFIX = "model/"
 WRITTEN = "learn.playbook_written"
@@ -49,6 +52,17 @@ def read_playbook(path: Path) -> Playbook:
         raise UsageError(explain_validation(error, Playbook, text=text, source=str(path))) from error
 
 
+def lay_down(url: str, playbook: Playbook, *, why: str = "") -> EventId:
+    """As `write`, in the log at `url`, which is made where there is none: by its live host if one is there, else as the
+    writer of the log for that moment. Returns the event that holds the version. Raises `LogHeld` as well, when another
+    process writes the log and does not answer."""
+    try:
+        return Mailbox(url).lay_down(playbook, why=why)
+    except NobodyThere:
+        with closing(open_log(url)) as log:
+            return version(log, write(log, playbook, why=why)).event
+
+
 def write(log: EventLog, playbook: Playbook, *, why: str = "") -> ModelId:
     """Lays a version down and returns its id. The newest version again is not written again; an older one is, so
     that it becomes the newest. Raises `WrongExpectedVersion` when somebody else wrote in between."""
@@ -61,6 +75,15 @@ def write(log: EventLog, playbook: Playbook, *, why: str = "") -> ModelId:
     event = PlaybookWritten(playbook=playbook, previous=None if newest is None else newest.playbook.id, why=why)
     log.append(stream, [Draft(event=event, command=f"write.{version + 1}")], expected_version=version, epoch=epoch)
     return playbook.id
+
+
+def newest_event(url: str, name: str) -> EventId | None:
+    """The event of the newest version of `name`; None where there is none, or no log yet."""
+    try:
+        with closing(open_log(url, mode="read")) as log:
+            return next((found.event for found in versions(log, name)), None)
+    except LogNotFound:
+        return None
 
 
 def versions(log: EventLog, name: str) -> Iterator[Version]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from runtime.errors import NotFound
 from runtime.people.desk import Ended, Notice
 from runtime.people.serving import Serving, serve
-from telemetry.events.values import EventId, Feedback, Message
+from telemetry.events.values import EventId, Feedback, Message, Playbook
 
 SESSION = "0123456789ab"
 
@@ -73,6 +73,13 @@ class PlayedDesk:
     ) -> EventId:
         self._check(session)
         raise NotFound(f"{effect} is not unknown here")
+
+    async def fork(self, session: str, *, at: int, new: str) -> EventId:
+        self._check(session)
+        return f"session/{new}@{at + 1}"
+
+    async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
+        return f"model/{playbook.name}@1"
 
     def show(self, *notices: Notice) -> None:
         for queue in self._shown:

@@ -30,22 +30,18 @@ def add(
 
     Example: aether playbook add refunds.toml --why "asks for the order first"
     """
-    from runtime.playbooks import read_playbook, version, write
+    from runtime.playbooks import lay_down, newest_event, read_playbook, version
     from runtime.settings import log_url, read_settings
-    from telemetry.log import open_log
 
     playbook = read_playbook(file)
-    store = open_log(log_url(read_settings({"log": log}).settings))
-    try:
-        before = store.position()
-        written = version(store, write(store, playbook, why=why))
-        after = store.position()
-    finally:
-        store.close()
-    if as_json:
-        answer([_row(written)], as_of=after, more={"new": after > before})
-    else:
-        typer.echo(written.playbook.id)
+    url = log_url(read_settings({"log": log}).settings)
+    before = newest_event(url, playbook.name)
+    event = lay_down(url, playbook, why=why)
+    if not as_json:
+        typer.echo(playbook.id)
+        return
+    with reading(log) as store:
+        answer([_row(version(store, playbook.id))], as_of=store.position(), more={"new": event != before})
 
 
 @app.command("list")

@@ -177,18 +177,13 @@ def fork(
 
     Example: aether session fork 7f3a9c01d2e4 --at 120
     """
-    from contextlib import closing
-
-    from runtime.fork import fork as forked
+    from runtime.fork import fork_in
     from runtime.settings import log_url, read_settings
-    from telemetry.log import open_log
 
-    url = log_url(read_settings({"log": log}).settings)
-    with closing(open_log(url, create=False)) as store:
-        new = forked(store, session, at=at)
-        as_of = store.position()
+    new = fork_in(log_url(read_settings({"log": log}).settings), session, at=at)
     if as_json:
-        answer([{"session": new, "parent": session, "at": at}], as_of=as_of)
+        with reading(log) as store:
+            answer([{"session": new, "parent": session, "at": at}], as_of=store.position())
         return
     typer.echo(f"session {new} begins as {session} at version {at}")
     talk(f"Go on with: aether session resume {new}")

@@ -1,6 +1,7 @@
 """The people of live sessions: what they say, what they are asked, what they see.
 
 desk       the words of that traffic, and what a host does for them
+clerk      who does it, in a host
 talk       one session's inbox and its watchers
 attend     when a session waits for people, and their answers
 approvals  questions for leave, on the log and from outside

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from telemetry.events.values import Action, Digest, EventId, Feedback, Message
+from telemetry.events.values import Action, Digest, EventId, Feedback, Message, Playbook
 
 
 class _Closed(BaseModel):
@@ -84,6 +84,17 @@ class Desk(Protocol):
         next cycle. `result` is the JSON that the call answered. The same again returns the first. Raises `NotFound`
         when nothing such is unknown, `UsageError` when it was settled otherwise before, `Unavailable` while the
         session is taken up."""
+        ...
+
+    async def fork(self, session: str, *, at: int, new: str) -> EventId:
+        """Forks the session at its version `at` into the session `new`, and returns that one's first own event, on
+        disk. The same again returns the first. Raises `UsageError` where it cannot be cut or `new` is another session,
+        `NotFound` when there is no such parent."""
+        ...
+
+    async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
+        """Writes a version of a playbook and returns the event that holds it, on disk. The newest again is not
+        written again."""
         ...
 
     def watch(self, session: str) -> AsyncIterator[Notice]:

@@ -24,7 +24,7 @@ from runtime.errors import (
     exit_code_of,
 )
 from runtime.people.desk import Notice
-from telemetry.events.values import EventId, Feedback, Message
+from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import sqlite_path
 
 ROOT = Path("/tmp")
@@ -72,6 +72,20 @@ class Reconcile(_Closed):
     """The JSON that the call answered, as text."""
 
 
+class Fork(_Closed):
+    command: Literal["fork"] = "fork"
+    session: str
+    at: int
+    new: str
+    """Id of the session that begins there; the caller's, so that the same fork can be asked for again."""
+
+
+class LayDown(_Closed):
+    command: Literal["lay_down"] = "lay_down"
+    playbook: Playbook
+    why: str
+
+
 class Watch(_Closed):
     command: Literal["watch"] = "watch"
     session: str
@@ -82,7 +96,9 @@ class Rest(_Closed):
     session: str
 
 
-Command = Annotated[Tell | Decide | Reconcile | Watch | Rest, Field(discriminator="command")]
+Written = Tell | Decide | Reconcile | Fork | LayDown
+"""What is answered with the event that came of it."""
+Command = Annotated[Written | Watch | Rest, Field(discriminator="command")]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 

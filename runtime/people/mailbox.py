@@ -21,15 +21,18 @@ from runtime.people.letters import (
     Answer,
     Command,
     Decide,
+    Fork,
+    LayDown,
     NobodyThere,
     Reconcile,
     Rest,
     Tell,
     Watch,
+    Written,
     address_of,
     check_folder,
 )
-from telemetry.events.values import EventId, Feedback, Message
+from telemetry.events.values import EventId, Feedback, Message, Playbook
 
 __all__ = ["Mailbox", "NobodyThere", "Watching"]
 
@@ -59,6 +62,14 @@ class Mailbox:
         """See `Desk.reconcile`."""
         return self._event(Reconcile(session=session, effect=effect, happened=happened, by=by, why=why, result=result))
 
+    def fork(self, session: str, *, at: int, new: str) -> EventId:
+        """See `Desk.fork`."""
+        return self._event(Fork(session=session, at=at, new=new))
+
+    def lay_down(self, playbook: Playbook, *, why: str = "") -> EventId:
+        """See `Desk.lay_down`."""
+        return self._event(LayDown(playbook=playbook, why=why))
+
     def rest(self, session: str, *, timeout_s: float | None = None) -> None:
         """See `Desk.rest`. A cycle ends when its model and its tools answer: without `timeout_s` as long as that."""
         self._ask(Rest(session=session), timeout_s=timeout_s)
@@ -69,12 +80,12 @@ class Mailbox:
         watching.begin()
         return watching
 
-    def _event(self, command: Tell | Decide | Reconcile) -> EventId:
+    def _event(self, command: Written) -> EventId:
         event = self._ask(command, timeout_s=ANSWER_TIMEOUT_S).ok
         assert event is not None, "what was heard stands in an event"
         return event
 
-    def _ask(self, command: Tell | Decide | Reconcile | Rest, *, timeout_s: float | None) -> Answer:
+    def _ask(self, command: Written | Rest, *, timeout_s: float | None) -> Answer:
         with closing(self._say(command)) as connection, connection.makefile("rb") as lines:
             connection.settimeout(timeout_s)
             try:

@@ -27,10 +27,13 @@ from runtime.people.letters import (
     Command,
     Decide,
     Error,
+    Fork,
+    LayDown,
     Reconcile,
     Rest,
     Tell,
     Watch,
+    Written,
     address_of,
     check_folder,
 )
@@ -111,7 +114,7 @@ class Serving:
             await _send(writer, Answer(error=Error.of(error)))
             raise  # a mistake of ours: the host's stderr keeps its traceback
 
-    async def _do(self, command: Tell | Decide | Reconcile | Rest) -> EventId | None:
+    async def _do(self, command: Written | Rest) -> EventId | None:
         match command:
             case Tell():
                 return await self._desk.tell(command.session, command.said)
@@ -121,6 +124,10 @@ class Serving:
                 return await self._desk.reconcile(
                     command.session, command.effect, happened=happened, by=by, why=why, result=result
                 )
+            case Fork(session=session, at=at, new=new):
+                return await self._desk.fork(session, at=at, new=new)
+            case LayDown(playbook=playbook, why=why):
+                return await self._desk.lay_down(playbook, why=why)
             case Rest():
                 await self._desk.rest(command.session)
                 return None

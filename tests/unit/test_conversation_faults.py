@@ -329,9 +329,9 @@ def test_an_answer_that_comes_while_the_session_lies_down_to_rest_takes_it_up_ag
         while (scene := _scene(host)) is None or "session.suspended" not in scene.ids:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert scene.asked is not None
-        await host.decide("s", scene.asked.effect, granted=True, by="ann", why="")
+        await host.desk.decide("s", scene.asked.effect, granted=True, by="ann", why="")
         assert (await running).status != "closed"
-        row = await asyncio.wait_for(asyncio.gather(*host._resumed), 30)
+        row = await asyncio.wait_for(asyncio.gather(*host.desk.resumed), 30)
         await host.close()
         return row[0]
 
@@ -340,7 +340,7 @@ def test_an_answer_that_comes_while_the_session_lies_down_to_rest_takes_it_up_ag
 
 
 def _scene(host: SessionHost) -> Scene | None:
-    live = host._runners.get("session/s")
+    live = host.live.runners.get("session/s")
     return None if live is None else live.attendant._journal.scene
 
 

@@ -345,7 +345,7 @@ def test_a_live_host_settles_it_while_the_session_idles_and_tells_the_agent_once
         await asyncio.to_thread(
             wait_until, lambda: host.status().sessions == 1, timeout_s=60, what="the session is taken up"
         )
-        watching = host.watch("s")
+        watching = host.desk.watch("s")
         await anext(notice async for notice in watching if isinstance(notice, Idle))
 
         def settled() -> str:
@@ -355,7 +355,7 @@ def test_a_live_host_settles_it_while_the_session_idles_and_tells_the_agent_once
         again = await asyncio.to_thread(settled)
         asked = len(server.sent)
         server.will(says("So it was posted."))
-        await host.tell("s", Message(role="user", parts=(TextPart(text="and now?"),), id="m2"))
+        await host.desk.tell("s", Message(role="user", parts=(TextPart(text="and now?"),), id="m2"))
         await anext(notice async for notice in watching if isinstance(notice, Idle))
         await host.close()
         await running

@@ -1,0 +1,108 @@
+"""The desk of one host: what people outside say to its sessions, answer and watch, and what they ask of its log.
+
+Knows the live sessions and the log; knows neither sockets nor Ray. Invariant: while this host lives nobody else
+writes its log, so what others want written is written here or nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from runtime.effects import append_reconciled, command_of, finding
+from runtime.errors import NotFound
+from runtime.fork import fork
+from runtime.live import Live
+from runtime.orders import SessionOrder
+from runtime.people.approvals import append_answer
+from runtime.people.desk import Notice
+from runtime.playbooks import version, write
+from runtime.sessions import PREFIX, SessionRow, stream_of
+from telemetry.events.values import EventId, Feedback, Message, Playbook
+from telemetry.log import EventLog
+
+
+class Clerk:
+    """`opened` gives the log; `run` takes a session up."""
+
+    def __init__(
+        self,
+        live: Live,
+        *,
+        opened: Callable[[], Awaitable[EventLog]],
+        run: Callable[[SessionOrder], Awaitable[SessionRow]],
+    ) -> None:
+        self._live = live
+        self._opened = opened
+        self._run = run
+        self.resumed: set[asyncio.Task[SessionRow]] = set()
+
+    async def tell(self, session: str, said: Message | Feedback) -> EventId:
+        """As `Desk.tell`."""
+        runner = self._live.of(session)
+        if not runner.converses:
+            raise NotFound(f"session {session.removeprefix(PREFIX)} is no conversation; nobody listens there")
+        return await runner.talk.tell(said)
+
+    async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
+        """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
+        stream = stream_of(session)
+        runner = self._live.runners.get(stream)
+        if runner is not None:
+            answer = await runner.attendant.decide(effect, granted=granted, by=by, why=why)
+            if self._live.runners.get(stream) is runner:
+                return answer
+            # It was about to rest when it was answered.
+        else:
+            log = await self._opened()
+            answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
+        if not self._live.stopping:
+            resumed = asyncio.create_task(self._take_up(stream))
+            self.resumed.add(resumed)
+            resumed.add_done_callback(self.resumed.discard)
+        return answer
+
+    async def _take_up(self, stream: str) -> SessionRow:
+        ending = self._live.running.get(stream)
+        if ending is not None:
+            await asyncio.wait([ending])
+        return await self._run(SessionOrder(session=stream.removeprefix(PREFIX)))
+
+    async def reconcile(
+        self, session: str, effect: str, *, happened: bool, by: str, why: str, result: str | None
+    ) -> EventId:
+        """As `Desk.reconcile`. A session that rests goes on resting."""
+        log = await self._opened()
+        found = await asyncio.to_thread(finding, log, session, effect, happened=happened, by=by, why=why, result=result)
+        if isinstance(found, str):
+            return found
+        runner = self._live.runners.get(stream_of(session))
+        if runner is not None:
+            command = command_of(found.event.effect)
+            return await runner.attendant.reconcile(found.event, command=command, version=found.version)
+        return await asyncio.to_thread(
+            append_reconciled, log, session, effect, happened=happened, by=by, why=why, result=result
+        )
+
+    async def fork(self, session: str, *, at: int, new: str) -> EventId:
+        """As `Desk.fork`. The parent, live or resting, is not disturbed."""
+        log = await self._opened()
+        forked = await asyncio.to_thread(fork, log, session, at=at, new=new)
+        return f"{stream_of(forked)}@{at + 1}"
+
+    async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
+        """As `Desk.lay_down`."""
+        log = await self._opened()
+        return (await asyncio.to_thread(lambda: version(log, write(log, playbook, why=why)))).event
+
+    async def watch(self, session: str) -> AsyncIterator[Notice]:
+        """As `Desk.watch`."""
+        async for notice in self._live.of(session).talk.watch():
+            yield notice
+
+    async def rest(self, session: str) -> None:
+        """As `Desk.rest`."""
+        stream = stream_of(session)
+        runner, running = self._live.of(session), self._live.running[stream]
+        self._live.resting.add(stream)
+        runner.talk.stir()
+        await asyncio.wait([running])
