@@ -55,6 +55,10 @@ class Backpressure(Unavailable):
     """The host's mailbox is full; the call left nothing behind and can be made again."""
 
 
+class OwnedElsewhere(Unavailable):
+    """Another host has taken the session up; this one writes nothing more of it."""
+
+
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ScenarioInvalid, UsageError.exit_code),
     (RegionMismatch, UsageError.exit_code),

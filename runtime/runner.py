@@ -24,7 +24,7 @@ from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
-from runtime.errors import Unavailable, VerificationFailed
+from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
 from runtime.people.attend import Attendant
 from runtime.people.desk import Ended
 from runtime.people.talk import Talk
@@ -32,8 +32,8 @@ from runtime.placement import Placement
 from runtime.playbooks import find
 from runtime.recall import HostMemory
 from runtime.scenario import ScenarioFile
-from runtime.sessions import PREFIX, WAITING, SessionRow, row_of
-from telemetry.errors import ChainBroken, InvalidEvent
+from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
+from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
 from telemetry.events import Recorded, execute, sense, session, split_id
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog, Head
@@ -45,6 +45,10 @@ PINNED = ("gymnasium", "gymnasium-robotics", "mcp", "minigrid", "mujoco", "numpy
 
 FAILURES = (EnvironmentFailed, StateTooLarge, ScenarioInvalid, InvalidEvent, HeartError, WorldModelError)
 """What ends one session with its reason on the log, while others go on. Anything else leaves it open to resume."""
+
+
+OVERTAKEN = (WrongExpectedVersion, FencedWriter, IdempotencyConflict)
+"""How the log says to one of two owners that the other was first; a conflict of commands when both take up at once."""
 
 
 @dataclass(slots=True)
@@ -92,13 +96,18 @@ class SessionRunner:
         """Opens the session or takes it up where it stopped; ends with its episodes or messages, after `cycles` in
         all, when it fails or waits for a person who is not there, or at the next closed cycle once `stop()` is true.
 
-        Raises `VerificationFailed` when its log was altered, `Unavailable` when its environment cannot be made now, and
-        of a new session what keeps it from being opened: nothing is written then."""
+        Raises `VerificationFailed` when its log was altered, `Unavailable` when its environment cannot be made now,
+        `OwnedElsewhere` when another host has taken it up, and of a new session what keeps it from being opened:
+        nothing is written then."""
         try:
             return await self._run(seed, cycles, stop, person)
         except Exception as error:
+            if isinstance(error, OVERTAKEN):
+                error = await asyncio.to_thread(self._taken, error)
             self.talk.rests(Ended(status="open", reason=str(error)))  # nobody waits for an answer that never comes
-            raise
+            raise error from error.__cause__
+        finally:
+            self._placement.forget(self._stream)
 
     async def _run(self, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None) -> SessionRow:
         journal = self._journal
@@ -112,7 +121,6 @@ class SessionRunner:
                 if journal.committed == 0:
                     raise  # a session that was never opened has no log to close
                 await self._close("failed", str(error))
-        self._placement.forget(self._stream)
         row = row_of(self._log, self._head())
         reason = ": ".join(part for part in (row.outcome, row.error) if part)
         self.talk.rests(Ended(status=row.status, reason=reason))
@@ -159,6 +167,18 @@ class SessionRunner:
                 ),
             )
         await journal.commit()
+
+    def _taken(self, error: Exception) -> OwnedElsewhere:
+        """Who owns the session now that this host's append was refused."""
+        name, owner = self._stream.removeprefix(PREFIX), owner_of(self._log, self._stream)
+        who = "another process" if owner is None else f"the host {owner}"
+        taken = OwnedElsewhere(
+            f"session {name} was taken up by {who}: {error} Its log is whole, and nothing of this host's stands after "
+            f"version {self._journal.committed}. Leave it to that host, or end that one and go on with: "
+            f"aether session resume {name}"
+        )
+        taken.__cause__ = error
+        return taken
 
     async def _described(self, person: str | None) -> tuple[Spaces, EffectClass]:
         try:

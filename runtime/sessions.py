@@ -111,6 +111,14 @@ def opened(log: EventLog, stream: str) -> session.Opened:
     raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.url}{hint}")
 
 
+def owner_of(log: EventLog, stream: str) -> str | None:
+    """The host that took the session up last; None while it is in the hands of whoever opened it."""
+    for recorded in log.read_back(stream, types=("session.resumed",)):
+        if isinstance(recorded.event, session.Resumed):
+            return recorded.event.owner
+    return None
+
+
 def rows(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[SessionRow], str | None]:
     """A page of sessions in the order of their ids, and the id to continue after (None at the end)."""
     heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)

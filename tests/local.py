@@ -101,8 +101,10 @@ class Local:
         calls: Cutter | None = None,
         stall: Stall | None = None,
         memory: HostMemory | None = None,
+        owner: str = OWNER,
     ) -> SessionRow:
-        """Opens or resumes the session `name` and runs it to its end. `commits` and `calls` may cut it off."""
+        """Opens or resumes the session `name` and runs it to its end. `commits` and `calls` may cut it off; `owner`
+        is the host's name."""
         file = parse_scenario(scenario, source="scenario")
         log: EventLog = CutLog(self.log, commits) if commits else self.log
         runner = SessionRunner(
@@ -111,7 +113,7 @@ class Local:
             log=log,
             placement=self._placement(file, log, calls),
             memory=memory,
-            owner=OWNER,
+            owner=owner,
             stall=_waiting(stall),
         )
         return asyncio.run(runner.run(seed=seed, cycles=cycles, stop=stop))

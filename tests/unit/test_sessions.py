@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runtime.errors import NotFound, VerificationFailed
-from runtime.sessions import all_heads, new_session, opened, row_of, rows, stream_of
+from runtime.errors import NotFound, OwnedElsewhere, VerificationFailed
+from runtime.sessions import SessionRow, all_heads, new_session, opened, row_of, rows, stream_of
 from telemetry.events import Draft, session
 from telemetry.log import EventLog, open_log
 from tests.local import Cut, Cutter, Local
@@ -33,6 +34,42 @@ def row(local: Local, name: str) -> object:
     head = local.log.head(f"session/{name}")
     assert head is not None
     return row_of(local.log, head)
+
+
+def test_a_host_whose_session_another_takes_up_is_told_who_did_and_writes_no_more(local: Local) -> None:
+    others: list[SessionRow] = []
+
+    def stop() -> bool:
+        if not others and len(local.events("s", "session.cycle_closed")) == 2:
+            others.append(_by_another(local))
+        return False
+
+    with pytest.raises(OwnedElsewhere, match=r"session s was taken up by the host other/2: .* aether session resume s"):
+        local.run("s", NULL, cycles=5, stop=stop)
+    assert [other.outcome for other in others] == ["cycles"]
+    assert local.types("s").count("session.resumed") == 1
+    assert local.log.verify().ok
+
+
+def test_of_two_hosts_that_take_a_session_up_at_once_one_wins(local: Local) -> None:
+    local.run("s", NULL, cycles=5, stop=lambda: bool(local.events("s", "session.cycle_closed")))
+
+    class Meanwhile(Cutter):
+        def here(self) -> None:
+            super().here()
+            if self.seen == 1:  # before its first commit, which says that it resumes
+                _by_another(local)
+
+    with pytest.raises(OwnedElsewhere, match="other/2"):
+        local.run("s", NULL, commits=Meanwhile())
+    assert local.types("s").count("session.resumed") == 1
+    assert local.types("s")[-1] == "session.closed"
+
+
+def _by_another(local: Local) -> SessionRow:
+    """The whole rest of the session, in another event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(local.run, "s", NULL, owner="other/2").result()
 
 
 def test_a_row_says_how_each_session_stands(local: Local) -> None:
