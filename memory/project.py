@@ -6,7 +6,6 @@ changes nothing, so any kill is made good by reading on."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from telemetry.events.envelope import Recorded, split_id
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import EventId, Hit, ModelId
 from telemetry.log import EventLog, Subscription
+from telemetry.log.files import replace_file
 from telemetry.log.lineage import lineage
 
 FOLLOWED: Final = ("learn.remembered", "learn.forgotten")
@@ -228,24 +228,13 @@ class EpisodeProjection:
         return 0
 
     def _save(self) -> None:
-        """Flushes the index, then replaces the cursor: written aside, fsynced, renamed, and the folder
-        fsynced."""
+        """Flushes the index, then replaces the cursor."""
         position = self._position
         self._index.flush()
         cursor = _Cursor(
             log=self._log.id, position=position, points=dict(self._index.counts()), forgotten=self._forgotten
         )
-        aside = self._cursor_path.with_suffix(".new")
-        with aside.open("wb") as file:
-            file.write(cursor.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._cursor_path)
-        folder = os.open(self._cursor_path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._cursor_path, cursor.model_dump_json().encode())
         self._saved = position
 
 

@@ -14,9 +14,10 @@ from loops.environments import make_environment
 from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose
 from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
+from runtime.ledger import ledger
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.scenario import Scenario, ScenarioFile
-from runtime.sessions import OBSERVED, PREFIX, SessionRow, all_heads, new_session, opened, row_of, stream_of
+from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, row_of, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.events import execute, feel, learn, reason, sense, session
 from telemetry.events.values import Message
@@ -127,9 +128,8 @@ def new_orders(
 def resume_orders(log: EventLog, sessions: Sequence[str]) -> list[SessionOrder]:
     """Orders for sessions that are on the log and not closed; all of those when none is named."""
     if not sessions:
-        rows = (row_of(log, head) for head in all_heads(log))
-        ours = (row for row in rows if row.status != "closed" and not _observed(log, row.session))
-        return [SessionOrder(session=row.session) for row in ours]
+        with ledger(log) as found:
+            return [SessionOrder(session=name) for name in found.to_resume()]
     for name in sessions:
         if _observed(log, name):
             raise UsageError(

@@ -119,13 +119,6 @@ def owner_of(log: EventLog, stream: str) -> str | None:
     return None
 
 
-def rows(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[SessionRow], str | None]:
-    """A page of sessions in the order of their ids, and the id to continue after (None at the end)."""
-    heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)
-    page = [row_of(log, head) for head in heads[:limit]]
-    return page, page[-1].session if len(heads) > limit else None
-
-
 def all_heads(log: EventLog) -> Iterator[Head]:
     """Every session's head, a page at a time."""
     after = ""

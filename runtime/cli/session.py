@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.cli.effects import effects, reconcile
+from runtime.cli.events import event_line, event_row
 from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table, talk
 from runtime.cli.run import Address, finish, watching
 
@@ -24,6 +27,16 @@ app = typer.Typer(
 
 SessionId = Annotated[str, typer.Argument(help="Id of the session, as `aether session list` prints it.")]
 
+
+class Standing(StrEnum):
+    """How a session stands, as the log tells it; an option takes a list of these, and of no literals."""
+
+    OPEN = "open"
+    SUSPENDED = "suspended"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
 POLL_S = 0.2
 COLUMNS = ("session", "status", "scenario", "outcome", "cycles", "version", "state_hash")
 
@@ -33,25 +46,35 @@ COLUMNS = ("session", "status", "scenario", "outcome", "cycles", "version", "sta
 def list_sessions(
     limit: Annotated[int, typer.Option(min=1, help="Rows on a page.")] = 100,
     after: Annotated[str, typer.Option(metavar="SESSION", help="Begin after this session.")] = "",
+    status: Annotated[
+        list[Standing] | None,
+        typer.Option(metavar="STATUS", help="Only open, suspended, waiting or closed ones; may be given again."),
+    ] = None,
+    scenario: Annotated[str | None, typer.Option(metavar="NAME", help="Only sessions of this scenario.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first, instead of by id.")] = False,
     log: LogUrl = None,
     as_json: Json = False,
 ) -> None:
-    """List the sessions of a log in the order of their ids.
+    """List the sessions of a log in the order of their ids, or the newest first.
 
-    Example: aether session list --limit 20
+    Example: aether session list --status waiting --newest --limit 20
     """
-    from runtime.sessions import rows
+    from runtime.ledger import ledger
 
-    with reading(log) as store:
-        page, following = rows(store, after=after, limit=limit)
-        as_of = store.position()
+    wanted = [standing.value for standing in status or ()]
+    with reading(log) as store, ledger(store) as found:
+        page, following = found.page(after=after, limit=limit, status=wanted, scenario=scenario, newest=newest)
+        as_of = found.as_of
     shown = [row.model_dump() for row in page]
     if as_json:
         answer(shown, as_of=as_of, next_after=following)
         return
     table(shown, COLUMNS)
     if following is not None:
-        typer.echo(f"\nMore: aether session list --after {following}")
+        chosen = [f"--status {name}" for name in wanted]
+        chosen += [f"--scenario {shlex.quote(scenario)}"] if scenario is not None else []
+        chosen += ["--newest"] if newest else []
+        typer.echo(f"\nMore: {' '.join(('aether session list', *chosen, '--after', following))}")
 
 
 @app.command()
@@ -211,13 +234,13 @@ def tail(
         assert head is not None, "a session with a first event has a head"
         after = max(0, head.version - lines)
         if as_json and not follow:
-            answer([_row(r) for r in store.read(stream, after=after)], as_of=store.position())
+            answer([event_row(r) for r in store.read(stream, after=after)], as_of=store.position())
             return
         for recorded in _events(store, stream, after, follow=follow):
             if as_json:
-                document(_row(recorded))
+                document(event_row(recorded))
             else:
-                typer.echo(_line(recorded))
+                typer.echo(event_line(recorded))
 
 
 def _events(store: EventLog, stream: str, after: int, *, follow: bool) -> Iterator[Recorded]:
@@ -230,27 +253,6 @@ def _events(store: EventLog, stream: str, after: int, *, follow: bool) -> Iterat
         if not follow:
             return
         time.sleep(POLL_S)
-
-
-def _row(recorded: Recorded) -> dict[str, object]:
-    return {
-        "event": recorded.id,
-        "type": recorded.type,
-        "cycle": recorded.cycle,
-        "cause": recorded.cause,
-        "at": recorded.at,
-        "elapsed_ns": recorded.elapsed_ns,
-        "payload": recorded.event.model_dump(mode="json", exclude={"type"}),
-    }
-
-
-LINE_CHARACTERS = 100
-
-
-def _line(recorded: Recorded) -> str:
-    body = recorded.event.model_dump_json(exclude={"type"}, exclude_defaults=True)
-    shown = body if len(body) <= LINE_CHARACTERS else f"{body[:LINE_CHARACTERS]}…"
-    return f"{recorded.version:>6}  {recorded.cycle:>5}  {recorded.type:<26} {shown}"
 
 
 @app.command()

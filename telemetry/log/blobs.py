@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from telemetry.errors import InvalidEvent, LogDamaged, LogUnwritable
+from telemetry.log.files import sync_folder
 from telemetry.log.rows import blob_digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +30,7 @@ class Blobs:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_aside(path, content)
             for folder in (path.parent, self._root, self._root.parent):
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             raise LogUnwritable(
                 f"content of {len(content):,} bytes could not be stored: {error.strerror} ({path}). "
@@ -78,11 +79,3 @@ def _write_aside(path: Path, content: bytes) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -36,6 +36,7 @@ COMMANDS = (
     ("playbook", "show"),
     ("log", "verify"),
     ("log", "seal"),
+    ("log", "follow"),
     ("log", "export"),
     ("log", "import"),
     ("log", "schema"),
@@ -113,6 +114,22 @@ def test_session_list_pages_through_rows_that_say_how_each_session_stands(done: 
     assert sorted(done.sessions) == [row["session"], rest["rows"][0]["session"]]
     words = done("session", "list")
     assert all(session in words.out for session in done.sessions)
+
+
+def test_session_list_takes_only_those_that_are_asked_for_and_pages_through_them(done: Done) -> None:
+    assert done("session", "list", "--status", "waiting", "--status", "open", "--json").rows == []
+    assert done("session", "list", "--scenario", "lava", "--json").rows == []
+    chosen = ("--status", "closed", "--scenario", "maze", "--newest", "--limit", "1")
+    first = done("session", "list", *chosen, "--json").json
+    rest = done("session", "list", *chosen, "--after", first["next"], "--json").json
+    rows = [*first["rows"], *rest["rows"]]
+    assert sorted(row["session"] for row in rows) == sorted(done.sessions)
+    assert rows[0]["opened_at"] >= rows[1]["opened_at"]
+    assert {row["environment"] for row in rows} == {"gymnasium:PointMaze_UMaze-v3"}
+    assert done("session", "list", *chosen).out.endswith(
+        f"aether session list --status closed --scenario maze --newest --after {first['next']}\n"
+    )
+    assert done("session", "list", "--newest", "--after", "nobody").code == 3
 
 
 def test_session_show_tells_what_it_was_run_with(done: Done) -> None:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from runtime.errors import NotFound, OwnedElsewhere, VerificationFailed
-from runtime.sessions import SessionRow, all_heads, new_session, opened, row_of, rows, stream_of
+from runtime.ledger import LedgerRow, ledger
+from runtime.sessions import SessionRow, all_heads, new_session, opened, row_of, stream_of
 from telemetry.events import Draft, session
 from telemetry.log import EventLog, open_log
 from tests.local import Cut, Cutter, Local
@@ -72,6 +73,11 @@ def _by_another(local: Local) -> SessionRow:
         return thread.submit(local.run, "s", NULL, owner="other/2").result()
 
 
+def page_of(local: Local, *, after: str = "", limit: int = 100) -> tuple[list[LedgerRow], str | None]:
+    with ledger(local.log) as found:
+        return found.page(after=after, limit=limit)
+
+
 def test_a_row_says_how_each_session_stands(local: Local) -> None:
     local.run("closed", NULL, cycles=2)
     local.run("waiting", ASKS, cycles=2)
@@ -80,7 +86,7 @@ def test_a_row_says_how_each_session_stands(local: Local) -> None:
         local.run("open", NULL, cycles=9, commits=Cutter(at=10))
     with pytest.raises(Cut):
         local.run("new", NULL, cycles=9, commits=Cutter(at=2))
-    page, following = rows(local.log)
+    page, following = page_of(local)
     assert following is None
     assert [(r.session, r.status, r.cycles, r.outcome, bool(r.state_hash)) for r in page] == [
         ("closed", "closed", 2, "cycles", True),
@@ -92,7 +98,7 @@ def test_a_row_says_how_each_session_stands(local: Local) -> None:
     assert {r.scenario for r in page} == {"null"}
     with pytest.raises(Cut):
         local.run("suspended", NULL, cycles=9, commits=Cutter(at=2))
-    page, _ = rows(local.log)
+    page, _ = page_of(local)
     assert [(r.status, r.cycles) for r in page if r.session == "suspended"] == [("open", 2)], "it was taken up again"
 
 
@@ -103,7 +109,7 @@ def test_rows_come_in_pages_that_hold_each_session_once(local: Local) -> None:
     found: list[str] = []
     after: str | None = ""
     while after is not None:
-        page, after = rows(local.log, after=after, limit=3)
+        page, after = page_of(local, after=after, limit=3)
         assert len(page) <= 3
         found += [r.session for r in page]
     assert found == names
@@ -121,6 +127,8 @@ def test_a_stream_that_no_event_opens_is_no_session(log: EventLog) -> None:
     assert head is not None
     with pytest.raises(NotFound, match="no event that opens it"):
         row_of(log, head)
+    with ledger(log) as found, pytest.raises(NotFound, match="no event that opens it"):
+        found.page()
     with pytest.raises(NotFound, match="there is no session 'y'"):
         opened(log, "session/y")
 
