@@ -22,8 +22,8 @@ INTRODUCTION = """\
 
 `aether …` and `python -m runtime …` are the same program. Data goes to stdout, talk to stderr. With `--json` stdout
 is one JSON document, errors included: listings answer `{"as_of", "rows", "next"}`, where `as_of` is the log's
-position that the rows are true of, and `next` what to continue after. The exception is
-`aether session tail --follow --json`, which prints a document a line until the session closes.
+position that the rows are true of, and `next` what to continue after. The exceptions are
+`aether session tail --follow --json` and `aether log follow --json`, which print a document a line.
 
 | exit code | meaning |
 |---|---|

@@ -13,6 +13,7 @@ from heart.errors import HeartError, RegionMismatch
 from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
 from memory.errors import MemoryFault
 from telemetry.errors import (
+    CursorRefused,
     ImportRefused,
     InvalidSeal,
     LogDamaged,
@@ -69,6 +70,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (ImportRefused, VerificationFailed.exit_code),
     (InvalidSeal, VerificationFailed.exit_code),
     (LogHeld, Unavailable.exit_code),
+    (CursorRefused, Unavailable.exit_code),
     (LogUnwritable, Unavailable.exit_code),
 )
 """Exit codes of the errors that lower rooms raise; the rest of theirs are plain failures."""

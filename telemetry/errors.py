@@ -14,6 +14,7 @@
         │   └── ChainBroken       an event is not what was acknowledged
         ├── LogClosed             the log was closed while the call waited
         ├── ImportRefused         what was to be imported is broken, or contradicts what stands
+        ├── CursorRefused         a subscriber's cursor is held, damaged, or of another log
         ├── InvalidSeal           the seal itself was altered, or is none
         ├── StreamNotFound
         ├── WrongExpectedVersion  somebody else appended first
@@ -85,6 +86,10 @@ class LogClosed(LogError):
 
 
 class ImportRefused(LogError):
+    pass
+
+
+class CursorRefused(LogError):
     pass
 
 

@@ -1,4 +1,4 @@
-"""`aether log …`: is the record whole, and taking it elsewhere."""
+"""`aether log …`: is the record whole, what comes onto it, and taking it elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runtime.cli.follow import follow
 from runtime.cli.output import Json, LogUrl, answer, command, document, progress_of, reading, talk, writing
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from telemetry.log.imports import Imported
 
 app = typer.Typer(
-    help="Verify, seal, export and import the log; print the schema of its events.\n\nExample: aether log verify",
+    help="Verify, seal, follow, export and import the log; print its events' schema.\n\nExample: aether log verify",
     no_args_is_help=True,
 )
 
@@ -74,6 +75,9 @@ def seal(
         answer([row], as_of=made.as_of)
     else:
         typer.echo(f"sealed {len(made.heads)} streams at position {made.as_of}: {made.root}")
+
+
+app.command()(follow)
 
 
 @app.command()
