@@ -14,7 +14,8 @@ from runtime.fork import fork
 from runtime.rerun.many import chosen, rerun
 from runtime.rerun.policy import read_policy
 from runtime.rerun.values import Difference, RerunReport
-from telemetry.events import Draft, sense
+from runtime.sessions import OBSERVED
+from telemetry.events import Draft, sense, session
 from telemetry.events.values import Action, Array, Move
 from telemetry.log import EventLog
 from tests.golden.test_golden import read
@@ -189,6 +190,16 @@ def test_sessions_are_chosen_by_their_scenario(local: Local) -> None:
     assert chosen(local.log, scenario="line") == ["b"]
     with pytest.raises(NotFound, match="did you mean 'line'"):
         chosen(local.log, scenario="lime")
+
+
+def test_a_session_that_a_gateway_watched_is_left_out_and_named(local: Local) -> None:
+    local.run("s", count(), cycles=2)
+    (first,) = local.log.read("session/s", to=1)
+    assert isinstance(first.event, session.Opened)
+    watched = first.event.model_copy(update={"environment": OBSERVED, "scenario": "gateway"})
+    local.log.append("session/w", [Draft(event=watched, command="open")], expected_version=0, epoch=1)
+    report = rerun(local.log, ["s", "w"], read_policy({}))
+    assert ([row.session for row in report.sessions], report.left_out) == (["s"], ("w",))
 
 
 def test_a_policy_that_is_not_for_the_session_is_refused_before_anything_is_said_of_it(

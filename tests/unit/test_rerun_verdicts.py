@@ -13,13 +13,14 @@ import pytest
 from loops.spaces import BoxActions, DiscreteActions, ToolActions
 from runtime.errors import UsageError
 from runtime.people.approvals import append_answer
+from runtime.playbooks import write
 from runtime.rerun.many import rerun
 from runtime.rerun.policy import read_policy
 from telemetry.events import Draft, execute, sense
-from telemetry.events.values import Array, Move, Say, ToolCall, ToolCalls
+from telemetry.events.values import Array, Move, Playbook, Say, ToolCall, ToolCalls
 from tests import till
 from tests.local import Local
-from tests.model_server import ModelServer, call, calls, says
+from tests.model_server import ModelServer, answers, call, calls, choice, says
 from tests.reruns import count, decisions, line, one, whole
 
 
@@ -187,6 +188,35 @@ def test_recorded_answers_are_served_and_neither_model_nor_tool_is_called(shop: 
     sent, done = len(server.sent), till.ledger()
     assert whole(one(shop.log))
     assert (len(server.sent), till.ledger()) == (sent, done)
+
+
+def test_a_long_conversation_of_several_who_propose_is_covered_whole(
+    local: Local, server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILL", str(tmp_path / "till"))
+    calm = write(local.log, Playbook(name="calm", prompt="Breathe first.", tools=("look",)))
+    reasoner = f"""kind = "language"
+playbook = "{calm}"
+[reasoner.language]
+n = 2
+context.budget_tokens = 2500
+context.keep_turns = 2
+[[reasoner.language.specialists]]
+name = "careful"
+prompt = "Doubt."
+[[reasoner.language.specialists]]
+name = "swift"
+prompt = "Go."
+"""
+    messages = json.dumps([f"{number}: {'tell me more ' * 60}" for number in range(12)])
+    text = SHOP.replace('kind = "language"\n', reasoner).replace('["pay bob", "pay eve", "bye"]', messages)
+    server.always = answers(choice(None), choice(f"Well. {'So it is. ' * 50}"))
+    assert local.run("s", text.format(url=server.url)).outcome == "done"
+    assert "sense.context_compacted" in local.types("s")
+    asked = len(server.sent)
+    row = one(local.log)
+    assert whole(row)
+    assert (row.cycles, len(server.sent)) == (12, asked)
 
 
 def test_a_conversation_whose_model_this_machine_named_needs_no_settings_to_be_rerun(
