@@ -18,7 +18,7 @@ from runtime.people.mailbox import Mailbox, NobodyThere
 from runtime.sessions import PREFIX, opened, stream_of
 from runtime.why import told
 from telemetry.errors import IdempotencyConflict
-from telemetry.events import Draft, Recorded, execute, session
+from telemetry.events import Draft, Recorded, execute, session, split_id
 from telemetry.events.values import Action, Digest, EffectClass, EventId, ToolCalls, ToolResult, canonical_json
 from telemetry.log import EventLog, open_log
 
@@ -113,9 +113,14 @@ def unknown(log: EventLog, session_id: str) -> list[EffectRow]:
     """The effects of which nobody knows yet whether they happened. Raises `NotFound` when there is no such session."""
     stream = stream_of(session_id)
     opened(log, stream)
-    if next(log.read_back(stream, types=("execute.unknown",)), None) is None:
+    return _unknown(log, stream, after=0)
+
+
+def _unknown(log: EventLog, stream: str, *, after: int) -> list[EffectRow]:
+    """Those that became unknown after version `after`."""
+    if next(log.read(stream, after=after, types=("execute.unknown",)), None) is None:
         return []
-    return [row for row in effects(log, session_id) if row.stands == "unknown"]
+    return [row for row in effects(log, stream) if row.stands == "unknown" and split_id(row.event)[1] > after]
 
 
 def unknown_anywhere(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[EffectRow], str | None]:
@@ -123,7 +128,8 @@ def unknown_anywhere(log: EventLog, *, after: str = "", limit: int = 100) -> tup
     at the end). What a fork shares is its parent's, and is told there."""
     heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)
     page = heads[:limit]
-    rows = [row for head in page for row in unknown(log, head.stream) if row.event.rpartition("@")[0] == head.stream]
+    cuts = ((head.stream, log.origin(head.stream)) for head in page)
+    rows = [row for stream, cut in cuts for row in _unknown(log, stream, after=cut.at_version if cut else 0)]
     return rows, page[-1].stream.removeprefix(PREFIX) if len(heads) > limit else None
 
 

@@ -37,6 +37,9 @@ from telemetry.log.writer import Pending, Writer, restoring, underway
 PAGE_ROWS = 512
 """At most 16 MiB a page, as no stored payload is above 32 KiB."""
 
+FIRST_BACK_ROWS = 16
+"""The first page of reading back, which mostly looks for the latest of something; the pages after it double."""
+
 SCAN_ROWS = 8_192
 """How many positions one query may pass over in search of a type."""
 
@@ -236,11 +239,13 @@ class StoredLog:
 
     def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:
         among, values = _among(types)
-        query = f"{SELECT} WHERE stream = ? AND version < ?{among} ORDER BY version DESC LIMIT {PAGE_ROWS}"
+        query = f"{SELECT} WHERE stream = ? AND version < ?{among} ORDER BY version DESC LIMIT ?"
+        page = FIRST_BACK_ROWS
         while before > 1:
-            rows = self._rows(query, (stream, before, *values))
+            rows = self._rows(query, (stream, before, *values, page))
             yield from map(self._recorded, rows)
-            before = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else 0
+            before = int(rows[-1][VERSION]) if len(rows) == page else 0
+            page = min(2 * page, PAGE_ROWS)
 
     def _head_as_of(self, stream: str, position: int) -> Head | None:
         """Where the stream ended at `position`; looked for from its end, as it has not grown far since."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import forking
 from benchmarks.effects import EFFECTS, Outcome, items, marked, sessions
 from benchmarks.effects_ours import answer, please_put
 from benchmarks.steps import CYCLE, PAYLOAD_BYTES
@@ -99,3 +100,18 @@ def test_the_model_puts_every_item_once_whatever_came_of_the_one_before(said: st
         messages.append({"role": "tool", "content": said})
     assert put == items("unsafe-03")
     assert not answer(messages).calls
+
+
+def test_forks_are_cut_at_the_end_of_sessions_of_both_lengths_and_each_adds_one_event(tmp_path: Path) -> None:
+    with forking.serving(tmp_path) as measure:
+        for events, depth in ((10, 0), (300, 2)):
+            forked = measure(events, 8, depth)
+            assert len(forked.ms) == 8
+            assert forked.bytes < 1024
+            with closing(open_log(tmp_path / f"forks-{events}-{depth}.db", mode="read")) as log:
+                heads = [head for head in log.heads() if head.stream != forking.PARENT]
+                last = log.head(forking.PARENT)
+                assert last is not None
+                assert events <= last.version < events + CYCLE + 2
+                assert {head.version for head in heads} == {last.version + 1}
+                assert len(heads) == depth + forking.WARM + 8

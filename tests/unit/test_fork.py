@@ -12,13 +12,14 @@ import pytest
 from loops.journal import Journal
 from memory.project import EpisodeProjection
 from runtime.errors import NotFound, UsageError
-from runtime.fork import cut_before, fork
+from runtime.fork import SEARCHED, cut_before, fork
 from runtime.recall import HostMemory
 from runtime.replay import replay
 from runtime.sessions import opened, row_of
 from telemetry.errors import LogUnwritable
 from telemetry.events import Draft, Recorded, sense, session
 from telemetry.events.envelope import split_id
+from telemetry.events.feel import Felt
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import Array, Episode
 from telemetry.log import EventLog
@@ -81,6 +82,26 @@ def test_any_other_version_is_refused_with_the_nearest(parent: Local) -> None:
         with pytest.raises(UsageError, match=f"cannot be forked at version {at}: .* The nearest: {near}"):
             fork(parent.log, "p", at=at)
     assert parent.log.position() == before, "nothing was written"
+
+
+def test_the_nearest_is_looked_for_no_further_than_a_long_cycle_reaches(parent: Local) -> None:
+    (opened,) = parent.log.read("session/p", to=1)
+    closed = next(parent.log.read("session/p", types=("session.cycle_closed",)))
+    assert isinstance(opened.event, session.Opened)
+    assert isinstance(closed.event, session.CycleClosed)
+    asked = Felt(valence=0, arousal=0)
+    drafts = [Draft(event=asked, command="felt", ordinal=n) for n in range(SEARCHED + 10)]
+    drafts = [Draft(event=opened.event, command="open"), *drafts, Draft(event=closed.event, command="close")]
+    parent.log.append("session/q", drafts, expected_version=0, epoch=1)
+    last = len(drafts)
+    for at, near in (
+        (3, "version 1; try: aether session fork q --at 1"),
+        (SEARCHED + 5, f"version {last}; try: aether session fork q --at {last}"),
+        (last + 9, f"version {last}; try"),
+    ):
+        with pytest.raises(UsageError, match=f"The nearest: {near}"):
+            fork(parent.log, "q", at=at)
+    assert cut_before(parent.log, "q", last - 1) == 1, "who needs the nearest below gets it, however far"
 
 
 def test_the_nearest_cut_is_found_below_any_version(parent: Local) -> None:
