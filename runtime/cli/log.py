@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from runtime.cli.follow import follow
-from runtime.cli.output import Json, LogUrl, answer, command, document, progress_of, reading, talk, writing
+from runtime.cli.output import (
+    Json,
+    LogUrl,
+    answer,
+    command,
+    document,
+    examining,
+    progress_of,
+    reading,
+    talk,
+    writing,
+)
 
 if TYPE_CHECKING:
-    from telemetry.log import EventLog, Seal
+    from telemetry.events import Recorded
+    from telemetry.log import EventLog, Seal, VerifyReport
     from telemetry.log.imports import Imported
 
 app = typer.Typer(
@@ -39,14 +52,11 @@ def verify(
     from runtime.errors import VerificationFailed
 
     sealed = None if seal is None else _seal(seal)
-    with reading(log) as store:
+    with examining(log) as store:
         report = store.verify(seal=sealed)
     if as_json:
-        rows: list[dict[str, object]] = [
-            {name: getattr(problem, name) for name in problem.__slots__} for problem in report.problems
-        ]
         figures = {"ok": report.ok, "events": report.events, "streams": report.streams, "intact": report.intact}
-        answer(rows, as_of=report.as_of, more=figures)
+        answer(_problems(report), as_of=report.as_of, more=figures)
     else:
         typer.echo(str(report))
     if not report.ok:
@@ -91,32 +101,59 @@ def export(
 ) -> None:
     """Write events as lines of JSON that hold every stored column, bit for bit.
 
+    Of a damaged log the intact events of each stream are written, the others named, and the original is not touched;
+    the command ends in 4 then.
+
     Example: aether log export 7f3a9c01d2e4 --to 4811 --out good.jsonl
     """
-    from runtime.errors import UsageError
+    from runtime.errors import UsageError, VerificationFailed
     from runtime.sessions import opened, stream_of
     from telemetry.log.export import export_lines
 
     if to is not None and session is None:
         raise UsageError("--to is a version of one session: name the session too. Nothing was written")
     written = 0
-    with reading(log) as store:
-        if session is not None:
+
+    def write(event: Recorded) -> None:
+        nonlocal written
+        if to is None or event.version <= to:
+            target.writelines(export_lines([event]))
+            written += 1
+
+    with examining(log) as store, _target(out, store) as target:
+        streams = None if session is None else (stream_of(session),)
+        report = store.verify(streams=streams, each=write)
+        if session is not None and not report.events:
             opened(store, stream_of(session))
-        events = store.read_all() if session is None else store.read(stream_of(session), to=to)
-        target = sys.stdout.buffer if out is None else out.open("wb")
-        try:
-            for line in export_lines(events):
-                target.write(line)
-                written += 1
-        finally:
-            if out is not None:
-                target.close()
-        as_of = store.position()
     if as_json and out is not None:
-        answer([{"file": str(out), "events": written}], as_of=as_of)
+        row = {"file": str(out), "events": written, "left_out": report.events - written if to is None else None}
+        answer(
+            [row], as_of=report.as_of, more={"ok": report.ok, "problems": _problems(report), "intact": report.intact}
+        )
     else:
         talk(f"{written} events written")
+    if not report.ok:
+        if not as_json:
+            talk(f"{report}\nThe log was left as it is. What was written is whole: aether log import {out or 'FILE'}")
+        raise typer.Exit(VerificationFailed.exit_code)
+
+
+@contextmanager
+def _target(out: Path | None, log: EventLog) -> Iterator[BinaryIO]:
+    """Where an export goes, which must not be the log itself."""
+    from runtime.errors import UsageError
+
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    if out.exists() and out.resolve() == Path(log.url).resolve():
+        raise UsageError(f"{out} is the log itself; nothing was written. Name another file")
+    with out.open("wb") as file:
+        yield file
+
+
+def _problems(report: VerifyReport) -> list[dict[str, object]]:
+    return [{name: getattr(problem, name) for name in problem.__slots__} for problem in report.problems]
 
 
 @app.command("import")

@@ -101,6 +101,16 @@ def reading(url: str | None) -> AbstractContextManager[EventLog]:
     return _opened(url, "read")
 
 
+@contextmanager
+def examining(url: str | None) -> Iterator[EventLog]:
+    """The log that a command verifies or exports, which may be damaged and is not touched."""
+    from runtime.settings import log_url, read_settings
+    from telemetry.log.rest import examined
+
+    with examined(log_url(read_settings({"log": url}).settings)) as log:
+        yield log
+
+
 def writing(url: str | None) -> AbstractContextManager[EventLog]:
     """The log that a command writes, made where there is none, closed at its end."""
     return _opened(url, "write")

@@ -14,10 +14,8 @@ import orjson
 
 from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import Recorded
-from telemetry.log.rows import COLUMNS, MAX_INTEGER, blob_digest, check_stream, recorded
+from telemetry.log.rows import COLUMNS, KINDS, MAX_INTEGER, blob_digest, check_stream, recorded
 
-INTEGERS = frozenset({"position", "version", "schema", "ordinal", "at", "elapsed_ns", "epoch", "cycle"})
-BYTES = ("payload", "digest", "hash")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Above what any event fills: 16 MiB of content in base64 beside its columns."""
 
@@ -62,13 +60,9 @@ def check_columns(event: Recorded, names: Iterable[str] = COLUMNS) -> None:
     if set(names) != set(COLUMNS):
         odd = ", ".join(sorted(set(names).symmetric_difference(COLUMNS)))
         raise InvalidEvent(f"it lacks or adds {odd}; a newer version may have written it")
-    for name in COLUMNS:
+    for name, kind in zip(COLUMNS, KINDS, strict=True):
         value = getattr(event, name)
-        if name in INTEGERS:
-            fits = type(value) is int and 0 <= value <= MAX_INTEGER
-        else:
-            fits = type(value) is (bytes if name in BYTES else str)
-        if not fits:
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= MAX_INTEGER):
             raise InvalidEvent(f"its {name} is {value!r:.80}, which no column holds")
     check_stream(event.stream)
     digest = hashlib.sha256(event.payload).digest()

@@ -41,6 +41,11 @@ COLUMNS = (
     "digest",
     "hash",
 )
+INTEGERS = frozenset({"position", "version", "schema", "ordinal", "at", "elapsed_ns", "epoch", "cycle"})
+BYTES = frozenset({"payload", "digest", "hash"})
+KINDS = tuple(int if name in INTEGERS else bytes if name in BYTES else str for name in COLUMNS)
+"""What each column holds."""
+
 POSITION, STREAM, VERSION, TYPE = 0, 1, 2, 3
 ENCODING = COLUMNS.index("encoding")
 PAYLOAD = COLUMNS.index("payload")

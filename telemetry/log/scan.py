@@ -12,8 +12,9 @@ from telemetry.errors import InvalidEvent
 from telemetry.events.envelope import GENESIS, chain_hash
 from telemetry.log.forks import origin_of, place_of
 from telemetry.log.lineage import Origin, lineage
-from telemetry.log.rows import LAST_POSITION, POSITION, SELECT, VERSION, Row, blob_digest, recorded
+from telemetry.log.rows import KINDS, LAST_POSITION, POSITION, SELECT, STREAM, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
+from telemetry.log.store import Each
 from telemetry.log.verify import Checker, VerifyReport
 
 PAGE_ROWS = 512
@@ -36,7 +37,12 @@ class Disk(Protocol):
 
 
 def verify_rows(
-    disk: Disk, blob_fault: Callable[[str], str | None], *, seal: Seal | None, streams: Collection[str] | None
+    disk: Disk,
+    blob_fault: Callable[[str], str | None],
+    *,
+    seal: Seal | None,
+    streams: Collection[str] | None,
+    each: Each | None = None,
 ) -> VerifyReport:
     """`EventLog.verify`. `blob_fault` says what is wrong with the content of a digest."""
     if seal is not None:
@@ -70,7 +76,7 @@ def verify_rows(
     )
     if streams is None:
         table = f"{disk.in_order_of_position} WHERE position >= ? AND position <= ? ORDER BY position"
-        _Scan(disk, checker, table).run(POSITION)
+        _Scan(disk, checker, each, POSITION, table).run()
         if checker.damaged:
             _see_heads(disk, checker)
         elif (found := disk.fault()) is not None:
@@ -78,31 +84,33 @@ def verify_rows(
     for stream, to in _with_ancestors(origin, streams or ()).items():
         shared = "" if to == HIGHEST else f"AND version <= {to} "
         order = f"WHERE version >= ? AND position <= ? AND stream = ? {shared}ORDER BY version"
-        _Scan(disk, checker, order, stream).run(VERSION)
+        _Scan(disk, checker, each, VERSION, order, stream).run()
     return checker.report()
 
 
 class _Scan:
     """Every readable row in one order, and a word for each place where there is none.
 
-    Looks from a key on, not beyond one: to look beyond the last row of a page, SQLite reads that page."""
+    `key` is the column that leads the order. Looks from a key on, not beyond one: to look beyond the last row of a
+    page, SQLite reads that page."""
 
-    def __init__(self, disk: Disk, checker: Checker, order: str, *values: str) -> None:
+    def __init__(self, disk: Disk, checker: Checker, each: Each | None, key: int, order: str, *values: str) -> None:
         self._disk = disk
         self._checker = checker
+        self._each = each
+        self._key = key
         self._order = order
         last, _ = disk.readable(LAST_POSITION, ())
         self._values: tuple[str | int, ...] = (int(last[0][0]) if last else HIGHEST, *values)
 
-    def run(self, key: int) -> None:
-        """`key` is the column that leads the order."""
+    def run(self) -> None:
         start, limit = LOWEST, PAGE_ROWS
         while True:
             rows, error = self._page(start, limit)
             for row in rows:
-                self._checker.see(recorded(row))
+                self._see(row)
             if rows:
-                start = int(rows[-1][key]) + 1
+                start = int(rows[-1][self._key]) + 1
             if error is None:
                 if not rows:
                     return
@@ -114,9 +122,27 @@ class _Scan:
                     return
                 start, limit = beyond, PAGE_ROWS
 
+    def _see(self, row: Row) -> None:
+        if tuple(map(type, row)) != KINDS:
+            position, stream, version = row[POSITION], row[STREAM], row[VERSION]
+            named = (stream, version) if isinstance(stream, str) and isinstance(version, int) else None
+            place = position if isinstance(position, int) else 0
+            self._checker.see_unreadable(place, named, "a column of another kind")
+            self._checker.skip_to(place)
+            return
+        event = recorded(row)
+        if self._checker.see(event) and self._each is not None:
+            self._each(event)
+
     def _page(self, start: int, limit: int) -> tuple[list[Row], str | None]:
         """Up to `limit` rows, and what the store said where it stopped before."""
-        return self._disk.readable(f"{SELECT} {self._order} LIMIT {limit}", (start, *self._values))
+        rows, error = self._disk.readable(f"{SELECT} {self._order} LIMIT {limit}", (start, *self._values))
+        for place, row in enumerate(rows):
+            key = row[self._key]
+            if not isinstance(key, int) or key < start:  # what SQLite makes of a page of zeros
+                return rows[:place], "a row out of nothing"
+            start = key
+        return rows, error
 
     def _skip(self, start: int, error: str) -> int | None:
         """Names what cannot be read from `start` on; the nearest key from which something can, if any."""

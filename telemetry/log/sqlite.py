@@ -6,7 +6,8 @@ Invariant: readers hold a read transaction for one page of rows, so the WAL can 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +17,19 @@ from telemetry.log.lock import WriterLock
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal
-from telemetry.log.sqlite_connect import Readers, open_for_reading, open_for_writing
+from telemetry.log.sqlite_connect import Readers, open_at_rest, open_for_reading, open_for_writing
 from telemetry.log.sqlite_writer import SqliteCommitter
+from telemetry.log.store import Each
 from telemetry.log.stored import StoredLog
 from telemetry.log.subscribe import Notice
 from telemetry.log.verify import VerifyReport
 from telemetry.log.writer import Writer
 
+Mode = Literal["write", "read", "rest"]
+"""`rest` reads a log that nobody writes and leaves no trace."""
 
-def open_sqlite(path: Path, *, mode: Literal["write", "read"], create: bool) -> StoredLog:
+
+def open_sqlite(path: Path, *, mode: Mode, create: bool = True) -> StoredLog:
     """`open_log` on one file."""
     return StoredLog(SqliteDatabase(path, mode=mode, create=create))
 
@@ -32,7 +37,7 @@ def open_sqlite(path: Path, *, mode: Literal["write", "read"], create: bool) -> 
 class SqliteDatabase:
     """`Database` in one file, with its blobs and its lock beside it."""
 
-    def __init__(self, path: Path, *, mode: Literal["write", "read"], create: bool) -> None:
+    def __init__(self, path: Path, *, mode: Mode, create: bool) -> None:
         self._path = path
         self.url = self.name = str(path)
         self.blobs = Blobs(path)
@@ -41,6 +46,8 @@ class SqliteDatabase:
         self._lock: WriterLock | None = None
         if mode == "read":
             self._readers, self.id = open_for_reading(path)
+        elif mode == "rest":
+            self._readers, self.id = open_at_rest(path)
         else:
             self._readers, self.id = self._start_writing(create)
 
@@ -63,15 +70,12 @@ class SqliteDatabase:
         return Readers(path), log_id
 
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
-        with self._readers.use() as connection:
-            try:
-                return connection.execute(query, values).fetchall()
-            except sqlite3.DatabaseError as error:
-                raise LogDamaged(f"{self.name} cannot be read further: {error}. Try: aether log verify") from error
+        with self._readers.use() as connection, self._readable():
+            return connection.execute(query, values).fetchall()
 
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         found: list[Row] = []
-        with self._readers.use() as connection:
+        with self._readers.use() as connection, self._readable():
             while len(found) < limit:
                 (name,) = connection.execute(
                     f"SELECT min(stream) FROM events WHERE stream {'>' if beyond else '>='} ? AND stream < ?",
@@ -83,9 +87,19 @@ class SqliteDatabase:
                 bound, beyond = name, True
         return found
 
-    def verify(self, seal: Seal | None, streams: Collection[str] | None) -> VerifyReport:
+    def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport:
         with self._readers.use() as connection:
-            return verify_rows(SqliteDisk(connection), self.blobs.fault, seal=seal, streams=streams)
+            return verify_rows(SqliteDisk(connection), self.blobs.fault, seal=seal, streams=streams, each=each)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Says of a file that is broken what to do about it."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise LogDamaged(
+                f"{self.name} cannot be read here: {error}. Nothing was changed. Try: aether log verify"
+            ) from error
 
     def close(self) -> None:
         """Leaves one file without a WAL where nobody reads, and gives up the lock."""

@@ -54,27 +54,50 @@ def open_for_reading(path: Path) -> tuple[Readers, str]:
     try:
         return _identified(Readers(path), path)
     except LogDamaged:
-        return _identified(Readers(path, last_resort=True), path)
+        return open_at_rest(path)
 
 
-def identify(connection: sqlite3.Connection, path: Path) -> str:
+def open_at_rest(path: Path) -> tuple[Readers, str]:
+    """The same for a log that nobody writes: no file of it is changed or made, and what is broken is read past as far
+    as SQLite can. Only a WAL whose `-shm` is missing gets one, which holds no event. The id is empty where it cannot
+    be read. Raises `LogNotFound`, `LogDamaged`."""
+    if not path.exists():
+        raise LogNotFound(f"there is no log at {path}. Check the path, or run something that writes one.")
+    wal, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if not wal.exists() or not wal.stat().st_size:
+        options = "immutable=1"
+    else:
+        options = "mode=ro&readonly_shm=1" if index.exists() else "mode=ro"
+    return _identified(Readers(path, options=options, lenient=True), path, lenient=True)
+
+
+def identify(connection: sqlite3.Connection, path: Path, *, lenient: bool = False) -> str:
     """The log's id. Raises `LogDamaged` for what is no log, `LogError` for one of a newer version."""
     try:
         row = connection.execute("SELECT id, format FROM log").fetchone()
+        log_id, found = row or ("", None)
+        if not isinstance(found, int):
+            raise sqlite3.DatabaseError("it has no id")
     except sqlite3.DatabaseError as error:
+        if lenient and _has_events(connection):
+            return ""
         raise _not_a_log(path, str(error)) from error
-    if row is None:
-        raise _not_a_log(path, "it has no id")
-    log_id, found = row
     if found > FORMAT:
         raise LogError(f"{path} is of format {found}, this version reads up to {FORMAT}. It is intact; upgrade.")
     return str(log_id)
 
 
-def _identified(readers: Readers, path: Path) -> tuple[Readers, str]:
+def _has_events(connection: sqlite3.Connection) -> bool:
+    try:
+        return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events'").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _identified(readers: Readers, path: Path, *, lenient: bool = False) -> tuple[Readers, str]:
     try:
         with readers.use() as connection:
-            return readers, identify(connection, path)
+            return readers, identify(connection, path, lenient=lenient)
     except sqlite3.DatabaseError as error:
         readers.close()
         raise _not_a_log(path, str(error)) from error
@@ -86,13 +109,12 @@ def _identified(readers: Readers, path: Path) -> tuple[Readers, str]:
 class Readers:
     """Connections for short reads from any thread, kept for the next one.
 
-    `last_resort` reads without making a file where no WAL must be read, and a file shorter than it says it is."""
+    `options` of the file's URI say how it is opened; `lenient` reads one that is shorter than it says it is."""
 
-    def __init__(self, path: Path, *, last_resort: bool = False) -> None:
+    def __init__(self, path: Path, *, options: str = "mode=ro", lenient: bool = False) -> None:
         self._path = path
-        self._last_resort = last_resort
-        alone = last_resort and not path.with_name(path.name + "-wal").exists()
-        self._uri = f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
+        self._lenient = lenient
+        self._uri = f"{path.absolute().as_uri()}?{options}"
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -117,7 +139,7 @@ class Readers:
 
     def _connect(self) -> sqlite3.Connection:
         connection = _connect(self._uri)
-        if self._last_resort:
+        if self._lenient:
             # on a connection that cannot write, this only lifts the check of the file's length
             connection.execute("PRAGMA writable_schema = ON")
         return connection

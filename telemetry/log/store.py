@@ -5,10 +5,10 @@ Invariant: `tests/contract/` passes for every store."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from telemetry.log.lineage import Origin
 
@@ -57,6 +57,9 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """Wakes a waiting `next`. May be called from any thread, and twice."""
+
+
+Each: TypeAlias = "Callable[[Recorded], None]"
 
 
 class EventLog(Protocol):
@@ -156,10 +159,13 @@ class EventLog(Protocol):
     def get_blob(self, digest: str) -> bytes:
         """The content with that digest. Raises `LogDamaged` when it is missing or was altered."""
 
-    def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
+    def verify(
+        self, *, seal: Seal | None = None, streams: Collection[str] | None = None, each: Each | None = None
+    ) -> VerifyReport:
         """Checks every event (or those of `streams`, with what they share with their ancestors) and says what is
-        wrong and what is intact; raises for neither. With `seal`, also that each stream still ends, as of the
-        sealed position, where it was sealed; raises `InvalidSeal` when the seal contradicts itself."""
+        wrong and what is intact; raises for neither. `each` is handed every event up to the first altered one of its
+        stream: in position order, or stream by stream, ancestors first. With `seal`, also that each stream still
+        ends, as of the sealed position, where it was sealed; raises `InvalidSeal` when the seal contradicts itself."""
 
     def seal(self) -> Seal:
         """The heads of all streams as of now, under one Merkle root. To be kept outside the log."""

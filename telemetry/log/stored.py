@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Protocol
 
 from telemetry.errors import LogDamaged, LogUnwritable
@@ -29,7 +30,7 @@ from telemetry.log.rows import (
     recorded,
 )
 from telemetry.log.seal import Seal
-from telemetry.log.store import Batch, Head, Subscription
+from telemetry.log.store import Batch, Each, Head, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
 from telemetry.log.writer import Pending, Writer, restoring, underway
@@ -85,7 +86,7 @@ class Database(Protocol):
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         """The columns of `Head` of the streams from `bound` on, or only beyond it, and before `until`, by name."""
 
-    def verify(self, seal: Seal | None, streams: Collection[str] | None) -> VerifyReport: ...
+    def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport: ...
 
     def close(self) -> None:
         """Commits what was submitted and lets go. May be called twice."""
@@ -184,8 +185,10 @@ class StoredLog:
     def get_blob(self, digest: str) -> bytes:
         return self._blobs.get(digest)
 
-    def verify(self, *, seal: Seal | None = None, streams: Collection[str] | None = None) -> VerifyReport:
-        return self._database.verify(seal, streams)
+    def verify(
+        self, *, seal: Seal | None = None, streams: Collection[str] | None = None, each: Each | None = None
+    ) -> VerifyReport:
+        return self._database.verify(seal, streams, None if each is None else lambda event: each(self._filled(event)))
 
     def seal(self) -> Seal:
         as_of = self.position()
@@ -279,6 +282,9 @@ class StoredLog:
         if row[ENCODING] != "blob":
             return recorded(row)
         return recorded(row, self._blobs.load(row[PAYLOAD]))
+
+    def _filled(self, event: Recorded) -> Recorded:
+        return replace(event, content=self._blobs.load(event.payload)) if event.encoding == "blob" else event
 
 
 def _head(rows: list[Row]) -> Head | None:

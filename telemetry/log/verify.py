@@ -48,7 +48,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """`problems` in the order they were met, at most one a stream and then those of the whole log.
+    """`problems` in the order they were met: of each stream the first alteration and the first lost content, and then
+    those of the whole log.
 
     `intact` maps each broken stream to its last good version; when the file itself is broken, every stream."""
 
@@ -80,6 +81,12 @@ class _Chain:
     hash: bytes
     position: int = 0
     broken: bool = False
+    lost: int = 0
+    """The first version whose content is lost; the chain goes on behind it."""
+
+    @property
+    def intact(self) -> int:
+        return min(self.version, self.lost - 1) if self.lost else self.version
 
 
 @dataclass
@@ -107,26 +114,30 @@ class Checker:
     _outside: list[tuple[Recorded, int]] = field(default_factory=list)
     """Events after a gap in the positions, with the position that was expected."""
 
-    def see(self, event: Recorded) -> None:
+    def see(self, event: Recorded) -> bool:
+        """Whether the event is as it was acknowledged, but for a content that may be lost."""
         self.events += 1
         if self.only is None and event.position != self._last + 1:
             self._outside.append((event, self._last + 1))
         if event.position < 1:
-            return  # its own stream will miss it
+            return False  # its own stream will miss it
         self._last = max(self._last, event.position)
         chain = self._chains.get(event.stream) or self._begin(event)
         if self.seal is not None and event.position <= self.seal.as_of and self._judged(event.stream):
             self._sealed[event.stream] = (event.version, _hex(event.hash))
         if chain.broken:
-            return
+            return False
         problem = self._fault(event, chain)
         if problem is None:
             chain.version, chain.hash, chain.position = event.version, event.hash, event.position
-            return
+            if event.encoding == "blob" and not chain.lost:
+                self._judge_content(event, chain)
+            return True
         renamed = self._renamed(event)
         self._blame(renamed or problem)
         if renamed is not None and not chain.version:
             del self._chains[event.stream]  # there never was a stream of that name
+        return False
 
     def see_unreadable(self, position: int, named: tuple[str, int] | None, error: str) -> None:
         """An event, or a whole page when even its stream and version cannot be read."""
@@ -151,7 +162,8 @@ class Checker:
         self._judge_positions()
         if self.seal is not None:
             self._judge_seal(self.seal)
-        intact = {name: chain.version for name, chain in self._chains.items() if chain.broken or self.damaged}
+        chains = self._chains.items()
+        intact = {name: chain.intact for name, chain in chains if chain.broken or chain.lost or self.damaged}
         return VerifyReport(self._last, self.events, len(self._chains), tuple(self.problems), intact)
 
     def _blame(self, problem: Problem) -> None:
@@ -196,11 +208,13 @@ class Checker:
         hash_ = self.chain(chain.hash, event.header(), event.digest)
         if hash_ != event.hash:
             return _problem(event, "hash", _short(event.hash), _short(hash_))
-        if event.encoding == "blob":
-            fault = self.blob_fault(event.payload)
-            if fault is not None:
-                return _problem(event, "blob", f"content that {fault}", "the content as stored")
         return None
+
+    def _judge_content(self, event: Recorded, chain: _Chain) -> None:
+        fault = self.blob_fault(event.payload)
+        if fault is not None:
+            chain.lost = event.version
+            self.problems.append(_problem(event, "blob", f"content that {fault}", "the content as stored"))
 
     def _misplaced(self, event: Recorded, expected: int, previous: bytes) -> Problem:
         """Another version stands where `expected` should: renumbered, moved, or the expected one is gone."""

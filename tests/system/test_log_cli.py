@@ -77,3 +77,33 @@ def test_an_import_into_a_log_that_is_held_is_exit_6(aether: Aether, path: Path)
         ran = aether("log", "import", MAZE, "--log", str(path))
     assert ran.code == 6
     assert "is held by" in ran.err
+
+
+def test_a_torn_log_is_exported_as_far_as_it_is_whole_and_never_touched(aether: Aether, path: Path) -> None:
+    aether("log", "import", MAZE, REFUND, "--log", str(path))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    for beside in ("-wal", "-shm"):
+        path.with_name(path.name + beside).unlink(missing_ok=True)
+    torn, files = path.read_bytes(), sorted(path.parent.iterdir())
+    out = path.with_name("whole.jsonl")
+    ran = aether("log", "export", "--out", str(out), "--log", str(path))
+    assert ran.code == 4
+    assert "session/maze: events 1–" in ran.err
+    assert "the file is broken" in ran.err
+    assert f"aether log import {out}" in ran.err
+    assert path.read_bytes() == torn
+    assert sorted(path.parent.iterdir()) == sorted([*files, out])
+    copy = str(path.with_name("copy.db"))
+    assert aether("log", "import", str(out), "--log", copy).code == 0
+    assert aether("log", "verify", "--log", copy).code == 0
+    listed = aether("session", "list", "--log", str(path))
+    assert listed.code in (0, 4)
+    assert "Traceback" not in listed.err
+
+
+def test_an_export_never_goes_into_the_log_itself(aether: Aether, path: Path) -> None:
+    aether("log", "import", MAZE, "--log", str(path))
+    before = path.read_bytes()
+    assert aether("log", "export", "--out", str(path), "--log", str(path)).code == 2
+    assert path.read_bytes() == before
