@@ -4,6 +4,9 @@ Knows the order of a cycle; folds nothing. Invariant: a cause stands on the log 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from loops.scene import Scene
 from telemetry.events import Event, execute, feel, learn, reason
 
@@ -40,33 +43,49 @@ CAUSES: dict[str, tuple[str, ...]] = {
 
 def cause_of(scene: Scene, event: Event) -> str:
     """The id of the event that led to `event`, or '' when it has none in this scene."""
-    proposal: int | None = None
-    kinds: tuple[str, ...] = CAUSES.get(event.type, ())
-    match event:
-        case feel.Appraised():
-            proposal = event.appraisal.proposal
-            kinds = ("sense.observed",) if proposal is None else ("reason.proposed",)
-        case feel.Inhibited() | reason.Predicted() | reason.Decided():
-            proposal = event.proposal
-        case execute.Dispatched() | execute.Succeeded() | execute.Failed() | execute.UnknownOutcome():
-            proposal = event.ordinal
-        case execute.Reconciled(effect=effect):
-            return next((doubt.event for doubt in scene.doubts if doubt.intended.effect == effect), "")
-    for kind in kinds:
-        found = scene.ids.get(kind if proposal is None else f"{kind}/{proposal}")
+    # By class, from tables, as in `loops.scene`.
+    kind = type(event)
+    if type(event) is execute.Reconciled:
+        return next((doubt.event for doubt in scene.doubts if doubt.intended.effect == event.effect), "")
+    kinds = CAUSES.get(event.type, ())
+    proposal = None if (number := _NUMBERS.get(kind)) is None else number(event)
+    if kind is feel.Appraised:
+        kinds = ("sense.observed",) if proposal is None else ("reason.proposed",)
+    ids = scene.ids
+    for cause in kinds:
+        found = ids.get(cause if proposal is None else f"{cause}/{proposal}")
         if found is not None:
             return found
     return ""
 
 
+_NUMBERS: Mapping[type, Callable[[Any], int | None]] = {
+    feel.Appraised: lambda event: event.appraisal.proposal,
+    feel.Inhibited: lambda event: event.proposal,
+    reason.Predicted: lambda event: event.proposal,
+    reason.Decided: lambda event: event.proposal,
+    execute.Dispatched: lambda event: event.ordinal,
+    execute.Succeeded: lambda event: event.ordinal,
+    execute.Failed: lambda event: event.ordinal,
+    execute.UnknownOutcome: lambda event: event.ordinal,
+}
+"""The place, among those of its type in the cycle, of the event that led to one of these."""
+
+
 def refs_of(scene: Scene, event: Event) -> tuple[str, ...]:
     """What else `event` rests on: recalled episodes, the model, the rules."""
-    match event:
-        case reason.Decided():
-            playbook = () if scene.playbook is None else (f"model:{scene.playbook.id}",)
-            return *(() if scene.recalled is None else tuple(hit.event for hit in scene.recalled.hits)), *playbook
-        case reason.Predicted() | learn.BeliefUpdated():
-            return (f"model:{event.model}",)
-        case feel.Appraised():
-            return tuple(f"rule:{ground.rule}" for ground in event.appraisal.grounds)
-    return ()
+    refs = _REFS.get(type(event))
+    return () if refs is None else refs(scene, event)
+
+
+def _decided(scene: Scene, _: reason.Decided) -> tuple[str, ...]:
+    playbook = () if scene.playbook is None else (f"model:{scene.playbook.id}",)
+    return *(() if scene.recalled is None else tuple(hit.event for hit in scene.recalled.hits)), *playbook
+
+
+_REFS: Mapping[type, Callable[[Scene, Any], tuple[str, ...]]] = {
+    reason.Decided: _decided,
+    reason.Predicted: lambda _, event: (f"model:{event.model}",),
+    learn.BeliefUpdated: lambda _, event: (f"model:{event.model}",),
+    feel.Appraised: lambda _, event: tuple(f"rule:{ground.rule}" for ground in event.appraisal.grounds),
+}

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from loops.causes import cause_of, refs_of
 from loops.rebuild import rebuild
-from loops.scene import Scene
-from loops.state import SessionState, apply
+from loops.scene import Scene, SceneFold
+from loops.state import SessionState, apply_to
 from telemetry.errors import ChainBroken, InvalidEvent, LogDamaged, LogUnwritable
 from telemetry.events import Draft, Event, Recorded, session
 from telemetry.events.envelope import Mode
@@ -38,8 +38,6 @@ class Journal:
         committed: Committed = lambda _: None,
     ) -> None:
         self.stream = stream
-        self.state = SessionState()
-        self.scene = Scene()
         self.epoch = 1
         self.version = 0
         self.committed = 0
@@ -54,6 +52,24 @@ class Journal:
         self._buffer: list[Draft] = []
         self._committing = asyncio.Lock()
         self._done: set[str] = set()
+        # Folded in place, and copied when somebody looks: phases look seldom, events are many.
+        self._folding, self._seeing = SessionState(), SceneFold()
+        self._state: SessionState | None = None
+        self._scene: Scene | None = None
+
+    @property
+    def state(self) -> SessionState:
+        """As of the latest recorded event; what was given out never changes."""
+        if self._state is None:
+            self._state = self._folding.model_copy()
+        return self._state
+
+    @property
+    def scene(self) -> Scene:
+        """As `state`."""
+        if self._scene is None:
+            self._scene = self._seeing.scene
+        return self._scene
 
     def load(self) -> None:
         """Takes the stream's history up, its chain checked on the way.
@@ -67,14 +83,16 @@ class Journal:
             if report.ok:
                 raise
             raise ChainBroken(f"{report.problems[0]}. Nothing was written; try: aether log verify") from error
-        self.state, self.scene, self.version, self.epoch, self.last_type, *_ = standing
+        self._folding, self._seeing = standing.state.model_copy(), SceneFold(standing.scene)
+        self._state, self._scene = standing.state, standing.scene
+        self.version, self.epoch, self.last_type = standing.version, standing.epoch, standing.last_type
         self.committed = standing.version
         self.positions = {**standing.positions}
         self._done = {*standing.done}
 
     @property
     def cycle_is_open(self) -> bool:
-        return self.state.cycle > self.state.cycles_closed
+        return self._folding.cycle > self._folding.cycles_closed
 
     def recorded(self, command: str) -> bool:
         """Whether this command of the open cycle is already recorded, so must not be done again."""
@@ -82,22 +100,27 @@ class Journal:
 
     def record(self, command: str, events: Iterable[Event], *, elapsed_ns: int = 0) -> None:
         """Folds and buffers the events of one command; `elapsed_ns` is how long it took to come to them."""
+        state, scene = self._folding, self._seeing.open
         for ordinal, event in enumerate(events):
-            self.version += 1
             self._buffer.append(
                 Draft(
                     event=event,
                     command=command,
                     ordinal=ordinal,
-                    cycle=self.state.cycle if not isinstance(event, session.CycleOpened) else event.cycle,
-                    cause=cause_of(self.scene, event),
-                    refs=refs_of(self.scene, event),
+                    cycle=event.cycle if type(event) is session.CycleOpened else state.cycle,
+                    cause=cause_of(scene, event),
+                    refs=refs_of(scene, event),
                     elapsed_ns=elapsed_ns if ordinal == 0 else 0,
                     mode=self._mode,
                 )
             )
-            self._see(f"{self.stream}@{self.version}", event)
-            self._remember(command, event)
+            self.version += 1
+            apply_to(state, event)
+            self._seeing.see(f"{self.stream}@{self.version}", event)
+            self._state = self._scene = None
+            if type(event) is session.CycleOpened:
+                self._done.clear()
+            self._done.add(command)
 
     async def commit(self) -> tuple[Recorded, ...]:
         """The barrier: returns when everything recorded is on disk. Raises what the log raises."""
@@ -122,12 +145,3 @@ class Journal:
     def take_over(self) -> None:
         """Writes under the next epoch from now on, which fences the former owner."""
         self.epoch += 1
-
-    def _remember(self, command: str, event: Event) -> None:
-        if isinstance(event, session.CycleOpened):
-            self._done.clear()
-        self._done.add(command)
-
-    def _see(self, event_id: str, event: Event) -> None:
-        self.state = apply(self.state, event)
-        self.scene = self.scene.see(event_id, event)

@@ -114,19 +114,21 @@ class SceneFold:
 
     def __init__(self, scene: Scene | None = None) -> None:
         # Cast, because it has a scene's fields, which is all that the functions below ask for.
-        self._open = cast(Scene, SimpleNamespace(**(scene or Scene())._asdict()))
-        vars(self._open)["ids"] = {**self._open.ids}
+        self.open = cast(Scene, SimpleNamespace(**(scene or Scene())._asdict()))
+        """Not a tuple; its fields change with the next event."""
+        vars(self.open)["ids"] = {**self.open.ids}
 
     def see(self, event_id: EventId, event: Event | Unknown) -> None:
         """As `Scene.see`."""
-        fields = vars(self._open)
+        fields = vars(self.open)
         if type(event) is session.CycleOpened:
-            fields.update(Scene._field_defaults | _carried(self._open))
-        fields.update(_seen(self._open, fields["ids"], event_id, event))
+            fields.update(Scene._field_defaults | _carried(self.open))
+        fields.update(_seen(self.open, fields["ids"], event_id, event))
 
     @property
     def scene(self) -> Scene:
-        return Scene(**vars(self._open) | {"ids": {**self._open.ids}})
+        *fields, ids = vars(self.open).values()  # in the order of Scene's fields, of which `ids` is the last
+        return Scene._make((*fields, {**ids}))
 
 
 Changes = dict[str, Any]

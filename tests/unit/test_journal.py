@@ -45,6 +45,17 @@ def test_what_is_recorded_is_folded_at_once_and_on_disk_only_after_the_barrier(l
     assert asyncio.run(one.commit()) == ()
 
 
+def test_a_state_and_a_scene_that_were_looked_at_stay_as_they_were_seen(log: EventLog) -> None:
+    one = journal(log)
+    one.record("1.open", (session.CycleOpened(cycle=1),))
+    state, scene = one.state, one.scene
+    assert (one.state, one.scene) == (state, scene)
+    one.record("1.sense", (observed(0),))
+    assert (state.observed, scene.observed, scene.ids) == (None, None, {"session.cycle_opened": "session/j@1"})
+    assert one.state.observed == "0" * 64
+    assert one.scene == scene.see("session/j@2", observed(0))
+
+
 def test_a_command_of_the_open_cycle_is_known_again_after_loading_and_one_of_an_older_cycle_is_not(
     log: EventLog,
 ) -> None:
