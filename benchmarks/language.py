@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.report import ROOT, figure, short
+from benchmarks.report import ROOT, figure, progress, short
 
 # Each part loads what it needs where it begins: LangGraph's processes import this module and must not load Ray.
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _there(name: str) -> bool:
 
 
 def _say(what: str) -> None:
-    print(f"bench-language: {what}", file=sys.stderr, flush=True)
+    progress("bench-language", what)
 
 
 if __name__ == "__main__":

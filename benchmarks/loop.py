@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.latency import Latency, measure_latency
-from benchmarks.report import ROOT, figure, short
+from benchmarks.report import ROOT, figure, progress, short
 from benchmarks.startup import measure_help
 from benchmarks.storage import measure_overhead
 from benchmarks.throughput import Load, measure_load
@@ -131,7 +131,7 @@ def _overhead(folder: Path) -> None:
 
 
 def _say(what: str) -> None:
-    print(f"bench-loop: {what}", file=sys.stderr, flush=True)
+    progress("bench-loop", what)
 
 
 if __name__ == "__main__":

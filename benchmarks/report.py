@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -89,6 +90,11 @@ def figure(
     _append(path, line)
     print(line, flush=True)
     return measured
+
+
+def progress(area: str, what: str) -> None:
+    """Tells whoever waits what is measured now."""
+    print(f"{area}: {what}", file=sys.stderr, flush=True)
 
 
 def short() -> bool:
