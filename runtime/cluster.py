@@ -103,8 +103,12 @@ class Host:
     Ray restarts the host when it was killed; `run` then gives it its sessions again. Ray could do that too, but
     waits longer each time, up to 5 s (measured), and would do it for ever."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises `Unavailable` where this node cannot hold the host, and what opening the log raises."""
+    def __init__(
+        self, settings: Settings, *, kind: type[SessionHost] = SessionHost, surroundings: Surroundings | None = None
+    ) -> None:
+        """A host of class `kind`. Its `surroundings` are this process' where none are given.
+
+        Raises `Unavailable` where this node cannot hold the host, and what opening the log raises."""
         self.url = log_url(settings)
         self._max_sessions = settings.max_sessions
         self._pid = 0
@@ -113,7 +117,7 @@ class Host:
         node = ray.get_runtime_context().get_node_id()
         _check_room(node, settings.host_cpus)
         Path(self.url).parent.mkdir(parents=True, exist_ok=True)
-        options = ray.remote(SessionHost).options(
+        options = ray.remote(kind).options(
             num_cpus=settings.host_cpus,
             max_restarts=-1,
             max_concurrency=settings.max_sessions + 16,
@@ -126,7 +130,7 @@ class Host:
                 max_sessions=settings.max_sessions,
                 disk_patience_s=settings.disk_patience_s,
                 growth_patience_s=settings.growth_patience_s,
-                surroundings=Surroundings(models=settings.models, folder=str(Path.cwd())),
+                surroundings=surroundings or Surroundings(models=settings.models, folder=str(Path.cwd())),
             ),
         )
         ready, _ = ray.wait([self._actor.ping.remote()], timeout=START_TIMEOUT_S)

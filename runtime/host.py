@@ -84,6 +84,10 @@ class SessionHost:
         """Opens the log. Raises `LogHeld` when another live host writes it, `LogDamaged`, `LogUnwritable`."""
         await self._open()
 
+    def open_log(self) -> EventLog:
+        """The log as the sessions here see it."""
+        return open_log(self._url)
+
     async def ping(self) -> None:
         """Answers once the actor has its resources."""
 
@@ -177,7 +181,7 @@ class SessionHost:
             deadline = time.monotonic() + LOCK_PATIENCE_S
             while self._log is None:
                 try:
-                    self._log = await asyncio.to_thread(open_log, self._url)
+                    self._log = await asyncio.to_thread(self.open_log)
                 except LogHeld:
                     if not _restarted() or time.monotonic() > deadline:
                         raise

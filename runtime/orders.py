@@ -19,11 +19,14 @@ class Surroundings(BaseModel):
 
     models: ModelDefaults = ModelDefaults()
     folder: str | None = None
-    """Where a scenario's own modules are found, after everything that is installed."""
+    """Where a relative workspace lies."""
+    modules: str | None = None
+    """Where a scenario's own modules are found, after everything that is installed; `folder` when None."""
 
     def enter(self) -> None:
-        if self.folder is not None and self.folder not in sys.path:
-            sys.path.append(self.folder)
+        found = self.modules or self.folder
+        if found is not None and found not in sys.path:
+            sys.path.append(found)
 
 
 class SessionOrder(BaseModel):

@@ -85,6 +85,11 @@ def fresh(order: ChaosOrder) -> None:
         shutil.copytree(Path(order.folder) / workspace, order.world / workspace)
 
 
+def surroundings_of(order: ChaosOrder) -> Surroundings:
+    """The user's modules, and the workspace that was copied into the world."""
+    return Surroundings(models=order.models, folder=str(order.world), modules=order.folder)
+
+
 def life(order: ChaosOrder, *, at: int) -> int:
     """Lives once in a process of its own: 0 when the session came to its end, -9 when it was killed, else 1.
 
@@ -114,24 +119,29 @@ def said(order: ChaosOrder) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
+def acknowledged_file(world: Path) -> Path:
+    """Where lives in this world write down what they were told is on disk."""
+    return world / "acknowledged.txt"
+
+
 def acknowledged(order: ChaosOrder) -> Iterator[list[tuple[str, int, str]]]:
     """Commit by commit, the (stream, version, hash) that lives in this world were told is on disk."""
-    path = _acknowledged(order)
+    path = acknowledged_file(order.world)
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         events = (event.rsplit(" ", 2) for event in line.split(";"))
         yield [(stream, int(version), digest) for stream, version, digest in events]
 
 
 def _live(order: ChaosOrder, *, at: int) -> None:
-    Surroundings(folder=order.folder).enter()
+    surroundings = surroundings_of(order)
+    surroundings.enter()
     file = _file(order)
     with (
         closing(open_log(order.log)) as store,
         ThreadPoolExecutor(max_workers=THREADS) as threads,
         _memory(file, store) as memory,
     ):
-        log = cast(EventLog, DyingLog(store, at=at, acknowledged=_acknowledged(order)))
-        surroundings = Surroundings(models=order.models, folder=str(order.world))
+        log = cast(EventLog, DyingLog(store, at=at, acknowledged=acknowledged_file(order.world)))
         runner = SessionRunner(
             STREAM,
             file,
@@ -168,7 +178,3 @@ async def _give_up(error: LogUnwritable) -> None:
 
 def _said(order: ChaosOrder) -> Path:
     return order.world / "said.txt"
-
-
-def _acknowledged(order: ChaosOrder) -> Path:
-    return order.world / "acknowledged.txt"

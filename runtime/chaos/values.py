@@ -25,6 +25,8 @@ class ChaosOrder(_Frozen):
     cycles: int | None
     sample: int | None
     """How many boundaries are tried; None for all."""
+    ray: int
+    """How many more are tried through a real Ray."""
     ledger: str | None
     """Command that prints a line for each effect that really happened."""
     models: ModelDefaults
@@ -68,22 +70,21 @@ class Verdict(_Frozen):
 class Line(_Frozen):
     """What the worker says: how the undisturbed session ended, then a verdict a kill; or what keeps it from that."""
 
+    through_ray: bool = False
     undisturbed: Undisturbed | None = None
     verdict: Verdict | None = None
     error: str | None = None
 
 
-class Certificate(_Frozen):
-    """The verdicts of one scenario."""
+class Kills(_Frozen):
+    """The undisturbed session, and what was found wherever it was killed."""
 
-    scenario: str
-    seed: int
     undisturbed: Undisturbed
     verdicts: tuple[Verdict, ...]
 
     @property
     def totals(self) -> dict[str, int]:
-        """The table's one row."""
+        """A column of the table."""
         return {
             "boundaries": self.undisturbed.boundaries,
             "killed": sum(v.killed for v in self.verdicts),
@@ -100,3 +101,15 @@ class Certificate(_Frozen):
         totals = self.totals
         wrong = ("acknowledged_lost", "effects_twice", "effects_lost", "differs")
         return totals["killed"] > 0 and not any(totals[name] for name in wrong)
+
+
+class Certificate(Kills):
+    """The verdicts of one scenario: killed in one process, and through a real Ray where that was asked for."""
+
+    scenario: str
+    seed: int
+    ray: Kills | None = None
+
+    @property
+    def clean(self) -> bool:
+        return super().clean and (self.ray is None or self.ray.clean)

@@ -42,6 +42,8 @@ def main() -> None:
             out.flush()
     except EXPECTED as error:
         out.write(f"{Line(error=str(error)).model_dump_json()}\n")
+    except KeyboardInterrupt:
+        pass  # whoever listened has gone, and Ray is left by now
     out.close()
 
 
@@ -54,17 +56,48 @@ def _lines(order: ChaosOrder) -> Iterator[Line]:
     if life(order, at=NEVER) != 0:
         raise RuntimeFailure(f"the scenario does not run undisturbed, so nothing was killed: {said(order)}")
     boundaries = 2 * sum(1 for _ in acknowledged(order))
-    tried = range(1, boundaries + 1)
-    if order.sample is not None and order.sample < boundaries:
-        picked = sorted(random.Random(order.seed).sample(tried, order.sample))
-    else:
-        picked = list(tried)
+    picked = _picked(boundaries, order.sample, seed=order.seed)
     with closing(open_log(order.log, mode="read")) as log:
         whole = _undisturbed(log, boundaries, tried=len(picked))
     happened = _ledger(order)
     yield Line(undisturbed=whole)
     for boundary in picked:
         yield Line(verdict=_verdict(order, boundary, whole, happened))
+    if order.ray:
+        yield from _lines_through_ray(order, whole, happened)
+
+
+def _lines_through_ray(order: ChaosOrder, whole: Undisturbed, happened: Counter[str]) -> Iterator[Line]:
+    """Begins threads, so no life is forked after it."""
+    from runtime.chaos.hosts import cluster, life_through_ray, was_killed
+
+    with cluster(order):
+        fresh(order)
+        failed = life_through_ray(order, at=NEVER)
+        if failed is not None:
+            raise RuntimeFailure(f"the scenario does not run undisturbed through Ray: {failed}")
+        boundaries = 2 * sum(1 for _ in acknowledged(order))
+        picked = _picked(boundaries, order.ray, seed=order.seed)
+        with closing(open_log(order.log, mode="read")) as log:
+            found = _undisturbed(log, boundaries, tried=len(picked))
+            wrong = _otherwise(log, whole)
+        if wrong:
+            raise RuntimeFailure(f"undisturbed through Ray {wrong[0]}. Nothing was killed there")
+        yield Line(through_ray=True, undisturbed=found)
+        for boundary in picked:
+            fresh(order)
+            failed = life_through_ray(order, at=boundary)
+            wrong = [] if failed is None else [f"it could not be taken up again: {failed}"]
+            verdict = _judged(order, boundary, whole, happened, killed=was_killed(order), wrong=wrong)
+            yield Line(through_ray=True, verdict=verdict)
+
+
+def _picked(boundaries: int, sample: int | None, *, seed: int) -> list[int]:
+    """So many boundaries, chosen by the seed, in their order; or all."""
+    tried = range(1, boundaries + 1)
+    if sample is None or sample >= boundaries:
+        return list(tried)
+    return sorted(random.Random(seed).sample(tried, sample))
 
 
 def _undisturbed(log: EventLog, boundaries: int, *, tried: int) -> Undisturbed:
@@ -83,8 +116,16 @@ def _verdict(order: ChaosOrder, boundary: int, whole: Undisturbed, happened: Cou
     recovered = life(order, at=NEVER) == 0
     wrong = [] if code in (0, -signal.SIGKILL) else [f"it ended before it was killed: {first}"]
     wrong += [] if recovered else [f"it could not be taken up again: {said(order)}"]
+    return _judged(order, boundary, whole, happened, killed=code == -signal.SIGKILL, wrong=wrong)
+
+
+def _judged(
+    order: ChaosOrder, boundary: int, whole: Undisturbed, happened: Counter[str], *, killed: bool, wrong: list[str]
+) -> Verdict:
+    """What stands in the world, once the session has come to its end or, as `wrong` says, has not."""
+    recovered = not wrong
     with closing(open_log(order.log, mode="read")) as log:
-        wrong += [str(problem) for problem in log.verify().problems]
+        wrong = [*wrong, *(str(problem) for problem in log.verify().problems)]
         events = list(log.read(STREAM))
         told = (event for commit in acknowledged(order) for event in commit)
         lost = judge.lost_events(told, events)
@@ -94,7 +135,7 @@ def _verdict(order: ChaosOrder, boundary: int, whole: Undisturbed, happened: Cou
     found = judge.ledger(happened, _ledger(order), unknown=seen.unknown)
     return Verdict(
         boundary=boundary,
-        killed=code == -signal.SIGKILL,
+        killed=killed,
         acknowledged_lost=len(lost),
         effects_twice=max(len(seen.found.twice), len(found.twice)),
         effects_lost=max(len(seen.found.lost), len(found.lost)),

@@ -13,7 +13,7 @@ from runtime.cli.output import Json, command, document, talk
 
 if TYPE_CHECKING:
     from runtime.chaos.certify import Watch
-    from runtime.chaos.values import Certificate
+    from runtime.chaos.values import Certificate, Kills, Verdict
 
 WORDS = {
     "boundaries": "commit boundaries",
@@ -35,6 +35,9 @@ def chaos(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Kill at this many boundaries, chosen by the seed.  [default: all]")
     ] = None,
+    ray: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Kill N times more through a real Ray on this machine.")
+    ] = 0,
     cycles: Annotated[int | None, typer.Option(min=1, help="End the session after this many cycles.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the run.  [default: the scenario's]")] = None,
     fresh: Annotated[
@@ -53,7 +56,8 @@ def chaos(
     """Kill a scenario's session at each of its commits, take it up again, and count what was lost or done twice.
 
     Calls the real tools and models, once a kill. Ends with 4 unless all is zero; an unknown outcome that the session
-    tells of (of an unsafe effect) is counted, and no failure.
+    tells of (of an unsafe effect) is counted, and no failure. With --ray a session host with the scenario's own pools
+    is killed too, started again by Ray and given its session again.
 
     Example: aether chaos examples/lava.toml --cycles 20 --sample 30
     """
@@ -73,13 +77,17 @@ def chaos(
             source=str(scenario),
             watch=watch,
             sample=sample,
+            ray=ray,
             cycles=cycles,
             seed=seed,
             ledger=ledger,
             fresh=fresh or (),
         )
     if as_json:
-        document({**certificate.model_dump(), "totals": certificate.totals, "clean": certificate.clean})
+        body = certificate.model_dump()
+        if certificate.ray is not None:
+            body["ray"]["totals"] = certificate.ray.totals
+        document({**body, "totals": certificate.totals, "clean": certificate.clean})
     else:
         _print(certificate)
     if not certificate.clean:
@@ -103,18 +111,29 @@ def _watching(title: str, *, quiet: bool) -> Iterator[Watch]:
 
 
 def _print(certificate: Certificate) -> None:
-    whole, totals = certificate.undisturbed, certificate.totals
+    whole = certificate.undisturbed
     ended = whole.status if whole.outcome is None else f"{whole.status} ({whole.outcome})"
     typer.echo(
         f"{certificate.scenario}, seed {certificate.seed}: undisturbed it ends {ended} after {whole.cycles} cycles\n"
     )
+    columns: dict[str, Kills] = (
+        {"": certificate} if certificate.ray is None else {"one process": certificate, "Ray": certificate.ray}
+    )
+    if certificate.ray is not None:
+        typer.echo(f"{'':<26} {' '.join(f'{name:>11}' for name in columns)}")
+    width = 5 if certificate.ray is None else 11
     for name, words in WORDS.items():
-        typer.echo(f"{words:<26} {totals[name]:>5}")
-    missed = len(certificate.verdicts) - totals["killed"]
+        typer.echo(f"{words:<26} {' '.join(f'{kills.totals[name]:>{width}}' for kills in columns.values())}")
+    verdicts = [(where, verdict) for where, kills in columns.items() for verdict in kills.verdicts]
+    missed = sum(not verdict.killed for _, verdict in verdicts)
     if missed:
         typer.echo(f"\n{missed} runs ended before their boundary came")
-    found = [f"boundary {v.boundary}: {finding}" for v in certificate.verdicts for finding in v.findings]
+    found = [_finding(where, verdict, words) for where, verdict in verdicts for words in verdict.findings]
     for finding in found[:SHOWN]:
         talk(finding)
     if len(found) > SHOWN:
         talk(f"… and {len(found) - SHOWN} more; --json has all of them")
+
+
+def _finding(where: str, verdict: Verdict, words: str) -> str:
+    return f"boundary {verdict.boundary}{f' ({where})' if where else ''}: {words}"

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from examples.refund.endpoint import MODEL, running
-from tests.aether import Aether, Ran, wait_until
+from tests.aether import Aether, Ran, processes_naming, wait_until
 from tests.errands import SCENARIO, policy
 from tests.model_server import ModelServer
 
 ZERO = {"acknowledged_lost": 0, "effects_twice": 0, "effects_lost": 0, "differs": 0}
 SHOP = f"{sys.executable} -m examples.refund.shop --ledger"
+POOL = """
+[placement]
+reason = "tools"
+execute = "tools"
+[pools.tools]
+cpus = 0.5
+"""
 TILL = """sh -c 'test ! -e "$TILL" || cat "$TILL"'"""
 
 
@@ -60,6 +67,34 @@ def test_a_tool_that_calls_itself_keyed_and_forgets_its_keys_is_found_out(aether
     assert counted["acknowledged events lost"] == counted["effects lost"] == counted["ended otherwise"] == 0
     assert counted["killed at"] == counted["commit boundaries"] > 0
     assert "done twice: 'pay bob 3" in ran.err
+
+
+def test_hosts_and_their_pools_killed_through_ray_lose_and_repeat_nothing(aether: Aether) -> None:
+    with ModelServer(always=policy) as server:
+        scenario = Path(errand(aether.folder, server, "pay", tools="tests.till"))
+        scenario.write_text(f"{scenario.read_text(encoding='utf-8')}{POOL}", encoding="utf-8")
+        kills = ("--sample", "2", "--ray", "2")
+        ran = aether("chaos", str(scenario), *kills, "--fresh", "TILL", "--ledger", TILL, "--json")
+    assert ran.code == 0, ran.out + ran.err
+    assert totals(ran).items() >= {**ZERO, "killed": 2}.items()
+    through_ray = ran.json["ray"]
+    assert through_ray["totals"].items() >= {**ZERO, "killed": 2}.items()
+    assert through_ray["undisturbed"]["state_hash"] == ran.json["undisturbed"]["state_hash"]
+    assert ran.err == ""
+    assert not list(aether.folder.glob("aether-*"))
+
+
+def test_ctrl_c_while_hosts_are_killed_ends_their_ray_and_removes_what_it_wrote(aether: Aether) -> None:
+    with aether.start("chaos", "examples/lava.toml", "--cycles", "5", "--sample", "1", "--ray", "20") as started:
+        wait_until(
+            lambda: bool(list(aether.folder.glob("aether-chaos-*/world/hosts.txt"))), timeout_s=90, what="a host"
+        )
+        started.signal_group(signal.SIGINT)
+        ended = started.end(timeout_s=60)
+    assert ended.code == 130, ended.err
+    assert ended.err == "aether: interrupted\n"
+    assert not list(aether.folder.glob("aether-*"))
+    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=20, what="the end of its Ray")
 
 
 def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> None:

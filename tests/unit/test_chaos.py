@@ -12,7 +12,7 @@ from loops.reasoners.language.settings import ModelDefaults
 from runtime.chaos import judge
 from runtime.chaos.certify import certify
 from runtime.chaos.lives import fresh
-from runtime.chaos.values import Certificate, ChaosOrder, Undisturbed, Verdict
+from runtime.chaos.values import Certificate, ChaosOrder, Kills, Undisturbed, Verdict
 from runtime.errors import UsageError
 from runtime.scenario import parse_scenario
 from runtime.settings import Settings
@@ -105,6 +105,14 @@ def test_an_unknown_outcome_that_is_told_leaves_a_certificate_clean_and_anything
         assert not clean(Verdict.model_validate({"boundary": 1, "killed": True, name: 1})), name
 
 
+def test_a_certificate_is_clean_only_when_the_kills_through_ray_are_too() -> None:
+    whole = Undisturbed(status="closed", outcome="done", cycles=1, state_hash="0" * 64, boundaries=2, tried=1)
+    good, bad = Verdict(boundary=1, killed=True), Verdict(boundary=1, killed=True, effects_twice=1)
+    for verdict, clean in ((good, True), (bad, False)):
+        ray = Kills(undisturbed=whole, verdicts=(verdict,))
+        assert Certificate(scenario="x", seed=0, undisturbed=whole, verdicts=(good,), ray=ray).clean == clean
+
+
 def test_each_kill_begins_in_an_empty_world_with_a_copy_of_the_workspace(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("as it was")
@@ -114,6 +122,7 @@ def test_each_kill_begins_in_an_empty_world_with_a_copy_of_the_workspace(tmp_pat
         seed=0,
         cycles=None,
         sample=None,
+        ray=0,
         ledger=None,
         models=ModelDefaults(),
         folder=str(tmp_path),
