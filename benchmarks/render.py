@@ -1,12 +1,13 @@
 """docs/benchmarks.md out of build/bench.jsonl. Knows the table's form; measures nothing.
 
-Invariant: the same lines give the same bytes, and each figure's row is its latest line."""
+Invariant: the same lines on the same page give the same bytes, and each figure's row is its latest line."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -20,8 +21,11 @@ INTRODUCTION = """\
 Rendered by `make bench-docs` from the lines that `make bench` leaves in `build/bench.jsonl`; not edited by
 hand. A floor is what a figure must reach, an aim what we would like. Where a peer exists, the figure was
 measured beside it in the same run, interleaved. One machine's figures say little about another's; the ratios
-travel better.
+travel better. A figure that was not measured again keeps its row, under its own run.
 """
+
+FIGURE_CELLS, RUN_CELLS = 8, 6
+"""Columns of the two tables."""
 
 _LINE: TypeAdapter[Header | Figure] = TypeAdapter(Header | Figure)
 
@@ -48,25 +52,47 @@ def latest(lines: Iterable[str]) -> list[tuple[Figure, Run]]:
     return list(found.values())
 
 
-def page(figures: list[tuple[Figure, Run]]) -> str:
-    """The whole page: one table of figures, one of the runs they come from."""
-    runs = sorted({run for _, run in figures}, key=lambda run: run.date)
-    number = {run: place for place, run in enumerate(runs, start=1)}
-    rows = [
+class Row(NamedTuple):
+    """What the page shows of a figure, beside the number of its run."""
+
+    cells: tuple[str, ...]
+    run: tuple[str, ...]
+    """The cells of its run, beside its number."""
+
+
+def page(figures: list[tuple[Figure, Run]], *, before: str = "") -> str:
+    """The whole page: one table of figures, one of the runs they come from. A figure that was not measured keeps its
+    row of the page as it was `before`."""
+    rows = {row.cells[0]: row for row in (*_rows(before), *(Row(_cells(of), _run_cells(run)) for of, run in figures))}
+    runs = sorted(dict.fromkeys(row.run for row in rows.values()))
+    number = {run: str(place) for place, run in enumerate(runs, start=1)}
+    lines = [
         "| figure | value | unit | floor | result | aim | n | run |",
         "|---|---:|---|---:|---|---:|---:|---:|",
-        *(_row(figure, number[run]) for figure, run in figures),
+        *(_line((*row.cells, number[row.run])) for row in rows.values()),
         "",
         "| run | date | commit | machine | Python | profile |",
         "|---:|---|---|---|---|---|",
-        *(_run_row(run, place) for run, place in number.items()),
+        *(_line((place, *run)) for run, place in number.items()),
     ]
-    return INTRODUCTION + "\n" + "\n".join(rows) + "\n"
+    return INTRODUCTION + "\n" + "\n".join(lines) + "\n"
 
 
-def _row(figure: Figure, run: int) -> str:
+def _rows(page: str) -> list[Row]:
+    """The rows of a page that was made here."""
+    lines = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in page.splitlines()]
+    runs = {number: run for number, *run in (line for line in lines if len(line) == RUN_CELLS and line[0].isdigit())}
+    rows = (line for line in lines if len(line) == FIGURE_CELLS and line[0].startswith("`"))
+    return [Row(row[:-1], tuple(runs[row[-1]])) for row in rows]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
     verdict = {True: "met", False: "**missed**", None: "–"}[figure.met(figure.floor)]
-    cells = [
+    return (
         f"`{figure.figure}`",
         number_text(figure.value),
         figure.unit,
@@ -74,14 +100,11 @@ def _row(figure: Figure, run: int) -> str:
         verdict,
         _bound(figure, figure.aim),
         str(figure.n),
-        str(run),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    )
 
 
-def _run_row(run: Run, place: int) -> str:
-    date = f"{run.date:%Y-%m-%d %H:%M} UTC"
-    return f"| {place} | {date} | {run.commit} | {run.machine} | {run.python} | {run.profile} |"
+def _run_cells(run: Run) -> tuple[str, ...]:
+    return f"{run.date:%Y-%m-%d %H:%M} UTC", run.commit, run.machine, run.python, run.profile
 
 
 def _bound(figure: Figure, bound: float | None) -> str:
@@ -108,7 +131,8 @@ def main(lines: Path = LINES, target: Path = PAGE) -> int:
         )
         return 1
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(figures), encoding="utf-8")
+    before = target.read_text(encoding="utf-8") if target.exists() else ""
+    target.write_text(page(figures, before=before), encoding="utf-8")
     return 0
 
 

@@ -108,6 +108,15 @@ def test_a_broken_file_leaves_the_page_as_it_was(tmp_path: Path, capsys: pytest.
     assert "line 1" in capsys.readouterr().err
 
 
+def test_a_figure_that_was_not_measured_again_keeps_its_row_and_its_run() -> None:
+    first = render.page([(a_figure(), a_run(day=2, commit="one")), (a_figure("other"), a_run(day=2, commit="one"))])
+    second = render.page([(a_figure("other", value=0.5), a_run(day=1, commit="two"))], before=first)
+    assert "| `cycle_ms` | 0.8 | ms | ≤ 1 | met | – | 1 | 2 |" in second
+    assert "| `other` | 0.5 | ms | ≤ 1 | met | – | 1 | 1 |" in second
+    assert "| 1 | 2026-01-01 12:00 UTC | two |" in second
+    assert "| 2 | 2026-01-02 12:00 UTC | one |" in second
+
+
 def test_rendering_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     lines, page = tmp_path / "bench.jsonl", tmp_path / "docs" / "benchmarks.md"
     lines.write_text("\n".join(lines_of(a_run(), a_figure())) + "\n")
