@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-docs clean
+.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-pools bench-docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +43,7 @@ types: $(VENV)/.installed-dev  ## mypy, strict, of code, benchmarks and tests
 contracts: $(VENV)/.installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-bench: bench-loop bench-language bench-log  ## every benchmark; PROFILE=short bounds each to 10 minutes
+bench: bench-loop bench-language bench-log bench-pools  ## every benchmark; PROFILE=short bounds each to 10 minutes
 
 bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
 	$(BIN)/python -m benchmarks.loop
@@ -53,6 +53,9 @@ bench-language: $(VENV)/.installed-bench  ## language sessions: the gateway, kil
 
 bench-log: $(VENV)/.installed-bench  ## the log's promises in figures, beside LangGraph, DBOS and eventsourcing
 	$(BIN)/python -m benchmarks.log
+
+bench-pools: $(VENV)/.installed-dev  ## many sessions in one pool, with their calls together and one by one
+	$(BIN)/python -m benchmarks.pools
 
 bench-docs: $(VENV)/.installed-dev  ## render docs/benchmarks.md from build/bench.jsonl
 	$(BIN)/python -m benchmarks.render

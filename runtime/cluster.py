@@ -20,10 +20,10 @@ from typing import TypeVar, cast
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, PendingCallsLimitExceeded, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from runtime.errors import Unavailable
+from runtime.errors import Backpressure, Unavailable
 from runtime.host import SessionHost
 from runtime.orders import ONE_THREAD, HostStatus, SessionOrder, Surroundings
 from runtime.pools import Handle
@@ -39,6 +39,8 @@ KNOCK_TIMEOUT_S = 5.0
 POLL_S = 0.25
 REVIVAL_POLL_S = 0.05
 CLOSE_TIMEOUT_S = 60.0
+SPARE_CALLS = 64
+"""Calls that may wait for a host beside one for each of its sessions; Ray refuses more."""
 FRUITLESS_DEATHS = 5
 """A host that dies so often in a row without getting on is being killed by what it runs."""
 SHORT_FOLDER_CHARACTERS = 24
@@ -121,6 +123,7 @@ class Host:
             num_cpus=settings.host_cpus,
             max_restarts=-1,
             max_concurrency=settings.max_sessions + 16,
+            max_pending_calls=settings.max_sessions + SPARE_CALLS,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
         self._actor = cast(
@@ -139,23 +142,31 @@ class Host:
                 f"this node did not give the session host {settings.host_cpus:g} CPUs within {START_TIMEOUT_S:g} s: "
                 "others hold them now. Nothing was started"
             )
-        opened: ObjectRef[None] = self._actor.open.remote()
-        _answer(opened, START_TIMEOUT_S)
+        _answer(self._actor.open.remote, START_TIMEOUT_S)
 
     def run(
         self, orders: Sequence[SessionOrder], *, watch: Callable[[HostStatus], None]
     ) -> Iterator[tuple[str, Exception | None]]:
         """Runs the sessions and yields each one's id as it ends, with the error that kept it from its end, if any.
 
-        Gives the host as many at a time as it takes; the others wait here. `watch` is called about four times
+        Gives the host as many at a time as it takes; the others wait here, and so does one that it has no room for
+        after all. `watch` is called about four times
         a second with the host's status. Raises `Unavailable` when the host keeps dying."""
         waiting = list(reversed(orders))
         given: dict[ObjectRef[SessionRow], SessionOrder] = {}
         while waiting or given:
             while waiting and len(given) < self._max_sessions:
                 order = waiting.pop()
-                given[self.start(order)] = order
-            done, _ = ray.wait(list(given), timeout=POLL_S)
+                try:
+                    given[self.start(order)] = order
+                except Backpressure:
+                    waiting.append(order)
+                    break
+            if given:
+                done, _ = ray.wait(list(given), timeout=POLL_S)
+            else:
+                done = []
+                time.sleep(POLL_S)
             for reference in done:
                 order = given.pop(reference)
                 try:
@@ -164,7 +175,10 @@ class Host:
                     waiting.append(order)
                     self._revive(death, sessions=len(given) + len(waiting))
                 else:
-                    yield order.session, error
+                    if isinstance(error, Backpressure):
+                        waiting.insert(0, order)  # behind the others: what fills the host may be what waits here
+                    else:
+                        yield order.session, error
             status = self.status()
             if status is not None:
                 watch(status.model_copy(update={"sessions": len(orders), "running": len(given) + len(waiting)}))
@@ -191,36 +205,38 @@ class Host:
             ) from death
 
     def start(self, order: SessionOrder) -> ObjectRef[SessionRow]:
-        """Hands over one session at once. Its answer raises `Backpressure` when the host is full."""
-        reference: ObjectRef[SessionRow] = self._actor.run.remote(order)
+        """Hands over one session at once. Raises `Backpressure` when too many calls wait for the host already; the
+        answer raises it when the host is full. Either way nothing was started, and it can be handed over again."""
+        try:
+            reference: ObjectRef[SessionRow] = self._actor.run.remote(order)
+        except PendingCallsLimitExceeded as error:
+            raise _crowded(error) from error
         return reference
 
     def position(self) -> int:
         """Position of the log's last event."""
-        reference: ObjectRef[int] = self._actor.position.remote()
-        return _answer(reference, START_TIMEOUT_S)
+        position: int = _answer(self._actor.position.remote, START_TIMEOUT_S)
+        return position
 
     def status(self) -> HostStatus | None:
-        """How the host stands; None while it is being restarted."""
-        reference: ObjectRef[HostStatus] = self._actor.status.remote()
-        ready, _ = ray.wait([reference], timeout=POLL_S)
+        """How the host stands; None while it is being restarted, or too busy to say."""
         try:
+            reference: ObjectRef[HostStatus] = self._actor.status.remote()
+            ready, _ = ray.wait([reference], timeout=POLL_S)
             return ray.get(reference) if ready else None
-        except RayActorError:
+        except (RayActorError, PendingCallsLimitExceeded):
             return None
 
     def suspend(self) -> None:
         """Lets every session finish its cycle and rest."""
-        rested: ObjectRef[None] = self._actor.suspend.remote()
-        _answer(rested, CLOSE_TIMEOUT_S)
+        _answer(self._actor.suspend.remote, CLOSE_TIMEOUT_S)
 
     def close(self) -> None:
         """Lets every session finish its cycle and rest, releases the log, ends the actor.
 
         Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
-        closed: ObjectRef[None] = self._actor.close.remote()
         try:
-            _answer(closed, CLOSE_TIMEOUT_S)
+            _answer(self._actor.close.remote, CLOSE_TIMEOUT_S)
         except HostGone:
             pass  # the system released the log with the process; the sessions are as if they were cut off
         finally:
@@ -253,10 +269,16 @@ class HostGone(Unavailable):
     """The host died, or could never live."""
 
 
-def _answer(reference: ObjectRef[T], timeout_s: float) -> T:
+def _crowded(error: PendingCallsLimitExceeded) -> Backpressure:
+    return Backpressure(f"too many calls wait for the session host; this one was not made. Try again later: {error}")
+
+
+def _answer(call: Callable[[], ObjectRef[T]], timeout_s: float) -> T:
     """What the host answers; what it raised, as itself."""
     try:
-        return ray.get(reference, timeout=timeout_s)
+        return ray.get(call(), timeout=timeout_s)
+    except PendingCallsLimitExceeded as error:
+        raise _crowded(error) from error
     except RayTaskError as error:
         raise error.cause from None
     except GetTimeoutError as error:

@@ -22,6 +22,7 @@ from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
 from runtime.compose import Heard, compose
 from runtime.errors import Unavailable
+from runtime.lanes import Lane, within
 from runtime.orders import Surroundings
 from runtime.pools import Handle, check_room, remote, remote_once, start, total
 from runtime.scenario import HOST, Phase, Scenario
@@ -64,7 +65,7 @@ class Placement:
         self._log = log
         self._threads = threads
         self._text = text
-        self._pools: Mapping[str, list[Handle]] = {}
+        self._pools: Mapping[str, list[Lane]] = {}
 
     async def start_pools(self, *, growth_patience_s: float) -> None:
         """Starts the phase actors that the scenario places phases in, and returns when each answers.
@@ -92,7 +93,7 @@ class Placement:
                 f"the pools ask for {total(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
                 f"phase actor cannot live: {error}. Nothing was written"
             ) from error
-        self._pools = pools
+        self._pools = {name: [Lane(actor) for actor in pool] for name, pool in pools.items()}
 
     async def run(
         self,
@@ -103,13 +104,13 @@ class Placement:
     ) -> T:
         """Calls `method` of its phase where that is placed. Raises `EnvironmentFailed` (timeout) when it hangs."""
         phase, name = _named(method)
-        actor = self._actor(phase, context.stream)
-        if actor is None and self._answers_at_once(phase, name, context.stream):
+        lane = self._lane(phase, context.stream)
+        if lane is None and self._answers_at_once(phase, name, context.stream):
             try:
                 return cast(T, getattr(getattr(self.local, phase), name)(context, *args))
             except Behind as behind:
-                await self._restore_in_time(actor, behind, context)
-        answer = await self._ready(actor, context, lambda: self._call(actor, phase, name, context, *args))
+                await self._restore_in_time(None, behind, context)
+        answer = await self._ready(lane, context, lambda: self._call(lane, phase, name, context, *args))
         return cast(T, answer)
 
     def _answers_at_once(self, phase: Phase, name: str, stream: str) -> bool:
@@ -121,51 +122,58 @@ class Placement:
     async def steps(self, now: Callable[[], Context], methods: Sequence[PhaseMethod]) -> AsyncIterator[Step]:
         """As `PhaseRunner.steps`."""
         stream = now().stream
-        for actor, neighbours in itertools.groupby(methods, key=lambda method: self._actor(_named(method)[0], stream)):
-            if actor is None:
+        for lane, neighbours in itertools.groupby(methods, key=lambda method: self._lane(_named(method)[0], stream)):
+            if lane is None:
                 for method in neighbours:
                     began = time.perf_counter_ns()
                     events = await self.run(method, now())
                     yield Step(events, time.perf_counter_ns() - began)
             else:
-                for step in await self._remote_steps(actor, now(), [_named(method) for method in neighbours]):
+                for step in await self._remote_steps(lane, now(), [_named(method) for method in neighbours]):
                     yield step
 
-    async def _remote_steps(self, actor: Handle, context: Context, named: list[tuple[Phase, str]]) -> list[Step]:
+    async def _remote_steps(self, lane: Lane, context: Context, named: list[tuple[Phase, str]]) -> list[Step]:
         limit_s = sum(self.scenario.timeouts.of(phase) for phase, _ in named)
-        call = partial(actor.steps.remote, named, context)
         phases = ", ".join(dict.fromkeys(phase for phase, _ in named))
-        return await self._ready(actor, context, lambda: _within(limit_s, phases, actor, remote(call)))
 
-    async def _ready(self, actor: Handle | None, context: Context, call: Callable[[], Awaitable[T]]) -> T:
+        async def call() -> list[Step]:
+            steps: list[Step] = await lane.ask("steps", named, context, what=phases, limit_s=limit_s)
+            return steps
+
+        return await self._ready(lane, context, call)
+
+    async def _ready(self, lane: Lane | None, context: Context, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to `call`, made again once its replica is restored when that was behind."""
         for _ in range(3):
             try:
                 return await call()
             except Behind as behind:
-                await self._restore_in_time(actor, behind, context)
+                await self._restore_in_time(lane, behind, context)
         raise Unavailable(f"{context.stream}: a replica stays behind after it was restored three times")
 
-    async def _call(self, actor: Handle | None, phase: Phase, name: str, context: Context, *args: object) -> object:
+    async def _call(self, lane: Lane | None, phase: Phase, name: str, context: Context, *args: object) -> object:
         answers = name == "answer"
         limit_s = self.scenario.reasoner.language.limit_s if answers else self.scenario.timeouts.of(phase)
-        call: Awaitable[object]
-        if actor is None:
+        if lane is None:
             bound = getattr(getattr(self.local, phase), name)
             if self._answers_at_once(phase, name, context.stream):
                 return bound(context, *args)
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
-        elif name in ONCE:
+            return await within(limit_s, phase, None, call)
+        actor = lane.actor
+        if name in ONCE:
             await remote(actor.ping.remote)  # it may be coming back from its last death
-            call = remote_once(lambda: actor.run.remote(phase, name, context, *args))
-        else:
-            call = remote(lambda: actor.run.remote(phase, name, context, *args))
-        return await _within(limit_s, phase, actor, call)
+            once = partial(remote_once, lambda: actor.run.remote(phase, name, context, *args))
+            return await lane.direct(once, what=phase, limit_s=limit_s)
+        if answers:
+            again = partial(remote, lambda: actor.run.remote(phase, name, context, *args))
+            return await lane.direct(again, what=phase, limit_s=limit_s)
+        return await lane.ask("run", phase, name, context, *args, what=phase, limit_s=limit_s)
 
-    async def _restore_in_time(self, actor: Handle | None, behind: Behind, context: Context) -> None:
+    async def _restore_in_time(self, lane: Lane | None, behind: Behind, context: Context) -> None:
         try:
             async with asyncio.timeout(RESTORE_TIMEOUT_S):
-                await self._restore(actor, behind, context)
+                await self._restore(None if lane is None else lane.actor, behind, context)
         except TimeoutError as error:
             raise Unavailable(
                 f"{context.stream}: rebuilding the {behind.replica} from the log took more than "
@@ -194,22 +202,20 @@ class Placement:
             else:
                 await remote(partial(actor.restore_model.remote, context, page, begin=begin))
 
-    def _actor(self, phase: Phase, stream: str) -> Handle | None:
+    def _lane(self, phase: Phase, stream: str) -> Lane | None:
         pool = self.scenario.placement.get(phase, HOST)
         if pool == HOST:
             return None
-        actors = self._pools[pool]
-        return actors[int.from_bytes(stream.encode()[-8:], "big") % len(actors)]
+        lanes = self._pools[pool]
+        return lanes[int.from_bytes(stream.encode()[-8:], "big") % len(lanes)]
 
     async def describe(self, stream: str, person: str | None = None) -> tuple[Spaces, EffectClass]:
         """The spaces of the session's environment and the class of its effects."""
-        actor = self._actor("execute", stream)
-        described: Awaitable[tuple[Spaces, EffectClass]]
-        if actor is None:
-            described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.describe, stream, person)
-        else:
-            described = remote(lambda: actor.describe.remote(stream, person))
-        limit_s = self.scenario.timeouts.execute_s
+        lane, limit_s = self._lane("execute", stream), self.scenario.timeouts.execute_s
+        if lane is not None:
+            answer = await lane.ask("describe", stream, person, what="making the environment", limit_s=limit_s)
+            return cast("tuple[Spaces, EffectClass]", answer)
+        described = asyncio.get_running_loop().run_in_executor(self._threads, self.local.describe, stream, person)
         try:
             return await asyncio.wait_for(described, limit_s)
         except TimeoutError as error:
@@ -218,9 +224,9 @@ class Placement:
     def forget(self, stream: str) -> None:
         """Frees what is kept for a session, here and in the pools."""
         self.local.forget(stream)
-        for pool in set(self.scenario.placement.values()) - {HOST}:
-            for actor in self._pools[pool]:
-                actor.forget.remote(stream)
+        for lane in {self._lane(phase, stream) for phase in self.scenario.placement}:
+            if lane is not None:
+                lane.tell("forget", stream, limit_s=RESTORE_TIMEOUT_S)
 
 
 @cache
@@ -228,12 +234,3 @@ def _named(method: Callable[..., object]) -> tuple[Phase, str]:
     """The phase and the name of a phase class's method: the five classes carry the phases' names."""
     owner, _, name = method.__qualname__.partition(".")
     return cast(Phase, owner.lower()), name
-
-
-async def _within(limit_s: float, what: str, actor: Handle | None, call: Awaitable[T]) -> T:
-    try:
-        return await asyncio.wait_for(call, limit_s)
-    except TimeoutError as error:
-        if actor is not None:
-            ray.kill(actor, no_restart=False)  # a hung phase would keep every other session of the actor waiting
-        raise EnvironmentFailed(f"{what} did not answer within {limit_s:g} s", "timeout") from error

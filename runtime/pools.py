@@ -5,19 +5,20 @@ Knows Ray; knows nothing of sessions beyond the stream a call is for."""
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayTaskError
 
 from loops.context import Context
 from loops.errors import ToolFailed
 from loops.ports import Step
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
-from runtime.errors import Unavailable
+from runtime.errors import Backpressure, Unavailable
 from runtime.orders import Surroundings
 from runtime.scenario import Phase, Pool, parse_scenario
 from telemetry.events.values import EffectClass
@@ -31,6 +32,15 @@ ROUNDING = 1e-6
 """Ray counts resources in ten-thousandths; sums of floats are off by less."""
 RESTART_ATTEMPTS = 8
 """Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
+
+
+DIRECT_CALLS = 64
+"""Calls of one host under way at once at one phase actor, beside its lane; further ones wait in the host."""
+MAX_PENDING_CALLS = 2 * DIRECT_CALLS
+"""Of one host at one phase actor, whatever they are: Ray refuses more."""
+
+Answers: TypeAlias = list[tuple[object, Exception | None]]
+"""An answer or an error for each ask."""
 
 
 class PhaseActor:
@@ -56,6 +66,20 @@ class PhaseActor:
             done.append(Step(events, time.perf_counter_ns() - began))
             context = context.after(events)
         return done
+
+    def together(self, asks: Sequence[tuple[str, tuple[object, ...]]], budget_s: float) -> Answers:
+        """What these methods of this actor answer or raise, each for itself, one after the other; as many as are done
+        once the budget is spent, and at least one."""
+        began = time.perf_counter()
+        answers: Answers = []
+        for method, arguments in asks:
+            try:
+                answers.append((getattr(self, method)(*arguments), None))
+            except Exception as error:  # noqa: BLE001  it belongs to one of many callers, and is raised there
+                answers.append((None, _portable(error)))
+            if time.perf_counter() - began > budget_s:
+                break
+        return answers
 
     def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
         self._phases.models.restore(context, page, begin=begin)
@@ -102,14 +126,27 @@ def total(pools: Mapping[str, Pool]) -> str:
 
 
 def start(pool: Pool, text: str, surroundings: Surroundings) -> Handle:
-    options = ray.remote(PhaseActor).options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1)
+    options = ray.remote(PhaseActor).options(
+        num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_pending_calls=MAX_PENDING_CALLS
+    )
     return cast("Handle", options.remote(text, surroundings))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words where it cannot cross between processes."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  our own
+    except Exception:  # noqa: BLE001  whatever its classes raise
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 async def remote_once(call: Callable[[], Awaitable[T]]) -> T:
     """Awaits a Ray call that must not be made again. Raises `ToolFailed` (lost) when its actor died meanwhile."""
     try:
         return await call()
+    except PendingCallsLimitExceeded as error:
+        raise Backpressure(f"a phase actor has {MAX_PENDING_CALLS} calls waiting; this one was not made") from error
     except RayTaskError as error:
         raise error.cause from None
     except RayActorError as error:
@@ -121,6 +158,8 @@ async def remote(call: Callable[[], Awaitable[T]]) -> T:
     for attempt in range(RESTART_ATTEMPTS):
         try:
             return await call()
+        except PendingCallsLimitExceeded as error:
+            raise Backpressure(f"a phase actor has {MAX_PENDING_CALLS} calls waiting; this one was not made") from error
         except RayTaskError as error:
             raise error.cause from None
         except RayActorError as error:

@@ -84,18 +84,26 @@ orders = new_orders(read_scenario(Path(sys.argv[1])), sessions=2)
 with connected(settings):
     host = Host(settings)
     first = host.start(orders[0])
-    while host.status().running == 0:
+    while (status := host.status()) is None or status.running == 0:
         pass
     same = host.start(orders[0])
-    try:
-        ray.get(host.start(orders[1]), timeout=30)
-        said = None
-    except Backpressure as error:
-        said = str(error)
+    crowd, crowded = [], None
+    while crowded is None:
+        try:
+            crowd.append(host.start(orders[1]))
+        except Backpressure as error:
+            crowded = str(error)
+    said = []
+    for call in [*crowd, None]:
+        try:
+            ray.get(call or host.start(orders[1]), timeout=30)
+        except Backpressure as error:
+            said.append(str(error))
     host.suspend()
     rows = ray.get([first, same], timeout=30)
     host.close()
-print(json.dumps({"said": said, "rows": [row.model_dump() for row in rows], "refused": orders[1].session}))
+answer = {"said": said, "crowd": len(crowd), "crowded": crowded, "refused": orders[1].session}
+print(json.dumps(answer | {"rows": [row.model_dump() for row in rows]}))
 """
 
 
@@ -113,8 +121,11 @@ def test_a_direct_call_beyond_the_bound_is_answered_with_backpressure(attached: 
     )
     assert ran.returncode == 0, ran.stderr
     answer = json.loads(ran.stdout.splitlines()[-1])
-    assert "its bound is 1" in answer["said"]
-    assert f"{answer['refused']} was not started" in answer["said"]
+    assert "this one was not made" in answer["crowded"]
+    assert answer["crowd"] >= 63, "what waits for the host has a bound too"
+    assert len(answer["said"]) == answer["crowd"] + 1, "the calls before that were answered, and one after it"
+    assert all("its bound is 1" in said for said in answer["said"])
+    assert all(f"{answer['refused']} was not started" in said for said in answer["said"])
     assert answer["rows"][0] == answer["rows"][1], "the same order again joins the run under way"
     assert answer["rows"][0]["status"] == "suspended"
     with closing(open_log(attached.log, mode="read")) as log:
