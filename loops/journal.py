@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from loops.causes import cause_of, refs_of
-from loops.rebuild import rebuild
+from loops.rebuild import Standing
 from loops.scene import Scene, SceneFold
+from loops.snapshot import CLOSED, Keeper
 from loops.state import SessionState, apply_to
 from telemetry.errors import ChainBroken, InvalidEvent, LogDamaged, LogUnwritable
 from telemetry.events import Draft, Event, Recorded, session
@@ -52,6 +53,7 @@ class Journal:
         self._buffer: list[Draft] = []
         self._committing = asyncio.Lock()
         self._done: set[str] = set()
+        self._keeper = Keeper(log, stream)
         # Folded in place, and copied when somebody looks: phases look seldom, events are many.
         self._folding, self._seeing = SessionState(), SceneFold()
         self._state: SessionState | None = None
@@ -72,12 +74,12 @@ class Journal:
         return self._scene
 
     def load(self) -> None:
-        """Takes the stream's history up, its chain checked on the way.
+        """Takes the stream's history up: from its newest sound snapshot or its beginning, the chain checked from there.
 
         Raises `ChainBroken` naming the first event that is not what was acknowledged, `LogDamaged` when a recorded
         state hash does not come out, `InvalidEvent` when an event cannot be read. Nothing was loaded then."""
         try:
-            standing = rebuild(self._log.facts(self.stream))
+            standing = self._keeper.load()
         except (LogDamaged, InvalidEvent) as error:
             report = self._log.verify(streams=[self.stream])
             if report.ok:
@@ -132,7 +134,21 @@ class Journal:
             self.committed = written[-1].version
             self.positions.update((recorded.type, recorded.position) for recorded in written)
             self._told(written)
+            self._keep(written)
             return written
+
+    def _keep(self, written: Sequence[Recorded]) -> None:
+        """Has a snapshot taken when one is due: at a closed cycle, whose event says what state it must have."""
+        self._keeper.wrote(written)
+        last = written[-1]
+        if last.type == CLOSED and last.version == self.version and self._keeper.due:
+            positions, done = {**self.positions}, frozenset(self._done)
+            here = Standing(self.state, self.scene, self.version, self.epoch, CLOSED, positions, done)
+            self._keeper.take(here, last.hash)
+
+    async def rest(self) -> None:
+        """Waits for what is still under way beside the session: a snapshot that is being taken."""
+        await self._keeper.rest()
 
     async def _append(self, drafts: Sequence[Draft]) -> tuple[Recorded, ...]:
         while True:

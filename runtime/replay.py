@@ -1,15 +1,22 @@
 """Replay: fold what was recorded and compare with the state hashes that were recorded with it.
 
-No model and no tool is called. Invariant: it reads the log and nothing else."""
+No model and no tool is called, and no snapshot is used. Invariant: it reads the log and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
-from loops.state import REDUCER, SessionState, apply, state_hash
-from runtime.errors import UsageError
+from loops.state import REDUCER, SessionState, apply_to, state_hash
+from runtime.errors import UsageError, VerificationFailed
 from runtime.sessions import PREFIX, opened, stream_of
-from telemetry.events import Unknown, session
+from telemetry.errors import InvalidEvent, LogDamaged
+from telemetry.events import Event, Unknown, session
+from telemetry.events.registry import decode
 from telemetry.log import EventLog
 
 
@@ -27,6 +34,10 @@ class ReplayReport(BaseModel):
     """Hashes recorded by another version of the reducer."""
     unknown: int
     """Events of types or schemas that this version does not know."""
+    unreadable: int
+    """Events whose payload is not there to be read: erased, or withheld."""
+    unreadable_from: int | None
+    """The cycle from which the state cannot be checked because of that."""
     state_hash: str
     differs_at: int | None = None
     recorded: str | None = None
@@ -36,44 +47,91 @@ class ReplayReport(BaseModel):
         return self.differs_at is None
 
 
-def replay(log: EventLog, session_id: str, *, to: int | None = None) -> ReplayReport:
-    """Folds the session up to version `to`. Raises `NotFound`, `UsageError` for a version it does not have."""
+def replay(log: EventLog, session_id: str, *, to: int | None = None, checked: bool = True) -> ReplayReport:
+    """Folds the session up to version `to`, and checks its chain on the way, unless `checked` is false.
+
+    Raises `NotFound`, `UsageError` for a version it does not have, `VerificationFailed` where the chain breaks."""
     stream = stream_of(session_id)
-    opened(log, stream)
+    with suppress(InvalidEvent):  # it is there, but what it opened with cannot be read
+        opened(log, stream)
     head = log.head(stream)
     assert head is not None
     if to is not None and not 1 <= to <= head.version:
         raise UsageError(f"session {session_id} has the versions 1 to {head.version}; {to} is not among them")
-    state, version, checked, skipped, unknown = SessionState(), 0, 0, 0, 0
-    differs: tuple[int, str] | None = None
-    for recorded in log.read(stream, to=to):
-        event, version = recorded.event, recorded.version
-        state = apply(state, event)
-        unknown += isinstance(event, Unknown)
-        said = _said(event)
+    fold = _Fold()
+    try:
+        for _, _, version, type_, schema, _, _, _, body in log.facts(stream, to=to, checked=checked):
+            fold.version = version
+            if body is None or fold.unreadable:
+                fold.unreadable += body is None  # from the first one on there is no state to fold onto
+            elif not fold.see(decode(type_, schema, body)):
+                break
+    except (LogDamaged, InvalidEvent) as error:
+        report = log.verify(streams=[stream])
+        if report.ok:
+            raise
+        name = stream.removeprefix(PREFIX)
+        raise VerificationFailed(
+            f"the chain of session {name} breaks: {report.problems[0]}. {fold.so_far()} Try: aether log verify"
+        ) from error
+    return fold.report(stream.removeprefix(PREFIX))
+
+
+@dataclass
+class _Fold:
+    """A replay that is under way."""
+
+    version: int = 0
+    checked: int = 0
+    not_comparable: int = 0
+    unknown: int = 0
+    unreadable: int = 0
+    differs: str | None = None
+    """The recorded hash that did not come out."""
+    state: SessionState = field(default_factory=SessionState)
+
+    def see(self, event: Event | Unknown) -> bool:
+        """Folds it; whether it agrees."""
+        apply_to(self.state, event)
+        said = _SAID.get(type(event))
         if said is None:
-            continue
+            self.unknown += isinstance(event, Unknown)
+            return True
         if isinstance(event, session.CycleClosed) and event.reducer != REDUCER:
-            skipped += 1
-            continue
-        checked += 1
-        if said != state_hash(state):
-            differs = version, said
-            break
-    return ReplayReport(
-        session=stream.removeprefix(PREFIX),
-        version=version,
-        cycles=state.cycles_closed,
-        checked=checked,
-        not_comparable=skipped,
-        unknown=unknown,
-        state_hash=state_hash(state),
-        differs_at=differs[0] if differs else None,
-        recorded=differs[1] if differs else None,
-    )
+            self.not_comparable += 1
+            return True
+        self.checked += 1
+        recorded = said(event)
+        if recorded != state_hash(self.state):
+            self.differs = recorded
+        return self.differs is None
+
+    def so_far(self) -> str:
+        """What was found before the chain broke."""
+        if not self.version:
+            return "No event is intact."
+        agree = f"agree with all {self.checked} hashes recorded in them" if self.checked else "hold no recorded hash"
+        return f"Versions 1–{self.version} are intact and {agree}."
+
+    def report(self, name: str) -> ReplayReport:
+        return ReplayReport(
+            session=name,
+            version=self.version,
+            cycles=self.state.cycles_closed,
+            checked=self.checked,
+            not_comparable=self.not_comparable,
+            unknown=self.unknown,
+            unreadable=self.unreadable,
+            unreadable_from=self.state.cycle if self.unreadable else None,
+            state_hash=state_hash(self.state),
+            differs_at=None if self.differs is None else self.version,
+            recorded=self.differs,
+        )
 
 
-def _said(event: object) -> str | None:
-    if isinstance(event, session.CycleClosed | session.Closed | session.Suspended):
-        return event.state_hash
-    return None
+_SAID: dict[type, Callable[[Any], str]] = {
+    session.CycleClosed: lambda event: event.state_hash,
+    session.Closed: lambda event: event.state_hash,
+    session.Suspended: lambda event: event.state_hash,
+}
+"""Events that say what the state is after them."""

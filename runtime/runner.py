@@ -121,6 +121,7 @@ class SessionRunner:
                 if journal.committed == 0:
                     raise  # a session that was never opened has no log to close
                 await self._close("failed", str(error))
+        await journal.rest()
         row = row_of(self._log, self._head())
         reason = ": ".join(part for part in (row.outcome, row.error) if part)
         self.talk.rests(Ended(status=row.status, reason=reason))

@@ -41,6 +41,11 @@ def replay(
         f"session {report.session}: {report.version} events, {report.cycles} cycles, "
         f"{report.checked} recorded state hashes agree"
     )
+    if report.unreadable_from is not None:
+        typer.echo(
+            f"chain verified, state not checkable from cycle {report.unreadable_from}: "
+            f"{report.unreadable} events cannot be read"
+        )
     if report.not_comparable:
         typer.echo(f"{report.not_comparable} hashes are of another reducer version and not comparable")
     if report.unknown:

@@ -17,6 +17,7 @@ from telemetry.log.lock import WriterLock
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal
+from telemetry.log.snapshot_files import SnapshotFiles
 from telemetry.log.sqlite_connect import Readers, open_at_rest, open_for_reading, open_for_writing
 from telemetry.log.sqlite_writer import SqliteCommitter
 from telemetry.log.store import Each
@@ -41,6 +42,7 @@ class SqliteDatabase:
         self._path = path
         self.url = self.name = str(path)
         self.blobs = Blobs(path)
+        self.snapshots = SnapshotFiles(path)
         self.notice = Notice()
         self.writer: Writer | None = None
         self._lock: WriterLock | None = None

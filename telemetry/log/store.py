@@ -159,6 +159,18 @@ class EventLog(Protocol):
     def get_blob(self, digest: str) -> bytes:
         """The content with that digest. Raises `LogDamaged` when it is missing or was altered."""
 
+    def put_snapshot(self, stream: str, version: int, content: bytes) -> None:
+        """Keeps `content` beside the log as what stood at that version of the stream, in place of what was kept for
+        it. A cache: it may be lost at any time, and whoever reads it must be able to tell whether it is whole. Raises
+        `LogUnwritable` when there is no room."""
+
+    def snapshots(self, stream: str, *, to: int) -> Iterator[tuple[int, bytes]]:
+        """Version and content of what is kept for the stream up to version `to`, newest first, read as it is asked
+        for."""
+
+    def drop_snapshots(self, stream: str | None = None) -> None:
+        """Removes what is kept for the stream, or for all streams."""
+
     def verify(
         self, *, seal: Seal | None = None, streams: Collection[str] | None = None, each: Each | None = None
     ) -> VerifyReport:

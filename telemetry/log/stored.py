@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
-from telemetry.errors import LogDamaged, LogUnwritable
+from telemetry.errors import LogClosed, LogDamaged, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.facts import BEGINNING, SELECT_FACTS, Anchor, Fact, checked_facts, plain_facts
 from telemetry.log.forks import origin_of
@@ -67,6 +67,18 @@ class BlobStore(Protocol):
         """The content that the stored payload `reference` names; None when it is missing or altered."""
 
 
+class SnapshotStore(Protocol):
+    """What stood at a version of a stream; see `EventLog.put_snapshot`."""
+
+    def put(self, stream: str, version: int, content: bytes) -> None:
+        """Raises `LogUnwritable`."""
+
+    def newest(self, stream: str, *, to: int) -> Iterator[tuple[int, bytes]]: ...
+
+    def drop(self, stream: str | None) -> None:
+        """Raises `LogUnwritable`."""
+
+
 class Database(Protocol):
     """What keeps the tables of one open log."""
 
@@ -79,6 +91,9 @@ class Database(Protocol):
 
     @property
     def blobs(self) -> BlobStore: ...
+
+    @property
+    def snapshots(self) -> SnapshotStore: ...
 
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
         """All rows of a short read of its own; `?` stands for a value. Raises `LogClosed`."""
@@ -102,6 +117,7 @@ class StoredLog:
         self.id = database.id
         self.url = database.url
         self.name = database.name
+        self._closed = False
 
     def submit(
         self, stream: str, drafts: Sequence[Draft], *, expected_version: int, epoch: int
@@ -185,6 +201,17 @@ class StoredLog:
     def get_blob(self, digest: str) -> bytes:
         return self._blobs.get(digest)
 
+    def put_snapshot(self, stream: str, version: int, content: bytes) -> None:
+        self._writer()
+        self._database.snapshots.put(stream, version, content)
+
+    def snapshots(self, stream: str, *, to: int) -> Iterator[tuple[int, bytes]]:
+        return self._database.snapshots.newest(stream, to=to)
+
+    def drop_snapshots(self, stream: str | None = None) -> None:
+        self._writer()
+        self._database.snapshots.drop(stream)
+
     def verify(
         self, *, seal: Seal | None = None, streams: Collection[str] | None = None, each: Each | None = None
     ) -> VerifyReport:
@@ -203,12 +230,15 @@ class StoredLog:
         return Seal.of(heads, as_of=as_of)
 
     def close(self) -> None:
+        self._closed = True
         self._database.notice.close()
         self._database.close()
 
     def _writer(self) -> Writer:
         if self._database.writer is None:
             raise LogUnwritable(f"{self.name} was opened for reading; nothing was written. Open it with mode='write'.")
+        if self._closed:
+            raise LogClosed(f"{self.name} was closed; nothing was written. Open it again.")
         return self._database.writer
 
     def _ancestors(self, stream: str, to: int) -> tuple[tuple[str, int], ...]:
