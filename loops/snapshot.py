@@ -101,8 +101,8 @@ def holds(log: EventLog, stream: str, snapshot: Snapshot) -> bool:
 
 
 def newest(log: EventLog, stream: str) -> tuple[Snapshot | None, int]:
-    """The newest sound snapshot of the stream or of what it shares with its ancestors; and how many of its own did not
-    hold."""
+    """The newest sound snapshot of the stream or of what it shares with its ancestors; and where none of its own holds,
+    how many do not."""
     head, unsound = log.head(stream), 0
     if head is None:
         return None, 0
@@ -110,7 +110,7 @@ def newest(log: EventLog, stream: str) -> tuple[Snapshot | None, int]:
         for version, content in islice(log.snapshots(owner, to=to), ATTEMPTS):
             snapshot = read(content)
             if snapshot is not None and snapshot.standing.version == version and holds(log, owner, snapshot):
-                return snapshot, unsound
+                return snapshot, 0 if owner == stream else unsound
             unsound += owner == stream
     return None, unsound
 

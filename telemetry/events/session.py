@@ -34,7 +34,8 @@ class Opened(Event):
 
 
 class Resumed(Event):
-    """An owner took the session up again: its chain was verified and its state folded up to `verified_to`."""
+    """An owner took the session up again: its state was folded up to `verified_to`, and its chain verified on the way,
+    from its beginning or from the snapshot that was used."""
 
     type: Literal["session.resumed"] = "session.resumed"
     after: Literal["suspended", "interrupted"]

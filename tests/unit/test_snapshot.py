@@ -26,7 +26,9 @@ from runtime.replay import replay
 from telemetry.errors import ChainBroken, LogUnwritable
 from telemetry.events import Draft, Recorded, learn, session
 from telemetry.log import EventLog
+from tests.errands import SCENARIO, policy
 from tests.local import Cut, Cutter, Local, story
+from tests.model_server import ModelServer
 
 LINE = """
 name = "line"
@@ -137,6 +139,22 @@ def test_a_session_that_is_cut_off_anywhere_and_goes_on_from_a_snapshot_ends_as_
         assert row.state_hash == expected.state_hash, name
         assert story(local.events(name)) == told, name
     assert from_snapshots > counter.seen / 2
+
+
+def test_what_a_running_conversation_keeps_is_what_folding_its_log_gives(
+    eager: None, local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILL", str(tmp_path / "till"))
+    with ModelServer() as server:
+        server.always = policy
+        local.run("talk", SCENARIO.format(url=server.url, errand="pay twice"))
+    contents = list(local.log.snapshots("session/talk", to=10**9))
+    assert contents
+    for version, content in contents:
+        snapshot = read(content)
+        assert snapshot is not None
+        assert snapshot.standing == rebuild(local.log.facts("session/talk", to=version))._replace(size_bytes=0)
+        assert snapshot.standing.scene.dialogue
 
 
 @pytest.mark.parametrize(("least", "share", "size"), [(1000, 4, 100), (1000, 4, 300), (500, 2, 0)])
