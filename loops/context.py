@@ -21,6 +21,8 @@ class Context:
     stream: str
     state: SessionState
     scene: Scene
+    epoch: int = 0
+    """Of the owner that calls the phase."""
 
     @property
     def spaces(self) -> Spaces:
@@ -32,7 +34,7 @@ class Context:
         state, scene = self.state, self.scene
         for event in events:
             state, scene = apply(state, event), scene.see("", event)
-        return Context(self.stream, state, scene)
+        return Context(self.stream, state, scene, self.epoch)
 
     def random(self, phase: str, ordinal: int = 0) -> np.random.Generator:
         """The generator of this session, cycle, phase and ordinal."""

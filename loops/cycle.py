@@ -20,7 +20,7 @@ from loops.sense import Sense
 from loops.state import MAX_STATE_BYTES, REDUCER, apply, state_hash
 from telemetry.events import session
 
-Result = Literal["closed", "waiting", "failed"]
+Result = Literal["closed", "waiting", "held", "failed"]
 
 FEELING: Mapping[str, PhaseMethod] = {"feel": Feel.request}
 REASONING: Mapping[str, PhaseMethod] = {
@@ -35,7 +35,8 @@ LEARNING: Mapping[str, PhaseMethod] = {"learn": Learn.cycle}
 async def run_cycle(cycle: Cycle) -> Result:
     """Runs the next cycle, or the rest of the one that is open, to its close on disk.
 
-    "waiting": a person was asked, the cycle stays open. "failed": the environment failed, which is recorded.
+    "waiting": a person was asked, the cycle stays open. "held": it stays open because the session was asked to stop
+    before it could settle an effect. "failed": the environment failed, which is recorded.
     Raises `EnvironmentFailed` when the environment fails before there is anything to record against."""
     journal = cycle.journal
     number = journal.state.cycle if journal.cycle_is_open else journal.state.cycle + 1
@@ -55,8 +56,9 @@ async def run_cycle(cycle: Cycle) -> Result:
             await _steps(cycle, REASONING)
         else:
             await _steps(cycle, {**FEELING, **REASONING})
-        if await act(cycle) == "waiting":
-            return "waiting"
+        acted = await act(cycle)
+        if acted != "done":
+            return acted
     if not journal.state.failed:
         await _steps(cycle, LEARNING)
     await _close(cycle)

@@ -25,6 +25,10 @@ SETTLE: dict[EffectClass, Settlement] = {
 """After a crash between intent and outcome: do it again under the same key, ask its target whether it happened, undo
 it and do it anew, or say that it is unknown."""
 
+FREE: frozenset[EffectClass] = frozenset(("pure", "read", "replayable"))
+"""Classes of which a second attempt may run beside the first: they change nothing, or only a simulator that each
+process has of its own."""
+
 
 def effect_key(*, stream: str, cycle: int, proposal: int | None, ordinal: int, arguments: Digest) -> Digest:
     """SHA-256 over where the effect was decided and exactly what it is."""

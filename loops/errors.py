@@ -44,10 +44,11 @@ class EnvironmentFailed(LoopError):
 
 class ToolFailed(LoopError):
     """`kind`: invalid (no such tool, or arguments it does not take: nothing was started), raised, timeout (it may
-    still happen), lost (its server died: it may have happened), not_done (a probe or an undo made sure of that)."""
+    still happen), lost (its server died: it may have happened), not_done (a probe or an undo made sure of that),
+    fenced (it was stopped just before it was sent: another executor, owner or time was named for it)."""
 
     def __init__(
-        self, message: str, kind: Literal["invalid", "raised", "timeout", "lost", "not_done"] = "raised"
+        self, message: str, kind: Literal["invalid", "raised", "timeout", "lost", "not_done", "fenced"] = "raised"
     ) -> None:
         super().__init__(message, kind)
         self.kind = kind

@@ -1,14 +1,15 @@
 """The fourth phase: one effect, attempted at most as often as its class allows.
 
 Knows worlds and toolboxes; refuses a decision without an allowing appraisal of exactly those arguments.
-Invariant: `intend` is on disk before `act` or `call` is called."""
+Invariant: `intend` is on disk before `act`, `call` or `settle` is called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from loops.context import Context
-from loops.effects import effect_key
+from loops.effects import FREE, effect_key
+from loops.gateway import Gateway
 from loops.percept import Percept
 from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
@@ -17,30 +18,37 @@ from telemetry.events.values import Action, Digest, EffectClass, ToolCall, ToolC
 
 
 class Execute:
-    def __init__(self, worlds: Worlds, toolboxes: Toolboxes) -> None:
+    def __init__(self, worlds: Worlds, toolboxes: Toolboxes, gateway: Gateway) -> None:
         self._worlds = worlds
         self._toolboxes = toolboxes
+        self._gateway = gateway
 
     def perceive(self, context: Context) -> Percept:
         """What the session's world shows now, after a reset where an episode begins."""
         return self._worlds.perceive(context)
 
     def act(self, context: Context) -> Percept:
-        """Attempts the intended move."""
+        """Attempts the intended move. Raises `ToolFailed` (fenced) when it must not be sent."""
         intended = context.scene.intended
         assert intended is not None, "an effect is intended before it is attempted"
-        return self._worlds.act(context, intended.action)
+        if intended.effect_class in FREE:
+            return self._worlds.act(context, intended.action)
+        with self._gateway.passage(context, 0) as passage:
+            passage.check()
+            return self._worlds.act(context, intended.action)
 
     def call(self, context: Context, ordinal: int) -> ToolResult:
         """Makes the intended call. Raises `ToolFailed`."""
         call, effect = _intended(context, ordinal)
-        content = self._toolboxes.of(context).call(call, effect=effect)
+        passage = self._gateway.passage(context, ordinal)
+        content = self._toolboxes.of(context).call(call, effect=effect, passage=passage)
         return ToolResult(call=call.id, tool=call.tool, content=content)
 
     def settle(self, context: Context, ordinal: int) -> ToolResult:
         """Asks for the result of a call that may have happened, or undoes it. Raises `ToolFailed`."""
         call, effect = _intended(context, ordinal)
-        content = self._toolboxes.of(context).settle(call, effect=effect)
+        passage = self._gateway.passage(context, ordinal)
+        content = self._toolboxes.of(context).settle(call, effect=effect, passage=passage)
         return ToolResult(call=call.id, tool=call.tool, content=content)
 
 
@@ -67,11 +75,12 @@ def intend(context: Context, *, classes: Sequence[EffectClass], executor: str, d
         )
         for ordinal, ((action, arguments), effect_class) in enumerate(zip(_effects(decided), classes, strict=True))
     ]
-    sent = [
-        execute.Dispatched(effect=intent.effect, ordinal=intent.ordinal, executor=executor, deadline=deadline)
-        for intent in intents
-    ]
+    sent = [dispatched(one.effect, one.ordinal, executor=executor, deadline=deadline) for one in intents]
     return *intents, *sent
+
+
+def dispatched(effect: Digest, ordinal: int, *, executor: str, deadline: int) -> execute.Dispatched:
+    return execute.Dispatched(effect=effect, ordinal=ordinal, executor=executor, deadline=deadline)
 
 
 def _allowed(context: Context, decided: reason.Decided) -> bool:

@@ -10,6 +10,7 @@ from loops.context import Context
 from loops.journal import Journal
 from loops.percept import Percept
 from loops.ports import PhaseRunner, Recall
+from telemetry.events import execute
 from telemetry.events.values import Action, Digest, EffectClass, Observation
 
 
@@ -27,14 +28,19 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """`executor` names who attempts effects, `limit_ns` how long each may take."""
+    """`owner` names who writes the journal, `executor` who attempts moves and calls now, `limit_ns` how long each may
+    take."""
 
     journal: Journal
     phases: PhaseRunner
     recall: Recall | None
     effect_class: EffectClass
     """Of moves; a tool call's is its tool's."""
-    executor: str
+    owner: str
+    executor: Callable[[], str]
+    over: Callable[[execute.Dispatched, int], Awaitable[bool]]
+    """Waits until no attempt that was dispatched so can be under way any more: its executor is known dead, or has
+    answered for it, or it is that late (UTC, ns). False when the session was asked to stop first."""
     limit_ns: int
     clock: Callable[[], int] = time.time_ns
     approval_timeout_ns: int | None = None
@@ -45,7 +51,8 @@ class Cycle:
 
     @property
     def context(self) -> Context:
-        return Context(stream=self.journal.stream, state=self.journal.state, scene=self.journal.scene)
+        journal = self.journal
+        return Context(stream=journal.stream, state=journal.state, scene=journal.scene, epoch=journal.epoch)
 
     @property
     def moment(self) -> tuple[int, int]:

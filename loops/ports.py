@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from pydantic import JsonValue
 
 from loops.context import Context
+from loops.gateway import Passage
 from loops.percept import Percept
 from loops.spaces import Spaces
 from telemetry.events import Event, reason, sense
@@ -51,13 +52,14 @@ class Toolbox(Protocol):
         """`spaces.action` is a `ToolActions` with every tool."""
         ...
 
-    def call(self, call: ToolCall, *, effect: Digest) -> JsonValue:
-        """Makes the call under the key `effect` and returns its result, secrets in it redacted.
+    def call(self, call: ToolCall, *, effect: Digest, passage: Passage | None = None) -> JsonValue:
+        """Makes the call under the key `effect` and returns its result, secrets in it redacted. What is not free to
+        run twice goes out by `passage`, where one is given.
 
         Raises `ToolFailed` when it could not be made, raised or took too long."""
         ...
 
-    def settle(self, call: ToolCall, *, effect: Digest) -> JsonValue:
+    def settle(self, call: ToolCall, *, effect: Digest, passage: Passage | None = None) -> JsonValue:
         """After a crash between intent and outcome, of a probeable tool: its result if the effect happened, else
         raises `ToolFailed` (not_done); of a compensable one: undoes it, then raises `ToolFailed` (not_done)."""
         ...

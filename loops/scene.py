@@ -73,6 +73,8 @@ class Scene(NamedTuple):
     intended: execute.Intended | None = None
     effects: tuple[execute.Intended, ...] = ()
     """What was intended this cycle, by ordinal."""
+    sent: tuple[execute.Dispatched, ...] = ()
+    """To whom each of them was handed last, in the order of their first dispatch."""
     asked: execute.ApprovalAsked | None = None
     approval: execute.ApprovalGiven | None = None
     """A person's answer to it."""
@@ -212,6 +214,12 @@ def _ended(_: Scene, __: EventId, event: Outcome) -> Changes:
     return {"outcome": event}
 
 
+def _sent(scene: Scene, _: EventId, event: execute.Dispatched) -> Changes:
+    if not any(before.ordinal == event.ordinal for before in scene.sent):
+        return {"sent": (*scene.sent, event)}
+    return {"sent": tuple(event if before.ordinal == event.ordinal else before for before in scene.sent)}
+
+
 def _unknown(scene: Scene, event_id: EventId, event: execute.UnknownOutcome) -> Changes:
     intended = (one for one in scene.effects if one.effect == event.effect)
     return {"outcome": event, "doubts": (*scene.doubts, *(Doubt(event_id, one) for one in intended))}
@@ -237,6 +245,7 @@ _CHANGES: Mapping[type, Callable[[Scene, EventId, Any], Changes]] = {
     reason.Predicted: lambda _, __, event: {"predicted": event},
     reason.Decided: lambda _, __, event: {"decided": event},
     execute.Intended: lambda scene, _, event: {"intended": event, "effects": (*scene.effects, event)},
+    execute.Dispatched: _sent,
     execute.Succeeded: _ended,
     execute.Failed: _ended,
     execute.Cancelled: _ended,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,11 @@ class ToolSpec(Value):
     personal: tuple[str, ...] = ()
     """Arguments that say something about a person."""
 
+    def bare(self) -> ToolSpec:
+        """What a call must fit: without words for the model and without the time-out."""
+        parameters = cast("dict[str, JsonValue]", _without_words(self.parameters))
+        return self.model_copy(update={"description": "", "timeout_s": 0.0, "parameters": parameters})
+
 
 class ToolActions(Value):
     """Calls of these tools, and words."""
@@ -202,8 +207,39 @@ class Spaces(Value):
         """Length of `flatten`: all numeric parts, then the achieved goal."""
         return sum(part.width for part in self.arrays) + self.goal_width
 
+    def fits(self, later: Spaces) -> bool:
+        """Whether a session that began with these spaces can go on in the `later` ones: they differ at most in words
+        for the model, and no tool may take longer, because that long a lost call is waited for."""
+        if not isinstance(self.action, ToolActions) or not isinstance(later.action, ToolActions):
+            return self == later
+        now = {tool.name: tool for tool in later.action.tools}
+        began = {tool.name: tool.bare() for tool in self.action.tools}
+        same = began == {name: tool.bare() for name, tool in now.items()}
+        return same and all(now[tool.name].timeout_s <= tool.timeout_s for tool in self.action.tools)
+
     def describe(self) -> dict[str, JsonValue]:
         return self.model_dump(mode="json")
+
+
+_SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+"""Keywords of JSON Schema whose members are named freely, so that a name among them is no keyword."""
+
+
+def _without_words(schema: JsonValue) -> JsonValue:
+    """A JSON Schema without its descriptions."""
+    if isinstance(schema, list):
+        return [_without_words(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare: dict[str, JsonValue] = {}
+    for word, part in schema.items():
+        if word in _SCHEMAS_BY_NAME and isinstance(part, dict):
+            bare[word] = {name: _without_words(inner) for name, inner in part.items()}
+        elif word in ("const", "enum", "default", "examples"):
+            bare[word] = part
+        elif word not in ("description", "title", "$comment"):
+            bare[word] = _without_words(part)
+    return bare
 
 
 def move_array(action: Action) -> NDArray[Any]:

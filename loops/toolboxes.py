@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from loops.context import Context
@@ -16,6 +17,7 @@ class Toolboxes:
     def __init__(self, make: MakeToolbox) -> None:
         self._make = make
         self._toolboxes: dict[str, Toolbox] = {}
+        self._making: dict[str, threading.Lock] = {}
 
     def describe(self, stream: str, person: str | None) -> Spaces:
         """What the session may call."""
@@ -25,11 +27,14 @@ class Toolboxes:
         return self._toolbox(context.stream, context.scene.person)
 
     def close(self, stream: str) -> None:
+        self._making.pop(stream, None)
         toolbox = self._toolboxes.pop(stream, None)
         if toolbox is not None:
             toolbox.close()
 
     def _toolbox(self, stream: str, person: str | None) -> Toolbox:
-        if stream not in self._toolboxes:
-            self._toolboxes[stream] = self._make(stream, person)
-        return self._toolboxes[stream]
+        # Calls of one decision are made at once, each in a thread.
+        with self._making.setdefault(stream, threading.Lock()):
+            if stream not in self._toolboxes:
+                self._toolboxes[stream] = self._make(stream, person)
+            return self._toolboxes[stream]

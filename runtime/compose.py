@@ -15,6 +15,7 @@ from loops.environments.tools.vault import Vault
 from loops.errors import ScenarioInvalid
 from loops.execute import Execute
 from loops.feel import Feel
+from loops.gateway import Gateway
 from loops.learn import Learn
 from loops.models import Models
 from loops.percept import Percept
@@ -70,8 +71,10 @@ def compose(
     defaults: ModelDefaults | None = None,
     folder: str | None = None,
     heard: Heard = lambda _stream, _text: None,
+    gateway: Gateway | None = None,
 ) -> Phases:
-    """The phases of `scenario`, with replicas of their own. A relative workspace lies in `folder`."""
+    """The phases of `scenario`, with replicas of their own. A relative workspace lies in `folder`; effects go out by
+    `gateway`, without one none does."""
     models = Models(scenario.world_model.kind)
     worlds = Worlds(lambda: make_environment(scenario.environment))
     gate = Gate(scenario.heart)
@@ -84,7 +87,7 @@ def compose(
         sense=Sense(),
         feel=Feel(gate, models),
         reason=Reason(reasoner, gate, models, asking=asking, heard=heard),
-        execute=Execute(worlds, toolboxes),
+        execute=Execute(worlds, toolboxes, gateway or Gateway("nobody", epoch_of=lambda _: 0)),
         learn=Learn(models, scenario.memory),
         models=models,
         worlds=worlds,

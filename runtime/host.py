@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from loops.gateway import Gateway
 from runtime.errors import Backpressure
+from runtime.executors import this_process
 from runtime.live import Live
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.people.clerk import Clerk
 from runtime.people.serving import Serving, serve
-from runtime.placement import Placement
+from runtime.placement import Placement, gateway_of
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow, opened, stream_of
@@ -68,9 +69,10 @@ class SessionHost:
         self._growth_patience_s = growth_patience_s
         self._surroundings = surroundings or Surroundings()
         self._surroundings.enter()
-        self._owner = f"{platform.node()}/{os.getpid()}"
+        self._owner = this_process()
         self._log: EventLog | None = None
         self._memory: HostMemory | None = None
+        self._gateway: Gateway | None = None
         self._placements: dict[str, asyncio.Task[Placement]] = {}
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
@@ -142,6 +144,12 @@ class SessionHost:
         """Position of the log's last event."""
         return (await self._open()).position()
 
+    async def epoch(self, stream: str) -> int:
+        """The stream's epoch as the log says now; 0 where it has no events."""
+        log = await self._open()
+        head = await asyncio.to_thread(log.head, stream)
+        return 0 if head is None else head.epoch
+
     def status(self) -> HostStatus:
         everything = list(self._progress.values())
         running = [self._progress[stream] for stream in self.live.running if stream in self._progress]
@@ -154,6 +162,7 @@ class SessionHost:
             successes=sum(p.successes for p in everything),
             nats=sum(nats) / len(nats) if nats else None,
             stalled=self._stalled.error if self._stalled and _recent(self._stalled) else None,
+            waiting=next((p.waiting for p in running if p.waiting is not None), None),
             pid=os.getpid(),
         )
 
@@ -199,8 +208,15 @@ class SessionHost:
         return await asyncio.shield(starting)
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile) -> Placement:
+        self._gateway = self._gateway or gateway_of(log)  # one for all: an effect is under way here or is not
         placement = Placement(
-            file.scenario, file.text, log, self._threads, surroundings=self._surroundings, heard=self.live.token
+            file.scenario,
+            file.text,
+            log,
+            self._threads,
+            surroundings=self._surroundings,
+            heard=self.live.token,
+            gateway=self._gateway,
         )
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement

@@ -40,8 +40,10 @@ class _Ask:
 class Lane:
     """One actor's. Everything is called on the host's event loop."""
 
-    def __init__(self, actor: Handle) -> None:
+    def __init__(self, actor: Handle, process: str = "") -> None:
         self.actor = actor
+        self.process = process
+        """The actor's process, as it last answered."""
         self._waiting: deque[_Ask] = deque()
         self._sending: asyncio.Task[None] | None = None
         self._room = asyncio.Semaphore(DIRECT_CALLS)

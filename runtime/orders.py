@@ -58,4 +58,6 @@ class HostStatus(BaseModel):
     nats: float | None
     """Mean of the running sessions' latest surprises."""
     stalled: str | None
+    waiting: str | None = None
+    """What one of the running sessions waits for before it settles an effect."""
     pid: int

@@ -16,16 +16,20 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 import ray
 
 from loops.context import Context
-from loops.errors import Behind, Diverged, EnvironmentFailed
+from loops.errors import Behind, Diverged, EnvironmentFailed, ToolFailed
+from loops.gateway import Gateway
 from loops.history import divergence, episode, transitions
 from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
 from runtime.compose import Heard, compose
 from runtime.errors import Unavailable
+from runtime.executors import this_process
 from runtime.lanes import Lane, within
 from runtime.orders import Surroundings
 from runtime.pools import Handle, check_room, remote, remote_once, start, total
 from runtime.scenario import HOST, Phase, Scenario
+from telemetry.errors import LogError
+from telemetry.events import execute
 from telemetry.events.values import EffectClass
 from telemetry.log import EventLog
 
@@ -56,11 +60,17 @@ class Placement:
         *,
         surroundings: Surroundings | None = None,
         heard: Heard = lambda _stream, _text: None,
+        gateway: Gateway | None = None,
     ) -> None:
         self.scenario = scenario
         self._surroundings = surroundings or Surroundings()
+        self._gateway = gateway or gateway_of(log)
         self.local = compose(
-            scenario, defaults=self._surroundings.models, folder=self._surroundings.folder, heard=heard
+            scenario,
+            defaults=self._surroundings.models,
+            folder=self._surroundings.folder,
+            heard=heard,
+            gateway=self._gateway,
         )
         self._log = log
         self._threads = threads
@@ -78,14 +88,15 @@ class Placement:
         if not growth_patience_s:
             await asyncio.to_thread(check_room, wanted)
         limit_s = max(POOL_TIMEOUT_S, growth_patience_s)
+        host = ray.get_runtime_context().current_actor
         pools = {
-            name: [start(pool, self._text, self._surroundings) for _ in range(pool.actors)]
+            name: [start(pool, self._text, self._surroundings, host=host) for _ in range(pool.actors)]
             for name, pool in wanted.items()
         }
         actors = [actor for pool in pools.values() for actor in pool]
         try:
             async with asyncio.timeout(limit_s):
-                await asyncio.gather(*(remote(actor.ping.remote) for actor in actors))
+                names = dict(zip(actors, await asyncio.gather(*(remote(a.ping.remote) for a in actors)), strict=True))
         except (TimeoutError, Unavailable) as error:
             for actor in actors:
                 ray.kill(actor)
@@ -93,7 +104,22 @@ class Placement:
                 f"the pools ask for {total(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
                 f"phase actor cannot live: {error}. Nothing was written"
             ) from error
-        self._pools = {name: [Lane(actor) for actor in pool] for name, pool in pools.items()}
+        self._pools = {name: [Lane(actor, names[actor]) for actor in pool] for name, pool in pools.items()}
+
+    def executor(self, stream: str) -> str:
+        """Who attempts the session's moves and calls now."""
+        lane = self._lane("execute", stream)
+        return self._gateway.executor if lane is None else lane.process
+
+    async def under_way(self, stream: str, sent: execute.Dispatched) -> bool:
+        """Whether that attempt may be under way still, as far as its executor tells: only those here are asked."""
+        if sent.executor != self.executor(stream):
+            return True
+        lane = self._lane("execute", stream)
+        if lane is None:
+            return self._gateway.under_way(sent.effect)
+        limit_s = self.scenario.timeouts.execute_s
+        return bool(await lane.ask("under_way", sent.effect, what="execute", limit_s=limit_s))
 
     async def run(
         self,
@@ -162,11 +188,11 @@ class Placement:
             return await within(limit_s, phase, None, call)
         actor = lane.actor
         if name in ONCE:
-            await remote(actor.ping.remote)  # it may be coming back from its last death
-            once = partial(remote_once, lambda: actor.run.remote(phase, name, context, *args))
+            lane.process = await remote(actor.ping.remote)  # it may be coming back from its last death
+            once = partial(remote_once, lambda: actor.beside.remote(phase, name, context, *args))
             return await lane.direct(once, what=phase, limit_s=limit_s)
         if answers:
-            again = partial(remote, lambda: actor.run.remote(phase, name, context, *args))
+            again = partial(remote, lambda: actor.beside.remote(phase, name, context, *args))
             return await lane.direct(again, what=phase, limit_s=limit_s)
         return await lane.ask("run", phase, name, context, *args, what=phase, limit_s=limit_s)
 
@@ -227,6 +253,19 @@ class Placement:
         for lane in {self._lane(phase, stream) for phase in self.scenario.placement}:
             if lane is not None:
                 lane.tell("forget", stream, limit_s=RESTORE_TIMEOUT_S)
+
+
+def gateway_of(log: EventLog) -> Gateway:
+    """The way out of this process for effects of sessions on `log`."""
+
+    def epoch_of(stream: str) -> int:
+        try:
+            head = log.head(stream)
+        except LogError as error:
+            raise ToolFailed(f"whose session it is now cannot be read: {error} Nothing was sent", "fenced") from error
+        return 0 if head is None else head.epoch
+
+    return Gateway(this_process(), epoch_of=epoch_of)
 
 
 @cache

@@ -11,17 +11,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import ray
-from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayTaskError
+from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayError, RayTaskError
 
 from loops.context import Context
 from loops.errors import ToolFailed
+from loops.gateway import Gateway
 from loops.ports import Step
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Backpressure, Unavailable
+from runtime.executors import this_process
 from runtime.orders import Surroundings
 from runtime.scenario import Phase, Pool, parse_scenario
-from telemetry.events.values import EffectClass
+from telemetry.events.values import Digest, EffectClass
 
 T = TypeVar("T")
 
@@ -30,6 +32,10 @@ Handle: TypeAlias = Any
 
 ROUNDING = 1e-6
 """Ray counts resources in ten-thousandths; sums of floats are off by less."""
+BESIDE = "beside"
+"""Calls that run at once in a phase actor, each in a thread; everything else in it happens one by one."""
+CHECK_TIMEOUT_S = 10.0
+"""How long the host may take to say whose session it is; it reads its log for that."""
 RESTART_ATTEMPTS = 8
 """Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
 
@@ -46,13 +52,26 @@ Answers: TypeAlias = list[tuple[object, Exception | None]]
 class PhaseActor:
     """A Ray actor that hosts the phases of one scenario for the sessions routed to it."""
 
-    def __init__(self, scenario_text: str, surroundings: Surroundings) -> None:
+    def __init__(self, scenario_text: str, surroundings: Surroundings, host: Handle) -> None:
         surroundings.enter()
         scenario = parse_scenario(scenario_text, source="scenario").scenario
-        self._phases: Phases = compose(scenario, defaults=surroundings.models, folder=surroundings.folder)
+        self._gateway = Gateway(this_process(), epoch_of=lambda stream: _epoch_at(host, stream))
+        self._phases: Phases = compose(
+            scenario, defaults=surroundings.models, folder=surroundings.folder, gateway=self._gateway
+        )
 
-    def ping(self) -> None:
-        """Answers once the actor has its resources and its phases are made."""
+    def ping(self) -> str:
+        """The name of this process, once the actor has its resources and its phases are made."""
+        return self._gateway.executor
+
+    @ray.method(concurrency_group=BESIDE)
+    def beside(self, phase: Phase, method: str, context: Context, *args: object) -> object:
+        """As `run`, in a thread of its own, for calls of tools and models."""
+        return self.run(phase, method, context, *args)
+
+    def under_way(self, effect: Digest) -> bool:
+        """Whether an attempt of the effect is under way in this process."""
+        return self._gateway.under_way(effect)
 
     def run(self, phase: Phase, method: str, context: Context, *args: object) -> object:
         return getattr(getattr(self._phases, phase), method)(context, *args)
@@ -125,11 +144,22 @@ def total(pools: Mapping[str, Pool]) -> str:
     return f"{cpus:g} CPUs and {gpus:g} GPUs ({each})"
 
 
-def start(pool: Pool, text: str, surroundings: Surroundings) -> Handle:
-    options = ray.remote(PhaseActor).options(
-        num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_pending_calls=MAX_PENDING_CALLS
-    )
-    return cast("Handle", options.remote(text, surroundings))
+def start(pool: Pool, text: str, surroundings: Surroundings, *, host: Handle) -> Handle:
+    """A phase actor that asks `host` whose sessions are whose."""
+    kind = ray.remote(concurrency_groups={BESIDE: DIRECT_CALLS})(PhaseActor)  # type: ignore[call-overload]  # Ray's
+    options = kind.options(num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_pending_calls=MAX_PENDING_CALLS)
+    return cast("Handle", options.remote(text, surroundings, host))
+
+
+def _epoch_at(host: Handle, stream: str) -> int:
+    """The stream's epoch, from the host that placed the actor: it reads it on the log. So an actor needs no way to the
+    log, and one whose host is gone sends nothing more. Raises `ToolFailed` (fenced)."""
+    try:
+        epoch: int = ray.get(host.epoch.remote(stream), timeout=CHECK_TIMEOUT_S)
+    except RayError as error:
+        why = f"the host that placed it does not say whose session it is now ({type(error).__name__})"
+        raise ToolFailed(f"{why}; nothing was sent", "fenced") from error
+    return epoch
 
 
 def _portable(error: Exception) -> Exception:

@@ -25,8 +25,9 @@ from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
 from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
+from runtime.executors import over
 from runtime.people.attend import Attendant
-from runtime.people.desk import Ended
+from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
 from runtime.placement import Placement
 from runtime.playbooks import find
@@ -61,6 +62,8 @@ class Progress:
     nats: float | None = None
     """The latest surprise."""
     closed: bool = False
+    waiting: str | None = None
+    """What it waits for before it settles an effect of a former owner."""
 
 
 class SessionRunner:
@@ -148,7 +151,7 @@ class SessionRunner:
         if journal.version == 0:
             check_fit(self._file.scenario, spaces)
             journal.record("open", (self._opening(seed, cycles, spaces, person),))
-        elif journal.scene.spaces != spaces:
+        elif journal.scene.spaces is None or not journal.scene.spaces.fits(spaces):
             raise EnvironmentFailed(
                 f"the environment now has the spaces {spaces.describe()}, the session began with "
                 f"{journal.scene.spaces and journal.scene.spaces.describe()}",
@@ -216,7 +219,9 @@ class SessionRunner:
             phases=self._placement,
             recall=self._recall if self._memory is not None and scenario.memory.recall else None,
             effect_class=self._effect_class,
-            executor=self._owner,
+            owner=self._owner,
+            executor=lambda: self._placement.executor(self._stream),
+            over=lambda sent, until: self._effect_is_over(sent, until, stop),
             limit_ns=int(scenario.timeouts.execute_s * 1e9),
             approval_timeout_ns=None if wait_s is None else int(wait_s * 1e9),
             conversation=self._conversation(),
@@ -236,10 +241,26 @@ class SessionRunner:
             if result == "waiting" and not await self.attendant.answered(stop):
                 assert journal.scene.asked is not None
                 return await self._suspend(f"{WAITING} of {journal.scene.asked.effect[:12]}")
+            if result == "held":
+                return await self._suspend("asked to stop before an effect could be settled")
         if journal.state.failed:
             return await self._close("failed", getattr(journal.scene.outcome, "error", None))
         over = journal.state.episodes >= scenario.environment.episodes
         return await self._close("done" if over else "cycles", None)
+
+    async def _effect_is_over(self, sent: execute.Dispatched, until: int, stop: Callable[[], bool]) -> bool:
+        return await over(
+            sent,
+            until=until,
+            under_way=lambda sent: self._placement.under_way(self._stream, sent),
+            stop=stop,
+            waits=self._wait,
+        )
+
+    def _wait(self, what: str | None) -> None:
+        if what is not None and self.progress.waiting is None:
+            self.talk.show(Doing(text=f"waiting {what}"))
+        self.progress.waiting = what
 
     def _conversation(self) -> Conversation | None:
         if not self.converses:

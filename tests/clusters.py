@@ -15,7 +15,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,11 @@ CPUS = 8
 
 
 class Head:
-    """`ray start --head --block`, with a dashboard on loopback for jobs."""
+    """`ray start --head --block`, with a dashboard on loopback for jobs. Its workers have the variables `more`."""
 
-    def __init__(self) -> None:
+    def __init__(self, **more: str) -> None:
         self.folder = short_folder()
-        self.env = environment(self.folder)
+        self.env = environment(self.folder, **more)
         port, self._dashboard = _free_port(), _free_port()
         self.address = f"127.0.0.1:{port}"
         self.dashboard = f"http://127.0.0.1:{self._dashboard}"
@@ -76,6 +77,21 @@ class Head:
     def actors(self, name: str) -> list[int]:
         """Process ids of the living actors of class `name` on this head."""
         return _actors(self.folder, name)
+
+    @contextmanager
+    def control_store_stopped(self) -> Iterator[None]:
+        """Stops what knows of every actor (the GCS), as for a node that lost its network: nobody ends anything, until
+        `let_go` or the end of the block."""
+        (self._stopped,) = (pid for pid, line in _processes(self.folder) if b"/gcs_server" in line.split(b"\0")[0])
+        os.kill(self._stopped, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Lets the control store go on."""
+        os.kill(self._stopped, signal.SIGCONT)
 
     def close(self) -> None:
         """Ends what `ray start` started: it ends its own children when it is asked to end."""
@@ -169,16 +185,19 @@ class Nodes:
 
 def _actors(folder: Path, name: str) -> list[int]:
     """Process ids of the living workers that run class `name` of the cluster in `folder`."""
-    found = []
+    return [pid for pid, line in _processes(folder) if line.startswith(f"ray::{name}".encode())]
+
+
+def _processes(folder: Path) -> Iterator[tuple[int, bytes]]:
+    """Process id and command line of what runs for the cluster in `folder`."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             line = (path / "cmdline").read_bytes()
             ours = str(folder).encode() in (path / "environ").read_bytes()
         except OSError:  # it ended meanwhile, or is not ours
             continue
-        if ours and line.startswith(f"ray::{name}".encode()):
-            found.append(int(path.name))
-    return found
+        if ours:
+            yield int(path.name), line
 
 
 def _parent(pid: int) -> int | None:

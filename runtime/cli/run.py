@@ -117,6 +117,8 @@ class _Line:
             parts.append(f"host restarted {self._restarts}×")
         if status.stalled:
             parts.append(f"waiting: {status.stalled}")
+        elif status.waiting:
+            parts.append(f"waiting {status.waiting}")
         return " · ".join(parts)
 
 

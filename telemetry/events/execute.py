@@ -27,12 +27,13 @@ class Intended(Event):
 
 
 class Dispatched(Event):
-    """The effect was handed to `executor`; no answer is awaited after `deadline` (UTC, ns)."""
+    """The effect was handed to `executor`, and nothing is sent nor an answer awaited after `deadline` (UTC, ns)."""
 
     type: Literal["execute.dispatched"] = "execute.dispatched"
     effect: Digest
     ordinal: int = 0
     executor: str
+    """The process that makes the attempt, so that its life can be checked: `machine:place:started[:node]/pid`."""
     deadline: int
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 from typing_extensions import TypedDict
 
-from loops.environments.tools import EffectKey, Person, Personal, Secret, tool
+from loops.environments.tools import Check, EffectKey, Person, Personal, Secret, tool
 from loops.environments.tools.declare import Declaration, collect, declare
 from loops.environments.tools.tool import Caller
 from loops.environments.tools.vault import Vault
@@ -72,6 +72,23 @@ def test_the_schema_holds_the_models_parameters_and_neither_key_nor_person() -> 
 def test_key_and_person_come_from_the_caller() -> None:
     answer = run(declare(refund, effect="keyed"), order="7")
     assert answer == {"order": "7", "key": "e" * 64, "who": "ada", "cents": 100}
+
+
+def test_the_check_before_sending_comes_from_the_caller_and_the_model_does_not_see_it() -> None:
+    def send(text: str, check: Check) -> str:
+        """Sends."""
+        check()
+        return text
+
+    def stopped() -> None:
+        raise ToolFailed("another owner has it", "fenced")
+
+    declaration = declare(send)
+    assert declaration.spec.parameters["properties"] == {"text": {"type": "string"}}
+    assert run(declaration, text="a") == "a"
+    with pytest.raises(ToolFailed, match="another owner has it") as failed:
+        declaration.bind(Vault()).run({"text": "a"}, replace(CALLER, check=stopped))
+    assert failed.value.kind == "fenced"
 
 
 @pytest.mark.parametrize("name", ["key", "who"])
@@ -231,7 +248,7 @@ def other(m: int) -> int:
         (undocumented, {}, "no docstring"),
         (untyped, {}, "'n' of the tool 'untyped' has no type"),
         (anything, {}, "every argument needs a name"),
-        (maybe_key, {}, "is EffectKey or Person, or it is not"),
+        (maybe_key, {}, "is EffectKey, Person or Check, or it is not"),
         (fine, {"effect": "keyed"}, "needs a parameter of type EffectKey"),
         (fine, {"effect": "probeable"}, "probeable and probe= go together"),
         (fine, {"effect": "compensable"}, "compensable and undo= go together"),

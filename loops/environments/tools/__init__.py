@@ -4,7 +4,7 @@ What a module of tools imports: `tool` declares a function, the others mark its 
 `ToolFailed` with the kind `not_done`."""
 
 from loops.environments.tools.declare import tool
-from loops.environments.tools.signature import EffectKey, Person, Personal, Secret
+from loops.environments.tools.signature import Check, EffectKey, Person, Personal, Secret
 from loops.errors import ToolFailed
 
-__all__ = ["EffectKey", "Person", "Personal", "Secret", "ToolFailed", "tool"]
+__all__ = ["Check", "EffectKey", "Person", "Personal", "Secret", "ToolFailed", "tool"]

@@ -11,18 +11,21 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import JsonValue
 
+from loops.effects import FREE
 from loops.environments.tools.declare import collect, unique
 from loops.environments.tools.sandbox import sandbox_tools
 from loops.environments.tools.settings import ToolsSettings
-from loops.environments.tools.tool import Caller, Tool
+from loops.environments.tools.tool import Caller, Tool, unfenced
 from loops.environments.tools.vault import Vault, handle_of
 from loops.environments.tools.workspace import workspace_tools
 from loops.errors import ToolFailed
+from loops.gateway import Passage
 from loops.ports import Toolbox
 from loops.spaces import Spaces, ToolActions
 from telemetry.errors import InvalidEvent
@@ -83,22 +86,22 @@ class ToolsEnvironment:
     def spaces(self) -> Spaces:
         return self._spaces
 
-    def call(self, call: ToolCall, *, effect: Digest) -> JsonValue:
+    def call(self, call: ToolCall, *, effect: Digest, passage: Passage | None = None) -> JsonValue:
         """Makes the call; see `Toolbox`. After a time-out the tool's thread cannot be stopped: what it does still
         happens, its answer is dropped, and it does not keep the process from ending."""
         tool = self._tool(call)
-        return self._answer(tool, call, tool.run, effect)
+        return self._answer(tool, call, tool.run, effect, None if tool.spec.effect_class in FREE else passage)
 
-    def settle(self, call: ToolCall, *, effect: Digest) -> JsonValue:
+    def settle(self, call: ToolCall, *, effect: Digest, passage: Passage | None = None) -> JsonValue:
         """Asks the probe, or undoes; see `Toolbox`. Raises `ToolFailed` (lost) when it cannot be asked: the tool or a
         secret in its arguments is gone, or it has neither."""
         try:
             tool = self._tool(call)
             if tool.probe is not None:
-                return self._answer(tool, call, tool.probe, effect)
+                return self._answer(tool, call, tool.probe, effect, None)
             if tool.undo is None:
                 raise ToolFailed("it has no probe and no undo", "invalid")
-            self._answer(tool, call, tool.undo, effect)
+            self._answer(tool, call, tool.undo, effect, passage)
         except ToolFailed as failed:
             if failed.kind != "invalid":
                 raise
@@ -120,13 +123,25 @@ class ToolsEnvironment:
         raise ToolFailed(f"there is no tool {call.tool!r}; {there}", "invalid")
 
     def _answer(
-        self, tool: Tool, call: ToolCall, run: Callable[[Mapping[str, JsonValue], Caller], T], effect: Digest
+        self,
+        tool: Tool,
+        call: ToolCall,
+        run: Callable[[Mapping[str, JsonValue], Caller], T],
+        effect: Digest,
+        passage: Passage | None,
     ) -> JsonValue:
         # Hidden first, so that the vault knows every value it must keep out of the answer.
         arguments = self._revealed(tool, self._vault.hide_arguments(call, tool.spec).arguments)
-        caller = Caller(session=self._session, person=self._person, effect=effect)
+        check = unfenced if passage is None else passage.check
+        caller = Caller(session=self._session, person=self._person, effect=effect, check=check)
+
+        def made() -> T:
+            with passage or nullcontext():
+                caller.check()
+                return run(arguments, caller)
+
         try:
-            result = _within(tool.spec.timeout_s, lambda: run(arguments, caller))
+            result = _within(tool.spec.timeout_s, made)
             return _bounded(self._vault.scrub_json(result))  # type: ignore[arg-type]  # T is JsonValue or None
         except TimeoutError:
             ran = f"{call.tool} did not answer within {tool.spec.timeout_s:g} s; it may still happen"

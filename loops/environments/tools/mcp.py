@@ -55,6 +55,7 @@ class McpTools:
         def run(arguments: Mapping[str, JsonValue], caller: Caller) -> JsonValue:
             key = caller.effect if spec.effect_class == "keyed" else None
             link = self._usable()
+            caller.check()  # its server may have been started anew meanwhile, which takes long
             try:
                 return self._portal.call(link.ask, name, arguments, key)
             except RuntimeError:  # the portal's: it was closed just now; the call's own errors are `ToolFailed`

@@ -1,7 +1,8 @@
 """A typed function as its caller sees it: JSON in, JSON out, by its own type hints.
 
 Knows signatures and data classes; knows nothing of tools, sessions and time-outs. Invariant: what a model sees of a
-function is exactly its own parameters, and what it must not see (`EffectKey`, `Person`) it cannot pass."""
+function is exactly its own parameters, and what it must not see (`EffectKey`, `Person`, `Check`) it cannot
+pass."""
 
 from __future__ import annotations
 
@@ -36,11 +37,14 @@ from loops.errors import ToolFailed
 Function: TypeAlias = Callable[..., object]
 
 
+Injected: TypeAlias = Literal["effect", "person", "check"]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Injected:
     """Marks a parameter that the session fills in."""
 
-    of: Literal["effect", "person"]
+    of: Injected
 
 
 class Personal:
@@ -66,6 +70,11 @@ Person = Annotated[str | None, _Injected("person")]
 """A parameter of this type gets who the session is with, None for nobody; the model does not see it."""
 
 
+Check = Annotated[Callable[[], None], _Injected("check")]
+"""A parameter of this type gets a function to call just before something is sent: it raises `ToolFailed` (fenced) when
+another owner has taken the session over, or it is too late. The model does not see it."""
+
+
 def _hidden(value: object, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> object:
     plain = handler(value)
     return info.context.hide(plain) if isinstance(info.context, Vault) else plain
@@ -89,7 +98,7 @@ class Signature:
         except NameError as error:
             raise TypeError(f"the tool {self.name!r} names a type that is not defined before it: {error}") from error
         self.annotations: dict[str, object] = {}
-        self._injected: dict[str, Literal["effect", "person"]] = {}
+        self._injected: dict[str, Injected] = {}
         fields: list[tuple[str, Any, Any]] = []
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -112,10 +121,11 @@ class Signature:
         for noise in ("title", "description"):
             self.schema.pop(noise, None)
 
-    def _mark(self, name: str, annotation: object) -> Literal["effect", "person"] | None:
+    def _mark(self, name: str, annotation: object) -> Injected | None:
         outer = [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, _Injected)]
         if not outer and any(isinstance(mark, _Injected) for mark in marks(annotation)):
-            raise TypeError(f"the parameter {name!r} of the tool {self.name!r} is EffectKey or Person, or it is not")
+            what = f"the parameter {name!r} of the tool {self.name!r}"
+            raise TypeError(f"{what} is EffectKey, Person or Check, or it is not")
         return outer[0].of if outer else None
 
     @property
@@ -137,7 +147,7 @@ class Signature:
         def run(arguments: Mapping[str, JsonValue], caller: Caller) -> JsonValue:
             values = self._validated(arguments)
             for name, what in self._injected.items():
-                values[name] = caller.effect if what == "effect" else caller.person
+                values[name] = getattr(caller, what)
             result = self._function(**values)
             return self._recorded(asyncio.run(result) if inspect.iscoroutine(result) else result, vault)
 

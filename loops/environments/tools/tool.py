@@ -13,6 +13,10 @@ from loops.spaces import ToolSpec
 from telemetry.events.values import Digest
 
 
+def unfenced() -> None:
+    """Lets everything pass: the check of a call that belongs to no session."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """On whose behalf and under which key a call is made. Tools see it only through their injected parameters."""
@@ -21,6 +25,9 @@ class Caller:
     person: str | None
     effect: Digest
     """The effect's key, equal on every attempt: what a keyed tool hands to its target for it to know a repeat."""
+    check: Callable[[], None] = unfenced
+    """Raises `ToolFailed` (fenced) when nothing may be sent any more; a tool that prepared for long asks it again just
+    before it sends."""
 
 
 Run = Callable[[Mapping[str, JsonValue], Caller], JsonValue]

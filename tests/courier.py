@@ -1,0 +1,101 @@
+"""Tools of every class that must be fenced, which take long on their way out: before they ask whether they may send, or
+after they asked.
+
+The file TILL is what arrived: a line `<tool> <what> <key>`, in the order it became visible. While `<TILL>.hold` is
+there it says where a call waits, `before` its check or `after` it; who waits adds `<tool> <pid>` to `<TILL>.waits`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from loops.environments.tools import Check, EffectKey, tool
+from loops.errors import ToolFailed
+
+LATE_S = 200.0
+"""Longer than any test holds a call; below the tools' time-outs, so that none is given up."""
+
+
+def arrived() -> list[str]:
+    """What became visible so far."""
+    path = _file()
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def waiting() -> dict[str, int]:
+    """The tools that wait or waited, and the process of each."""
+    path = _file(".waits")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {name: int(pid) for name, pid in (line.split() for line in lines)}
+
+
+def _file(suffix: str = "") -> Path:
+    return Path(f"{os.environ['TILL']}{suffix}")
+
+
+def _write(line: str, suffix: str = "") -> None:
+    with _file(suffix).open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def _send(name: str, what: str, key: str, check: Callable[[], None]) -> str:
+    where = _file(".hold").read_text(encoding="utf-8") if _file(".hold").exists() else ""
+    if where == "before":
+        _wait(name)
+    check()
+    if where == "after":
+        _wait(name)
+    _write(f"{name} {what} {key}")
+    return f"{name} {what}: done"
+
+
+def _wait(name: str) -> None:
+    _write(f"{name} {os.getpid()}", ".waits")
+    late = time.monotonic() + LATE_S
+    while _file(".hold").exists() and time.monotonic() < late:
+        time.sleep(0.01)
+
+
+@tool(effect="keyed", timeout_s=250)
+def pay(what: str, key: EffectKey, check: Check) -> str:
+    """Pay; the bank knows a key that it has seen."""
+    if f"pay {what} {key}" in arrived():
+        return f"pay {what}: done"
+    return _send("pay", what, key, check)
+
+
+def _delivered(what: str, key: EffectKey) -> str:
+    if f"deliver {what} {key}" in arrived():
+        return f"deliver {what}: done"
+    raise ToolFailed(f"{what} was not delivered", "not_done")
+
+
+@tool(effect="probeable", probe=_delivered, timeout_s=250)
+def deliver(what: str, key: EffectKey, check: Check) -> str:
+    """Deliver; the courier's book says what was."""
+    return _send("deliver", what, key, check)
+
+
+def _unbook(what: str, key: EffectKey) -> None:
+    kept = [line for line in arrived() if line != f"book {what} {key}"]
+    _file().write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+@tool(effect="compensable", undo=_unbook, timeout_s=250)
+def book(what: str, key: EffectKey, check: Check) -> str:
+    """Book; it can be taken back."""
+    return _send("book", what, key, check)
+
+
+@tool(effect="unsafe", timeout_s=250)
+def post(what: str, key: EffectKey, check: Check) -> str:
+    """Post; nobody can tell afterwards."""
+    return _send("post", what, key, check)
+
+
+@tool(effect="read")
+def look(what: str) -> str:
+    """Look it up."""
+    return f"{what} is there"

@@ -1,0 +1,319 @@
+"""When an effect of a former owner may be settled, and what keeps that owner's attempts from going out late.
+
+The real runner, tools and log; former executors are real processes, so that they live or are dead in truth."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loops.errors import ToolFailed
+from loops.gateway import Gateway, Warrant
+from loops.spaces import Spaces, ToolActions, ToolSpec
+from runtime.errors import OwnedElsewhere
+from runtime.executors import life_here, named, over, parse, this_process
+from runtime.placement import Placement, gateway_of
+from runtime.replay import replay
+from runtime.runner import SessionRunner
+from runtime.scenario import parse_scenario
+from runtime.sessions import SessionRow
+from telemetry.errors import LogUnwritable
+from telemetry.events import execute
+from telemetry.log import EventLog
+from tests import courier
+from tests.aether import wait_until
+from tests.local import Cut
+from tests.model_server import ModelServer, call, calls, says
+
+PATIENCE_S = 60.0
+NEVER = 1 << 62
+"""A deadline that no test lives to see."""
+SCENARIO = """
+name = "fencing"
+[environment]
+id = "tools:"
+[environment.tools]
+modules = ["tests.courier"]
+[reasoner]
+kind = "language"
+[reasoner.language.endpoints.main]
+model = "test-model"
+base_url = "{url}"
+[conversation]
+messages = ["go"]
+[world_model]
+kind = "none"
+[memory]
+recall = 0
+[timeouts]
+execute_s = 300
+"""
+SETTLED = {
+    "pay": "execute.succeeded",
+    "deliver": "execute.succeeded",
+    "book": "execute.succeeded",
+    "post": "execute.unknown",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that holds calls up while it is there."""
+    monkeypatch.setenv("TILL", str(tmp_path / "till"))
+    return tmp_path / "till.hold"
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives until it is ended."""
+    with subprocess.Popen(["sleep", "1000"]) as running:
+        yield running
+        running.kill()
+
+
+class Owner:
+    """A host's part in one session: a runner of its own, with the process' or another's way out."""
+
+    def __init__(
+        self, log: EventLog, text: str, *, gateway: Gateway | None = None, kind: type[Placement] = Placement
+    ) -> None:
+        file = parse_scenario(text, source="scenario")
+        self._threads = ThreadPoolExecutor(4)
+        self._runs = ThreadPoolExecutor(1)
+
+        async def stall(error: LogUnwritable) -> None:
+            raise error
+
+        self.runner = SessionRunner(
+            "session/s",
+            file,
+            log=log,
+            placement=kind(file.scenario, file.text, log, self._threads, gateway=gateway),
+            memory=None,
+            owner="tests/1",
+            stall=stall,
+        )
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> SessionRow:
+        return asyncio.run(self.runner.run(seed=7, cycles=None, stop=stop))
+
+    def start(self) -> Future[SessionRow]:
+        return self._runs.submit(self.run)
+
+    @property
+    def waits(self) -> bool:
+        return self.runner.progress.waiting is not None
+
+
+class Dying(Placement):
+    """Its process dies when a call is about to be made."""
+
+    async def run(self, method: Any, context: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as `Placement`
+        if method.__name__ == "call":
+            raise Cut
+        return await super().run(method, context, *args, **kwargs)
+
+
+def dispatched_by(executor: str, log: EventLog, server: ModelServer, tool: str) -> str:
+    """A session whose owner is gone since it handed a call to `executor`; the text of its scenario."""
+    text = SCENARIO.format(url=server.url)
+    server.will(calls(call(tool, '{"what": "tea"}')), says("Done."))
+    with pytest.raises(Cut):
+        Owner(log, text, gateway=Gateway(executor, epoch_of=lambda _: 1), kind=Dying).run()
+    return text
+
+
+def outcomes(log: EventLog) -> list[str]:
+    types = ("execute.succeeded", "execute.failed", "execute.unknown")
+    events = [r.event for r in log.read("session/s", types=types)]
+    return [e.type for e in events if not isinstance(e, execute.Succeeded) or e.result is not None]
+
+
+def executors(log: EventLog) -> list[str]:
+    sent = [r.event for r in log.read("session/s", types=("execute.dispatched",)) if r.cycle == 1]
+    return [one.executor for one in sent if isinstance(one, execute.Dispatched)]
+
+
+def landed() -> Counter[str]:
+    return Counter(line.split()[0] for line in courier.arrived())
+
+
+# --- waiting for the former executor ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", SETTLED)
+def test_an_effect_whose_executor_is_known_dead_is_settled_at_once(
+    log: EventLog, server: ModelServer, process: subprocess.Popen[bytes], tool: str
+) -> None:
+    text = dispatched_by(str(named(process.pid)), log, server, tool)
+    process.kill()
+    process.wait()
+    owner = Owner(log, text)
+    assert owner.run().outcome == "done"
+    assert outcomes(log) == [SETTLED[tool]]
+    assert landed() == ({} if tool == "post" else {tool: 1})
+    assert replay(log, "s").agrees
+
+
+@pytest.mark.parametrize("tool", SETTLED)
+def test_an_effect_whose_executor_lives_is_settled_only_when_that_is_dead(
+    log: EventLog, server: ModelServer, process: subprocess.Popen[bytes], tool: str
+) -> None:
+    text = dispatched_by(str(named(process.pid)), log, server, tool)
+    owner = Owner(log, text)
+    running = owner.start()
+    wait_until(lambda: owner.waits, timeout_s=PATIENCE_S, what="the new owner waits")
+    assert f"pid {process.pid} on " in str(owner.runner.progress.waiting)
+    assert outcomes(log) == []
+    process.kill()
+    assert running.result(PATIENCE_S).outcome == "done"
+    assert not owner.waits
+    assert outcomes(log) == [SETTLED[tool]]
+    both = [str(named(process.pid)), this_process()]
+    assert executors(log) == (both[:1] if tool == "post" else both), "who attempts it again says so before"
+
+
+def test_a_call_that_changes_nothing_is_made_again_beside_a_living_executor(
+    log: EventLog, server: ModelServer, process: subprocess.Popen[bytes]
+) -> None:
+    text = dispatched_by(str(named(process.pid)), log, server, "look")
+    assert Owner(log, text).run().outcome == "done"
+    assert outcomes(log) == ["execute.succeeded"]
+    assert executors(log) == [str(named(process.pid))]
+
+
+def test_a_session_that_is_asked_to_stop_while_it_waits_rests_and_settles_the_effect_another_time(
+    log: EventLog, server: ModelServer, process: subprocess.Popen[bytes]
+) -> None:
+    text = dispatched_by(str(named(process.pid)), log, server, "deliver")
+    assert Owner(log, text).run(stop=lambda: True).status == "suspended"
+    assert outcomes(log) == []
+    process.kill()
+    process.wait()
+    assert Owner(log, text).run().outcome == "done"
+    assert landed() == {"deliver": 1}
+    assert replay(log, "s").agrees
+
+
+@pytest.mark.parametrize("executor", ["an-older/123", "far:0123456789ab:77/123"])
+def test_of_an_executor_that_cannot_be_looked_at_the_deadline_decides(executor: str) -> None:
+    def done(until: int, *, stop: bool, under_way: bool = True) -> bool:
+        async def tells(_: execute.Dispatched) -> bool:
+            return under_way
+
+        sent = execute.Dispatched(effect="0" * 64, executor=executor, deadline=0)
+        return asyncio.run(over(sent, until=until, under_way=tells, stop=lambda: stop, waits=lambda _: None))
+
+    assert done(0, stop=False), "long past"
+    assert not done(NEVER, stop=True)
+    assert done(NEVER, stop=False, under_way=False), "its executor answered for it"
+
+
+def test_a_process_is_dead_when_it_was_killed_or_its_pid_is_another_process_now(
+    process: subprocess.Popen[bytes],
+) -> None:
+    executor = named(process.pid)
+    assert parse(str(executor)) == executor
+    assert life_here(executor) == "alive"
+    assert life_here(executor._replace(started="1")) == "dead"
+    assert life_here(executor._replace(place="0" * 12)) == "unknown"
+    process.kill()
+    wait_until(lambda: life_here(executor) == "dead", timeout_s=PATIENCE_S, what="it is dead although nobody reaped it")
+    assert parse("machine/12") is None
+
+
+# --- the way out -----------------------------------------------------------------------------------------
+
+WARRANT = Warrant(stream="session/s", effect="e" * 64, epoch=3, executor="me", deadline=100)
+
+
+@pytest.mark.parametrize(
+    ("warrant", "now", "epoch", "why"),
+    [
+        (WARRANT, 99, 3, None),
+        (WARRANT, 100, 3, "its deadline passed"),
+        (WARRANT, 99, 4, "another owner, of epoch 4"),
+        (replace(WARRANT, executor="you"), 99, 3, "it was handed to you, this is me"),
+    ],
+)
+def test_an_attempt_goes_out_only_as_it_was_dispatched(warrant: Warrant, now: int, epoch: int, why: str | None) -> None:
+    gateway = Gateway("me", epoch_of=lambda _: epoch, clock=lambda: now)
+    if why is None:
+        gateway.check(warrant)
+        return
+    with pytest.raises(ToolFailed, match=why) as stopped:
+        gateway.check(warrant)
+    assert stopped.value.kind == "fenced"
+    assert "nothing was sent" in str(stopped.value).lower()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_an_owner_that_was_fenced_while_its_tool_prepared_sends_nothing_and_what_it_sent_before_is_found(
+    log: EventLog, server: ModelServer, hold: Path, where: str
+) -> None:
+    hold.write_text(where, encoding="utf-8")
+    text = SCENARIO.format(url=server.url)
+    server.will(calls(call("deliver", '{"what": "tea"}')), says("Done."))
+    here = gateway_of(log)
+    stale, new = Owner(log, text, gateway=here), Owner(log, text, gateway=here)
+    fenced = stale.start()
+    wait_until(lambda: "deliver" in courier.waiting(), timeout_s=PATIENCE_S, what="the tool is at work")
+    running = new.start()
+    wait_until(lambda: new.waits, timeout_s=PATIENCE_S, what="the new owner waits for the call under way")
+    hold.unlink()
+    with pytest.raises(OwnedElsewhere):
+        fenced.result(PATIENCE_S)
+    assert running.result(PATIENCE_S).outcome == "done"
+    assert landed() == {"deliver": 1}
+    assert outcomes(log) == ["execute.succeeded"]
+
+
+def test_a_call_whose_executor_was_replaced_before_it_was_sent_is_dispatched_anew_and_made_once(
+    log: EventLog, server: ModelServer
+) -> None:
+    class Replaced(Placement):
+        asked = 0
+
+        def executor(self, stream: str) -> str:
+            self.asked += 1
+            return "gone:0123456789ab:1/1" if self.asked == 1 else super().executor(stream)
+
+    server.will(calls(call("post", '{"what": "tea"}')), says("Done."))
+    assert Owner(log, SCENARIO.format(url=server.url), kind=Replaced).run().outcome == "done"
+    assert executors(log) == ["gone:0123456789ab:1/1", this_process()]
+    assert outcomes(log) == ["execute.succeeded"]
+    assert landed() == {"post": 1}
+
+
+# --- what a session may go on with -----------------------------------------------------------------------
+
+
+def _tools(**changes: Any) -> Spaces:  # noqa: ANN401  fields of a tool
+    said = {"type": "string", "description": "what it says"}
+    schema: dict[str, Any] = {"type": "object", "properties": {"description": said}}
+    tool = ToolSpec(name="t", description="does it", parameters=schema, effect_class="keyed", timeout_s=3)
+    return Spaces(observation=(), action=ToolActions(tools=(tool.model_copy(update=changes),)))
+
+
+def test_tools_may_change_their_words_and_get_faster_between_lives_of_a_session_and_nothing_else() -> None:
+    other_words = {"type": "object", "properties": {"description": {"type": "string"}}}
+    assert _tools().fits(_tools(description="does it well", timeout_s=2, parameters=other_words))
+    assert not _tools().fits(_tools(timeout_s=4))
+    assert not _tools().fits(_tools(parameters={"type": "object", "properties": {}}))
+    assert not _tools().fits(_tools(effect_class="unsafe"))
+    assert not _tools().fits(_tools(name="u"))
+    assert not _tools().fits(_tools(secret=("description",)))
