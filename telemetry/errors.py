@@ -10,6 +10,7 @@
         ├── LogNotFound           nothing at that URL
         ├── LogHeld               another live process is the writer
         ├── LogUnwritable         disk full or read-only; nothing of the append was kept
+        │   └── LogUnreachable    its server does not answer; of an append the message says what is known
         ├── LogDamaged            the file cannot be read as a log
         │   └── ChainBroken       an event is not what was acknowledged
         ├── LogClosed             the log was closed while the call waited
@@ -70,6 +71,10 @@ class LogHeld(LogError):
 
 
 class LogUnwritable(LogError):
+    pass
+
+
+class LogUnreachable(LogUnwritable):
     pass
 
 

@@ -11,6 +11,7 @@ from telemetry.log import EventLog, open_log
 from tests.aether import Aether
 from tests.clusters import Head, Nodes
 from tests.local import Local
+from tests.postgres import Server
 
 
 @pytest.fixture
@@ -35,6 +36,14 @@ def head() -> Iterator[Head]:
     cluster = Head()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of the tests' own, shared by those who leave it running."""
+    running = Server()
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -34,19 +34,16 @@ class Standing(Protocol):
         """Takes the rows of one append, or none of them when a command among them stands already: False then."""
 
 
-class Decisions:
-    """Decides the appends of one group after the other, and remembers where the streams end."""
+class Group:
+    """Decides the appends of one transaction, one after the other, on top of `position`, the last that is taken.
 
-    def __init__(self, standing: Standing) -> None:
+    `heads` is what the store's committer remembers of streams' ends from group to group; to be emptied after a
+    failure, when only the store knows them."""
+
+    def __init__(self, heads: dict[str, Head], standing: Standing, *, position: int) -> None:
+        self._heads = heads
         self._standing = standing
-        self._heads: dict[str, Head] = {}
         self._new: dict[str, Head] = {}
-        self.position = 0
-        """The last position that is taken."""
-
-    def begin(self, position: int) -> None:
-        """A group whose events stand after `position`."""
-        self._new = {}
         self.position = position
 
     def committed(self) -> None:
@@ -54,11 +51,6 @@ class Decisions:
         if len(self._heads) > MAX_CACHED_HEADS:
             self._heads.clear()
         self._heads.update(self._new)
-
-    def forget(self) -> None:
-        """After a failure only the store knows where the streams end."""
-        self._heads.clear()
-        self._new = {}
 
     def take(self, append: Pending) -> Outcome:
         """Keeps one append, or says why not."""

@@ -47,6 +47,7 @@ KINDS = tuple(int if name in INTEGERS else bytes if name in BYTES else str for n
 """What each column holds."""
 
 POSITION, STREAM, VERSION, TYPE = 0, 1, 2, 3
+COMMAND, ORDINAL = 5, 6
 ENCODING = COLUMNS.index("encoding")
 PAYLOAD = COLUMNS.index("payload")
 HASH = COLUMNS.index("hash")
@@ -70,7 +71,7 @@ MAX_INLINE_BYTES = 32 * 1024
 MAX_INTEGER = 2**63 - 1
 """What an integer column holds, on every store."""
 
-_STREAM = re.compile(r"[^@\s]{1,200}")
+_STREAM = re.compile(r"[^@\s\0]{1,200}")
 
 
 class Prepared(NamedTuple):
@@ -138,7 +139,7 @@ def prepare(
 def check_stream(name: str) -> None:
     """Raises `InvalidEvent` for what cannot stand in an event's id."""
     if not _STREAM.fullmatch(name):
-        raise InvalidEvent(f"{name!r} is no stream name: 1 to 200 characters, no '@' and no space")
+        raise InvalidEvent(f"{name!r} is no stream name: 1 to 200 characters, no '@', space or NUL")
 
 
 def prepare_recorded(events: Sequence[Recorded]) -> list[Prepared]:
@@ -150,6 +151,8 @@ def prepare_recorded(events: Sequence[Recorded]) -> list[Prepared]:
     for version, event in enumerate(events, start=first.version):
         if (event.stream, event.version, event.epoch) != (first.stream, version, first.epoch):
             raise InvalidEvent(f"{event.id} of epoch {event.epoch} does not follow {first.id} of epoch {first.epoch}")
+        if any("\0" in column for column in event.columns() if isinstance(column, str)):
+            raise InvalidEvent(f"the envelope of {event.id} carries a NUL, which no log keeps")
     return [
         Prepared(event.columns(), header_bytes(event.columns()), event.payload, event.digest, event.content)
         for event in events
@@ -174,8 +177,8 @@ def _check(draft: Draft, epoch: int) -> None:
         if type(number) is not int or not 0 <= number <= MAX_INTEGER:
             raise InvalidEvent(f"{draft.event.type} carries {number!r} where the log keeps an integer from 0 to 2^63-1")
     for text in (draft.command, draft.cause, draft.mode):
-        if type(text) is not str:
-            raise InvalidEvent(f"{draft.event.type} carries {text!r} where the log keeps text")
+        if type(text) is not str or "\0" in text:
+            raise InvalidEvent(f"{draft.event.type} carries {text!r} where the log keeps text without NUL")
 
 
 def blob_reference(digest: str, size_bytes: int) -> bytes:

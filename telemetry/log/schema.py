@@ -5,10 +5,14 @@ Invariant: the columns of `EventRow` are `rows.COLUMNS`, in that order."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, UniqueConstraint
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
 from sqlmodel import Field, SQLModel
+
+TEXT = String().with_variant(Text(collation="C"), "postgresql")
+"""In the order of its UTF-8 bytes, as SQLite has it and `heads` promises."""
 
 
 def _integer(name: str) -> Column[int]:
@@ -16,7 +20,7 @@ def _integer(name: str) -> Column[int]:
 
 
 def _text(name: str) -> Column[str]:
-    return Column(name, String, nullable=False)
+    return Column(name, TEXT, nullable=False)
 
 
 def _bytes(name: str, length: int | None = None) -> Column[bytes]:
@@ -60,12 +64,30 @@ class LogRow(SQLModel, table=True):
 
     __tablename__ = "log"
 
-    id: str = Field(sa_column=Column("id", String, primary_key=True))
+    id: str = Field(sa_column=Column("id", TEXT, primary_key=True))
     format: int = Field(sa_column=_integer("format"))
+
+
+class BlobRow(SQLModel, table=True):
+    """Content by its SHA-256 in hexadecimal. On PostgreSQL only; beside a SQLite file it lies in files."""
+
+    __tablename__ = "blobs"
+
+    digest: str = Field(sa_column=Column("digest", TEXT, primary_key=True))
+    content: bytes = Field(sa_column=_bytes("content"))
 
 
 def sqlite_ddl() -> tuple[str, ...]:
     """The statements that make an empty log."""
     dialect = sqlite.dialect()
+    return _ddl(dialect, "log", "events")
+
+
+def postgres_ddl() -> tuple[str, ...]:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    return _ddl(dialect, "log", "events", "blobs")
+
+
+def _ddl(dialect: Dialect, *names: str) -> tuple[str, ...]:
     tables = SQLModel.metadata.tables
-    return tuple(str(CreateTable(tables[name]).compile(dialect=dialect)) for name in ("log", "events"))
+    return tuple(str(CreateTable(tables[name]).compile(dialect=dialect)) for name in names)

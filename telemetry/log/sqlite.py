@@ -22,7 +22,7 @@ from telemetry.log.sqlite_connect import Readers, open_at_rest, open_for_reading
 from telemetry.log.sqlite_writer import SqliteCommitter
 from telemetry.log.store import Each
 from telemetry.log.stored import StoredLog
-from telemetry.log.subscribe import Notice
+from telemetry.log.subscribe import POLL_S, Notice
 from telemetry.log.verify import VerifyReport
 from telemetry.log.writer import Writer
 
@@ -88,6 +88,9 @@ class SqliteDatabase:
                 found.append(connection.execute(HEAD, (name,)).fetchone())
                 bound, beyond = name, True
         return found
+
+    def followed(self) -> float:
+        return POLL_S
 
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport:
         with self._readers.use() as connection:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from telemetry.errors import LogDamaged, LogError, LogUnwritable
-from telemetry.log.decide import Decisions
+from telemetry.log.decide import Group
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
 from telemetry.log.rows import COLUMNS, HEAD, LAST_POSITION, SELECT, Row
@@ -30,23 +30,22 @@ class SqliteCommitter:
         self._path = path
         self._connection = connection
         self._committed = committed
-        self._decisions = Decisions(self)
+        self._heads: dict[str, Head] = {}
         self._position: int | None = None
 
     def commit(self, group: list[Pending]) -> list[Outcome]:
-        decisions = self._decisions
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._position is None:
                 self._position = int(self._rows(LAST_POSITION, ())[0][0])
-            decisions.begin(self._position)
-            outcomes = [decisions.take(append) for append in group]
+            deciding = Group(self._heads, self, position=self._position)
+            outcomes = [deciding.take(append) for append in group]
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
             self._forget()
             return [self._refusal(error, append) for append in group]
-        decisions.committed()
-        self._position = decisions.position
+        deciding.committed()
+        self._position = deciding.position
         self._committed(self._position)
         return outcomes
 
@@ -86,7 +85,7 @@ class SqliteCommitter:
 
     def _forget(self) -> None:
         """After a failure only the file knows where the streams end."""
-        self._decisions.forget()
+        self._heads.clear()
         self._position = None
         with suppress(sqlite3.Error):  # the next BEGIN says what is wrong, to those who wait for it
             if self._connection.in_transaction:

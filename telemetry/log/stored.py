@@ -101,6 +101,9 @@ class Database(Protocol):
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         """The columns of `Head` of the streams from `bound` on, or only beyond it, and before `until`, by name."""
 
+    def followed(self) -> float:
+        """Somebody subscribes. How long they may trust silence before they look, in seconds."""
+
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport: ...
 
     def close(self) -> None:
@@ -192,7 +195,7 @@ class StoredLog:
             last = self.position()
             return self._batch(position, last, wanted) if last > position else Batch((), position)
 
-        return DiskSubscription(after, read_batch, self._database.notice)
+        return DiskSubscription(after, read_batch, self._database.notice, poll_s=self._database.followed())
 
     def put_blob(self, content: bytes) -> str:
         self._writer()

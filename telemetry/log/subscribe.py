@@ -51,10 +51,13 @@ class Notice:
 class DiskSubscription:
     """A `Subscription` over `read_batch(after)`, which reads what is on disk and never waits."""
 
-    def __init__(self, after: int, read_batch: Callable[[int], Batch], notice: Notice) -> None:
+    def __init__(
+        self, after: int, read_batch: Callable[[int], Batch], notice: Notice, *, poll_s: float = POLL_S
+    ) -> None:
         self._position = after
         self._read_batch = read_batch
         self._notice = notice
+        self._poll_s = poll_s
         self._closed = False
 
     @property
@@ -70,7 +73,7 @@ class DiskSubscription:
             if batch.position > self._position:
                 self._position = batch.position
                 return batch
-            left_s = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
+            left_s = self._poll_s if deadline is None else min(self._poll_s, deadline - time.monotonic())
             if left_s <= 0:
                 return batch
             self._notice.wait(left_s, beyond=self._position)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
+import psycopg
+import pytest
+
 from telemetry.events import Draft, Recorded, learn
 from telemetry.log import EventLog, open_log
+from telemetry.log.postgres_writer import LOCK
+from tests.postgres import Server, drop
 
 
 class Store(Protocol):
@@ -38,7 +43,8 @@ class Store(Protocol):
 
 
 class SqliteStore:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        folder: Path = request.getfixturevalue("tmp_path")
         self.path = folder / "log.db"
         self.url = f"sqlite:///{self.path}"
         self._opened: list[EventLog] = []
@@ -79,7 +85,45 @@ class SqliteStore:
         connection.close()
 
 
-STORES = {"sqlite": SqliteStore}
+class PostgresStore:
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        server: Server = request.getfixturevalue("server")
+        self.url = server.schema()
+        self._opened: list[EventLog] = []
+
+    def open(self, *, mode: Literal["write", "read"] = "write", create: bool = True) -> EventLog:
+        self._opened.append(open_log(self.url, mode=mode, create=create))
+        return self._opened[-1]
+
+    def alter(self, event: Recorded, column: str, value: object) -> None:
+        self._execute(f'UPDATE events SET "{column}" = %s WHERE position = %s', (value, event.position))
+
+    def delete(self, where: str) -> None:
+        self._execute(f"DELETE FROM events WHERE {where}", ())
+
+    def alter_blob(self, digest: str, content: bytes | None) -> None:
+        if content is None:
+            self._execute("DELETE FROM blobs WHERE digest = %s", (digest,))
+        else:
+            self._execute("UPDATE blobs SET content = %s WHERE digest = %s", (content, digest))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with psycopg.connect(self.url) as connection:
+            connection.execute(LOCK)
+            yield
+
+    def close(self) -> None:
+        for log in self._opened:
+            log.close()
+        drop(self.url)
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        with psycopg.connect(self.url) as connection:
+            assert connection.execute(statement, values).rowcount > 0
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest], Store]] = {"sqlite": SqliteStore, "postgresql": PostgresStore}
 
 
 def note(text: str = "", *, command: str = "c", ordinal: int = 0) -> Draft:

@@ -175,6 +175,8 @@ def test_a_payload_above_the_limit_is_refused_before_anything_is_written(log: Ev
         [],
         [note(), note("again")],
         [note(command="\ud800")],
+        [note(command="nul\0")],
+        [Draft(event=note().event, command="c", cause="\0")],
         [Draft(event=note().event, command="c", refs=("\ud800",))],
         [Draft(event=note().event, command="c", elapsed_ns=2**63)],
         [Draft(event=note().event, command="c", cycle=-1)],
@@ -187,7 +189,7 @@ def test_what_a_column_cannot_hold_is_refused_at_once(log: EventLog, drafts: lis
         log.submit("a", drafts, expected_version=0, epoch=1)
 
 
-@pytest.mark.parametrize("stream", ["", "a b", "a@1", "x" * 201, "\ud800"])
+@pytest.mark.parametrize("stream", ["", "a b", "a@1", "x" * 201, "\ud800", "a\0"])
 def test_a_stream_name_that_could_not_stand_in_an_event_id_is_refused(log: EventLog, stream: str) -> None:
     with pytest.raises(InvalidEvent):
         log.submit(stream, [note()], expected_version=0, epoch=1)

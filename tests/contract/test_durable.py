@@ -14,6 +14,8 @@ from telemetry.errors import LogHeld, LogNotFound
 from tests.contract.stores import Store, fill, note
 
 ROOT = Path(__file__).parents[2]
+ONE_WRITER = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+"""Several hosts write to the others at once: `tests/contract/test_postgres.py`."""
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ def test_what_was_acknowledged_outlives_sigkill(
     assert event.position == len(kept) + 1
 
 
+@ONE_WRITER
 def test_a_log_held_by_a_live_process_says_by_which(store: Store, appender: subprocess.Popen[str]) -> None:
     assert appender.stdout is not None
     appender.stdout.readline()
@@ -63,6 +66,7 @@ def test_a_log_is_read_beside_its_live_writer(store: Store, appender: subprocess
     assert log.verify().ok
 
 
+@ONE_WRITER
 def test_a_second_writer_in_the_same_process_is_refused_until_the_first_closes(store: Store) -> None:
     first = store.open()
     with pytest.raises(LogHeld):
