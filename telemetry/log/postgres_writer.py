@@ -102,6 +102,8 @@ class _Seen:
 
     def __init__(self, connection: Connection, heads: list[Row], commands: list[Row]) -> None:
         self.rows: list[Row] = []
+        self.inserted = 0
+        """How many of `rows` are in the table already."""
         self._connection = connection
         self._heads = {str(row[0]): Head(*row) for row in heads}  # type: ignore[arg-type]  # columns of these types
         self._commands = {_command_of(row): row for row in commands}
@@ -113,6 +115,10 @@ class _Seen:
         return self._commands.get((stream, command, ordinal))
 
     def cut(self, stream: str, origin: Origin) -> bytes | LogError:
+        if self.rows[self.inserted :]:  # a fork may be cut off at an event of this group
+            _execute(self._connection, INSERT, _columns(self.rows[self.inserted :]))
+            self.inserted = len(self.rows)
+
         def rows(query: str, values: Sequence[str | int]) -> list[Row]:
             return _execute(self._connection, query.replace("?", "%s"), values).fetchall()
 
@@ -182,7 +188,7 @@ class PostgresCommitter:
         deciding = Group(self._heads, standing, position=0)
         outcomes = [deciding.take(append) for append in group]
         if standing.rows:
-            self._insert(standing.rows, outcomes, BEGIN, LOCK)
+            self._insert(standing.rows, _Kept(standing.rows[0], len(standing.rows), outcomes), BEGIN, LOCK)
             deciding.committed()
         return outcomes
 
@@ -205,7 +211,8 @@ class PostgresCommitter:
         deciding = Group(self._heads, standing, position=int(last.fetchall()[0][0]))
         outcomes = [deciding.take(append) for append in group]
         if standing.rows:
-            self._insert(standing.rows, outcomes)
+            rest = standing.rows[standing.inserted :]
+            self._insert(rest, _Kept(standing.rows[0], len(standing.rows), outcomes))
             deciding.committed()
         else:
             self._rollback()
@@ -221,21 +228,22 @@ class PostgresCommitter:
         self._rollback()
         return self._stands(doubt, after=int(found[0]))
 
-    def _insert(self, rows: list[Row], outcomes: list[Outcome], *before: str) -> None:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        self._doubt = group = _Kept(rows[0], len(rows), outcomes)
+    def _insert(self, rows: list[Row], group: _Kept, *before: str) -> None:
+        """Inserts the last `rows` of a group, and commits."""
+        self._doubt = group
         answered = False
         try:
             with self._connection.pipeline():
                 for statement in before:
                     _execute(self._connection, statement)
-                after = _execute(self._connection, INSERT, columns[1:])
+                after = _execute(self._connection, INSERT, _columns(rows))
                 _execute(self._connection, "COMMIT")
             answered = True
         finally:
             if answered or self._rollback():
                 self._doubt = None
-        self._stands(group, after=int(after.fetchall()[0][0]))
+        position = after.fetchall()[0][0] if rows else int(group.first[POSITION]) - 1 + group.rows
+        self._stands(group, after=int(position) - (group.rows - len(rows)))
 
     def _stands(self, group: _Kept, *, after: int) -> list[Outcome]:
         """A committed group's events have the positions above `after`, whatever they were counted from."""
@@ -283,6 +291,11 @@ class PostgresCommitter:
         )
         refusal.__cause__ = error
         return refusal
+
+
+def _columns(rows: list[Row]) -> list[list[int | str | bytes]]:
+    """All but the position, a list a column."""
+    return [list(column) for column in zip(*rows, strict=True)][1:] or [[] for _ in COLUMNS[1:]]
 
 
 def _command_of(row: Row) -> tuple[str, str, int]:
