@@ -14,6 +14,7 @@ from telemetry.errors import LogNotFound
 from telemetry.log.postgres_blobs import PostgresBlobs
 from telemetry.log.postgres_connect import Connection, Readers, Server, check_durable, identify, make
 from telemetry.log.postgres_notify import Announcer, Listener
+from telemetry.log.postgres_snapshots import PostgresSnapshots
 from telemetry.log.postgres_writer import PostgresCommitter
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
@@ -63,6 +64,7 @@ class PostgresDatabase:
             raise
         self._readers = Readers(self._server, first=None if mode == "write" else connection)
         self.blobs = PostgresBlobs(self._server, self._readers.rows)
+        self.snapshots = PostgresSnapshots(self._server, self._readers.rows)
         if mode == "write":
             self._announcer = Announcer(self._server, self.id)
             committer = PostgresCommitter(self._server, connection, committed=self._committed)

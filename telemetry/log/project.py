@@ -15,6 +15,7 @@ from telemetry.errors import LogUnwritable
 from telemetry.log.place import Damaged, Place, Rows
 from telemetry.log.place_sqlite import SqlitePlace
 from telemetry.log.store import EventLog, Subscription
+from telemetry.log.urls import is_postgres
 
 if TYPE_CHECKING:
     from telemetry.events.envelope import Recorded
@@ -129,4 +130,8 @@ class Projected:
 
 def place_of(log: EventLog, name: str) -> Place:
     """Where the rows of the projection `name` of that log lie."""
+    if is_postgres(log.url):
+        from telemetry.log.place_postgres import PostgresPlace
+
+        return PostgresPlace(log.url, f"aether_{log.id.replace('-', '')}_{name}")
     return SqlitePlace(Path(f"{log.url}.projections") / f"{name}.db")

@@ -77,6 +77,16 @@ class BlobRow(SQLModel, table=True):
     content: bytes = Field(sa_column=_bytes("content"))
 
 
+class SnapshotRow(SQLModel, table=True):
+    """What stood at a version of a stream. On PostgreSQL only; beside a SQLite file it lies in files."""
+
+    __tablename__ = "snapshots"
+
+    stream: str = Field(sa_column=Column("stream", TEXT, primary_key=True))
+    version: int = Field(sa_column=Column("version", BigInteger, primary_key=True, autoincrement=False))
+    content: bytes = Field(sa_column=_bytes("content"))
+
+
 def sqlite_ddl() -> tuple[str, ...]:
     """The statements that make an empty log."""
     dialect = sqlite.dialect()
@@ -85,7 +95,7 @@ def sqlite_ddl() -> tuple[str, ...]:
 
 def postgres_ddl() -> tuple[str, ...]:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
-    return _ddl(dialect, "log", "events", "blobs")
+    return _ddl(dialect, "log", "events", "blobs", "snapshots")
 
 
 def _ddl(dialect: Dialect, *names: str) -> tuple[str, ...]:

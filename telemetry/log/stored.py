@@ -102,7 +102,7 @@ class Database(Protocol):
         """The columns of `Head` of the streams from `bound` on, or only beyond it, and before `until`, by name."""
 
     def followed(self) -> float:
-        """Somebody subscribes. How long they may trust silence before they look, in seconds."""
+        """Somebody begins to wait for news. How long they may trust silence before they look, in seconds."""
 
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport: ...
 
@@ -195,7 +195,7 @@ class StoredLog:
             last = self.position()
             return self._batch(position, last, wanted) if last > position else Batch((), position)
 
-        return DiskSubscription(after, read_batch, self._database.notice, poll_s=self._database.followed())
+        return DiskSubscription(after, read_batch, self._database.notice, followed=self._database.followed)
 
     def put_blob(self, content: bytes) -> str:
         self._writer()

@@ -4,6 +4,7 @@ Invariant: batches cover every position above `after` once, in order."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,15 +50,21 @@ class Notice:
 
 
 class DiskSubscription:
-    """A `Subscription` over `read_batch(after)`, which reads what is on disk and never waits."""
+    """A `Subscription` over `read_batch(after)`, which reads what is on disk and never waits. `followed` hears that
+    somebody is about to wait, and says how long silence is to be trusted."""
 
     def __init__(
-        self, after: int, read_batch: Callable[[int], Batch], notice: Notice, *, poll_s: float = POLL_S
+        self,
+        after: int,
+        read_batch: Callable[[int], Batch],
+        notice: Notice,
+        *,
+        followed: Callable[[], float] = lambda: POLL_S,
     ) -> None:
         self._position = after
         self._read_batch = read_batch
         self._notice = notice
-        self._poll_s = poll_s
+        self._followed = followed
         self._closed = False
 
     @property
@@ -73,10 +80,10 @@ class DiskSubscription:
             if batch.position > self._position:
                 self._position = batch.position
                 return batch
-            left_s = self._poll_s if deadline is None else min(self._poll_s, deadline - time.monotonic())
+            left_s = math.inf if deadline is None else deadline - time.monotonic()
             if left_s <= 0:
                 return batch
-            self._notice.wait(left_s, beyond=self._position)
+            self._notice.wait(min(self._followed(), left_s), beyond=self._position)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:

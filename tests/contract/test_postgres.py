@@ -203,14 +203,13 @@ def test_a_notice_wakes_who_follows_from_another_process(
 ) -> None:
     monkeypatch.setattr("telemetry.log.postgres.POLL_S", 600.0)  # so that only a notice can wake in time
     subscription = hosts[1].subscribe()
+    seen: list[str] = []
+    following = threading.Thread(target=lambda: seen.extend(event.id for event in subscription.next().events))
+    following.start()
     listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN aether_%' AND pid <> pg_backend_pid()"
     with psycopg.connect(hosts[0].url, autocommit=True) as admin:
         while admin.execute(listening).fetchone() == (0,):
             threading.Event().wait(0.01)
-    assert subscription.next(0).events == ()
-    seen: list[str] = []
-    following = threading.Thread(target=lambda: seen.extend(event.id for event in subscription.next().events))
-    following.start()
     fill(hosts[0], "a", 1)
     following.join(60)
     assert seen == ["a@1"]
@@ -218,6 +217,7 @@ def test_a_notice_wakes_who_follows_from_another_process(
 
 def test_a_lost_notice_costs_no_event(hosts: tuple[EventLog, EventLog]) -> None:
     subscription = hosts[1].subscribe()
+    assert subscription.next(0.1).events == ()  # it listens by now
     with psycopg.connect(hosts[0].url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN aether_%'")
     fill(hosts[0], "a", 1)
