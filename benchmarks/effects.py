@@ -37,7 +37,7 @@ PRELOADED = (
 EFFECTS = 10
 """Items a session."""
 LOOK_S = 0.0005
-"""Between two looks at the target; an answer takes ten times as long."""
+"""Between two looks at the target; an answer takes forty times as long."""
 
 
 @dataclass(frozen=True, slots=True)

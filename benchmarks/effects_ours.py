@@ -7,10 +7,11 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.effects import EFFECTS, Kind, items
 from benchmarks.target import VARIABLE
@@ -18,14 +19,16 @@ from examples.refund.endpoint import MODEL
 from examples.refund.policy import Messages, Reply
 from loops.randomness import derive
 from loops.reasoners.language.settings import ModelDefaults
+from runtime.executors import this_process
 from runtime.orders import Surroundings
 from runtime.placement import Placement
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario
 from runtime.sessions import stream_of
 from telemetry.errors import LogUnwritable
-from telemetry.events import execute
-from telemetry.log import EventLog, open_log
+from telemetry.events import Recorded, execute
+from telemetry.events.values import ToolCalls
+from telemetry.log import open_log
 
 THREADS = 16
 
@@ -83,7 +86,7 @@ def serving(folder: Path, url: str) -> Iterator[Callable[[str, Kind], None]]:
                 log=log,
                 placement=Placement(file.scenario, file.text, log, threads, surroundings=surroundings),
                 memory=None,
-                owner=f"bench/{os.getpid()}",
+                owner=this_process(),
                 stall=_give_up,
             )
             row = asyncio.run(runner.run(seed=derive(0, "benchmark", 0), cycles=None, stop=lambda: False))
@@ -97,17 +100,33 @@ async def _give_up(error: LogUnwritable) -> None:
     raise error
 
 
-def unknown(folder: Path) -> set[str]:
-    """The items of which the log says that nobody knows whether they were put."""
+Fate = Literal["seen", "cut off, unknown", "cut off, known"]
+"""What the log says of an effect: its outcome is of the process that made it, or that one was killed first and the next
+one said that nobody knows, or found out."""
+
+
+def fates(folder: Path) -> dict[str, Fate]:
+    """Of each item that was put."""
+    found: dict[str, Fate] = {}
     with closing(open_log(str(folder / "log.db"), mode="read")) as log:
-        return {_item(log, said.stream, said.event) for said in log.read_all(types=("execute.unknown",))}
+        for head in log.heads(limit=1_000):
+            found |= fates_of(log.read(head.stream))
+    return found
 
 
-def _item(log: EventLog, stream: str, said: object) -> str:
-    assert isinstance(said, execute.UnknownOutcome)
-    for recorded in log.read(stream, types=("execute.intended",)):
-        event = recorded.event
-        if isinstance(event, execute.Intended) and event.effect == said.effect:
-            assert event.action.kind == "tool_calls"
-            return str(event.action.calls[0].arguments["item"])
-    raise AssertionError(f"{stream} has no intent of {said.effect}")
+def fates_of(events: Iterable[Recorded]) -> dict[str, Fate]:
+    """The same of one session: who made an attempt and who knew its outcome is told by their epochs."""
+    put: dict[str, str] = {}
+    made: dict[str, int] = {}
+    found: dict[str, Fate] = {}
+    for recorded in events:
+        match recorded.event:
+            case execute.Intended(action=ToolCalls(calls=(call,))) as intended:
+                put[intended.effect] = str(call.arguments["item"])
+            case execute.Dispatched() as sent:
+                made.setdefault(sent.effect, recorded.epoch)
+            case execute.UnknownOutcome() as lost:
+                found[put[lost.effect]] = "cut off, unknown"
+            case execute.Succeeded() as done if done.effect in put:
+                found[put[done.effect]] = "seen" if recorded.epoch == made[done.effect] else "cut off, known"
+    return found

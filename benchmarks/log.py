@@ -106,7 +106,7 @@ def _stored(name: str, value: float, *, floor: float | None = None) -> None:
 
 
 def _effects(folder: Path) -> None:
-    from benchmarks.effects_ours import answer, unknown
+    from benchmarks.effects_ours import answer, fates
     from benchmarks.scripted import model
 
     kinds: tuple[effects.Kind, ...] = ("keyed", "probeable")
@@ -117,12 +117,14 @@ def _effects(folder: Path) -> None:
         unsafe = effects.measure(
             effects.OURS, folder / "unsafe", scripted.url, kinds=("unsafe",), effects=UNSAFE, kills=UNSAFE_KILLS
         )
-        surfaced = unknown(folder / "unsafe")
+        fate = {kind: fates(folder / kind) for kind in ("ours", "unsafe")}
     _outcome("effects", "", ours, twice=TWICE, missing=MISSING)
-    told = [int(item in surfaced) for item in unsafe.killed]
-    figure("unknown_surfaced", value=sum(told), unit="effects", op=">=", floor=len(unsafe.killed), samples=told)
-    made_up = sorted(surfaced - set(unsafe.killed))
-    figure("unknown_made_up", value=len(made_up), unit="effects", op="<=", floor=0, samples=[len(made_up)])
+    cut = [int(fate["ours"][item] != "seen") for item in ours.killed]
+    figure("effects_cut_off", value=sum(cut), unit="effects", op=">=", samples=cut)
+    told = [int(fate["unsafe"][item] == "cut off, unknown") for item in unsafe.killed if fate["unsafe"][item] != "seen"]
+    figure("unknown_surfaced", value=sum(told), unit="effects", op=">=", floor=len(told), samples=told)
+    made_up = sum(said == "cut off, unknown" for item, said in fate["unsafe"].items() if item not in unsafe.killed)
+    figure("unknown_made_up", value=made_up, unit="effects", op="<=", floor=0, samples=[made_up])
     _outcome("unsafe", "", unsafe, twice=TWICE, missing=MISSING)
     for peer, module in (("langgraph", effects.LANGGRAPH), ("dbos", effects.DBOS)):
         _say(f"{EFFECTS} effects and {KILLS} kills of {peer}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from loops.environments.tools import EffectKey, ToolFailed, tool
 
-ANSWER_S = 0.005
+ANSWER_S = 0.02
 VARIABLE = "EFFECT_TARGET"
 TABLE = "CREATE TABLE IF NOT EXISTS effects (number INTEGER PRIMARY KEY, item TEXT NOT NULL, key TEXT UNIQUE)"
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import forking
 from benchmarks.effects import EFFECTS, Outcome, items, marked, sessions
-from benchmarks.effects_ours import answer, please_put
+from benchmarks.effects_ours import answer, fates_of, please_put
 from benchmarks.steps import CYCLE, PAYLOAD_BYTES
 from benchmarks.steps_ours import step, taken
 from benchmarks.target import ANSWER_S, VARIABLE, made, put_keyed, put_probeable, put_unsafe
@@ -20,7 +20,8 @@ from loops.environments.tools import ToolFailed
 from loops.environments.tools.declare import collect
 from loops.environments.tools.tool import Caller
 from loops.environments.tools.vault import Vault
-from telemetry.events.values import canonical
+from telemetry.events import Draft, Event, execute
+from telemetry.events.values import ToolCall, ToolCalls, canonical
 from telemetry.log import open_log
 
 
@@ -115,3 +116,24 @@ def test_forks_are_cut_at_the_end_of_sessions_of_both_lengths_and_each_adds_one_
                 assert events <= last.version < events + CYCLE + 2
                 assert {head.version for head in heads} == {last.version + 1}
                 assert len(heads) == depth + forking.WARM + 8
+
+
+@pytest.mark.parametrize(
+    ("outcome_epoch", "outcome", "fate"),
+    [
+        (1, execute.Succeeded(effect="e" * 64), "seen"),
+        (2, execute.Succeeded(effect="e" * 64), "cut off, known"),
+        (2, execute.UnknownOutcome(effect="e" * 64, why="its owner stopped"), "cut off, unknown"),
+    ],
+)
+def test_an_effect_was_cut_off_when_another_owner_recorded_its_outcome(
+    tmp_path: Path, outcome_epoch: int, outcome: Event, fate: str
+) -> None:
+    call = ToolCalls(calls=(ToolCall(id="1", tool="put_unsafe", arguments={"item": "one"}),))
+    intended = execute.Intended(effect="e" * 64, action=call, arguments="a" * 64, effect_class="unsafe")
+    sent = execute.Dispatched(effect="e" * 64, executor="x", deadline=1)
+    with closing(open_log(str(tmp_path / "log.db"))) as log:
+        drafts = [Draft(event=event, command=event.type) for event in (intended, sent)]
+        log.append("session/a", drafts, expected_version=0, epoch=1)
+        log.append("session/a", [Draft(event=outcome, command="o")], expected_version=2, epoch=outcome_epoch)
+        assert fates_of(log.read("session/a")) == {"one": fate}
