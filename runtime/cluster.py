@@ -133,6 +133,7 @@ class Host:
                 max_sessions=settings.max_sessions,
                 disk_patience_s=settings.disk_patience_s,
                 growth_patience_s=settings.growth_patience_s,
+                idle_patience_s=settings.idle_patience_s,
                 surroundings=surroundings or Surroundings(models=settings.models, folder=str(Path.cwd())),
             ),
         )

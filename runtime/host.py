@@ -60,6 +60,7 @@ class SessionHost:
         max_sessions: int,
         disk_patience_s: float,
         growth_patience_s: float = 0,
+        idle_patience_s: float | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -67,6 +68,7 @@ class SessionHost:
         self._max_sessions = max_sessions
         self._disk_patience_s = disk_patience_s
         self._growth_patience_s = growth_patience_s
+        self._idle_patience_s = idle_patience_s
         self._surroundings = surroundings or Surroundings()
         self._surroundings.enter()
         self._owner = this_process()
@@ -94,7 +96,8 @@ class SessionHost:
         """Answers once the actor has its resources."""
 
     async def run(self, order: SessionOrder) -> SessionRow:
-        """Runs the session to its end, suspension or stall. The same order again joins the run under way.
+        """Runs the session to its end, suspension or stall. The same order again joins the run under way. One that is
+        evicted meanwhile has not ended: it is revived when somebody wants it.
 
         Raises `Backpressure` when the host is full, `LogHeld`, `VerificationFailed`, `NotFound`."""
         log = await self._open()
@@ -109,9 +112,27 @@ class SessionHost:
             task = asyncio.create_task(self._run(log, stream, order))
             self.live.running[stream] = task
             task.add_done_callback(lambda _: self.live.running.pop(stream, None))
+        self.live.want(stream)
         return await asyncio.shield(task)
 
     async def _run(self, log: EventLog, stream: str, order: SessionOrder) -> SessionRow:
+        try:
+            runner, row = await self._live_once(log, stream, order, revived=False)
+            while runner.evicted:
+                left_s = runner.left_s
+                del runner  # its journal, scene and inbox go with it
+                if not await self.live.evicted(stream, left_s=left_s):
+                    break
+                again = SessionOrder(session=order.session, attended=order.attended)
+                runner, row = await self._live_once(log, stream, again, revived=True)
+            return row
+        finally:
+            self.live.ends(stream)
+
+    async def _live_once(
+        self, log: EventLog, stream: str, order: SessionOrder, *, revived: bool
+    ) -> tuple[SessionRunner, SessionRow]:
+        """One stay of the session in memory."""
         seed, cycles, text = order.seed, order.cycles, order.scenario_text
         if text is None:
             first = await asyncio.to_thread(opened, log, stream)
@@ -126,19 +147,16 @@ class SessionHost:
             owner=self._owner,
             stall=self._stall,
             attended=order.attended,
+            idle_patience_s=self._idle_patience_s,
+            revived=revived,
         )
         self._progress[stream] = runner.progress
-        self.live.runners[stream] = runner
+        self.live.comes(stream, runner)
         try:
-            return await runner.run(
-                seed=seed,
-                cycles=cycles,
-                stop=lambda: self.live.stop(stream),
-                person=order.person,
-            )
+            row = await runner.run(seed=seed, cycles=cycles, stop=lambda: self.live.stop(stream), person=order.person)
         finally:
-            del self.live.runners[stream]
-            self.live.resting.discard(stream)
+            self.live.goes(stream)
+        return runner, row
 
     async def position(self) -> int:
         """Position of the log's last event."""
@@ -156,6 +174,7 @@ class SessionHost:
         nats = [p.nats for p in running if p.nats is not None]
         return HostStatus(
             running=len(running),
+            evicted=self.live.count_evicted(),
             sessions=len(everything),
             cycles=sum(p.cycles for p in everything),
             episodes=sum(p.episodes for p in everything),
@@ -168,9 +187,7 @@ class SessionHost:
 
     async def suspend(self) -> None:
         """Lets every session finish its cycle and records that it rests; returns when all do."""
-        self.live.stopping = True
-        for runner in self.live.runners.values():
-            runner.talk.stir()
+        self.live.rest_all()
         await asyncio.gather(*self.live.running.values(), return_exceptions=True)
 
     async def close(self) -> None:

@@ -1,32 +1,114 @@
-"""The sessions of one host that are under way.
+"""The sessions of one host that are under way: those with a runner in memory, and those that were evicted and keep
+their place until somebody wants them.
 
-Knows runners and their tasks; knows neither the log nor Ray. Invariant: a session has at most one runner."""
+Knows runners and their tasks; knows neither the log nor Ray. Invariant: a session has at most one runner, and whoever
+wants an evicted one gets the runner that took its place, or what kept it from coming back."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from runtime.errors import NotFound
 from runtime.runner import SessionRunner
 from runtime.sessions import PREFIX, SessionRow, stream_of
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Of an evicted session."""
+
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: asyncio.Future[SessionRunner] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class Live:
     def __init__(self) -> None:
         self.runners: dict[str, SessionRunner] = {}
         self.running: dict[str, asyncio.Task[SessionRow]] = {}
-        self.resting: set[str] = set()
-        """Those that are to rest at their next closed cycle."""
+        """Live and evicted ones."""
         self.stopping = False
-        """Whether all of them are."""
+        """Whether all of them are to rest at their next closed cycle."""
+        self._resting: set[str] = set()
+        self._evicted: dict[str, _Place] = {}
 
-    def of(self, session: str) -> SessionRunner:
-        """The session's runner. Raises `NotFound` where it has none."""
-        runner = self.runners.get(stream_of(session))
-        if runner is None:
-            name = session.removeprefix(PREFIX)
-            raise NotFound(f"session {name} is not live here; try: aether session resume {name}")
-        return runner
+    # --- runners come and go ----------------------------------------------------------------------
+
+    def comes(self, stream: str, runner: SessionRunner) -> None:
+        self.runners[stream] = runner
+        place = self._evicted.pop(stream, None)
+        if place is not None:
+            place.taken.set_result(runner)
+
+    def goes(self, stream: str) -> None:
+        del self.runners[stream]
+
+    def ends(self, stream: str) -> None:
+        """Nothing of the session is kept here any more."""
+        self._resting.discard(stream)
+        self._evicted.pop(stream, None)
+
+    async def evicted(self, stream: str, *, left_s: float | None) -> bool:
+        """Keeps the place of a session whose runner has gone until somebody wants it or `left_s` are over; then a
+        runner is to come. False when it is to rest for good."""
+        place = self._evicted[stream] = _Place()
+        if not self.stop(stream):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(place.wanted.wait(), left_s)
+        return not self.stop(stream)
+
+    # --- what others want of them -----------------------------------------------------------------
+
+    async def of(self, session: str) -> SessionRunner:
+        """The session's runner; an evicted one is revived. Raises `NotFound` where it has none, and what keeps it from
+        being revived."""
+        stream = stream_of(session)
+        runner, place = self.runners.get(stream), self._evicted.get(stream)
+        if runner is not None:
+            return runner
+        if place is None:
+            raise _not_here(session)
+        self.want(stream)
+        running = self.running[stream]
+        await asyncio.wait((place.taken, running), return_when=asyncio.FIRST_COMPLETED)
+        if not place.taken.done():
+            running.result()
+            raise _not_here(session)
+        return place.taken.result()
+
+    def want(self, stream: str) -> None:
+        """Has the session revived where it is evicted."""
+        place = self._evicted.get(stream)
+        if place is not None:
+            place.wanted.set()
+
+    def has(self, stream: str) -> bool:
+        """Whether the session is live or evicted."""
+        return stream in self.runners or stream in self._evicted
+
+    def count_evicted(self) -> int:
+        return len(self._evicted)
+
+    def rest(self, stream: str) -> None:
+        """Has the session rest at its next closed cycle, which an evicted one has behind it."""
+        self._resting.add(stream)
+        self._stir(stream)
+
+    def rest_all(self) -> None:
+        self.stopping = True
+        for stream in (*self.runners, *self._evicted):
+            self._stir(stream)
+
+    def stop(self, stream: str) -> bool:
+        """Whether the session is to rest at its next closed cycle."""
+        return self.stopping or stream in self._resting
+
+    def _stir(self, stream: str) -> None:
+        runner = self.runners.get(stream)
+        if runner is not None:
+            runner.talk.stir()
+        self.want(stream)
 
     def token(self, stream: str, text: str) -> None:
         """Shows a piece of an answer to whoever watches. From any thread."""
@@ -34,6 +116,7 @@ class Live:
         if runner is not None:
             runner.talk.token(text)
 
-    def stop(self, stream: str) -> bool:
-        """Whether the session is to rest at its next closed cycle."""
-        return self.stopping or stream in self.resting
+
+def _not_here(session: str) -> NotFound:
+    name = session.removeprefix(PREFIX)
+    return NotFound(f"session {name} is not live here; try: aether session resume {name}")

@@ -51,6 +51,8 @@ class HostStatus(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     running: int
+    evicted: int = 0
+    """Of the running ones those that are out of memory until somebody wants them."""
     sessions: int
     cycles: int
     episodes: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,7 +69,8 @@ class Progress:
 
 class SessionRunner:
     """Runs one session. `file` is its scenario, `owner` names this host, `stall` waits for room on the disk;
-    `attended` says that somebody is there to speak and to answer."""
+    `attended` says that somebody is there to speak and to answer; for `idle_patience_s` and `revived` see
+    `Attendant`."""
 
     def __init__(
         self,
@@ -81,8 +83,12 @@ class SessionRunner:
         owner: str,
         stall: Stall,
         attended: bool = False,
+        idle_patience_s: float | None = None,
+        revived: bool = False,
     ) -> None:
         self.progress = Progress()
+        self.ready = asyncio.Event()
+        """Set once the session is taken up, or will not be."""
         self._stream = stream
         self._file = file
         self._log = log
@@ -91,7 +97,7 @@ class SessionRunner:
         self._owner = owner
         self._journal = Journal(log, stream, stall=stall, committed=self._committed)
         self.talk = Talk(self._journal, script=file.scenario.conversation.messages, attended=attended)
-        self.attendant = Attendant(self._journal, self.talk, file.scenario)
+        self.attendant = Attendant(self._journal, self.talk, file.scenario, patience_s=idle_patience_s, revived=revived)
 
     async def run(
         self, *, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None = None
@@ -110,6 +116,7 @@ class SessionRunner:
             self.talk.rests(Ended(status="open", reason=str(error)))  # nobody waits for an answer that never comes
             raise error from error.__cause__
         finally:
+            self.ready.set()
             self._placement.forget(self._stream)
 
     async def _run(self, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None) -> SessionRow:
@@ -119,6 +126,7 @@ class SessionRunner:
         if journal.state.status != "closed":
             try:
                 await self._begin(seed, cycles, person or self._file.scenario.conversation.person)
+                self.ready.set()
                 await self._cycles(stop)
             except FAILURES as error:
                 if journal.committed == 0:
@@ -126,9 +134,23 @@ class SessionRunner:
                 await self._close("failed", str(error))
         await journal.rest()
         row = row_of(self._log, self._head())
+        if self.evicted:
+            self.talk.leave()
+            return row
         reason = ": ".join(part for part in (row.outcome, row.error) if part)
         self.talk.rests(Ended(status=row.status, reason=reason))
         return row
+
+    @property
+    def evicted(self) -> bool:
+        """Whether it rests only to be out of memory, so has not ended for whoever waits for it."""
+        return self.attendant.evicts and self._journal.state.status != "closed"
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the question that it waits on still stands; None where nothing is asked or it stands for ever."""
+        asked = self._journal.scene.asked if self._journal.state.waiting else None
+        return None if asked is None or asked.until is None else max(0.0, (asked.until - time.time_ns()) / 1e9)
 
     @property
     def converses(self) -> bool:

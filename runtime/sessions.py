@@ -98,6 +98,7 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
 
 WAITING = "waiting for approval"
 UNANSWERED = "no model answered"
+IDLE = "idle"
 """How the reasons begin for which a session rests."""
 
 

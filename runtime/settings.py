@@ -41,6 +41,9 @@ class Settings(BaseModel):
     """How long a session waits for room on the disk before it stops."""
     growth_patience_s: float = Field(default=0, ge=0)
     """How long a pool waits for an autoscaling cluster to bring CPUs or GPUs that it does not have yet."""
+    idle_patience_s: float = Field(default=300, ge=0)
+    """How long a session that waits for people is kept in memory while nobody watches it or speaks to it. Then it
+    rests on the log, and is revived from there when somebody does."""
     model: str | None = None
     """Language model of endpoints whose scenario names none."""
     openai_base_url: str = "https://api.openai.com/v1"

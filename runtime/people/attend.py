@@ -16,7 +16,7 @@ from runtime.people.approvals import given_for
 from runtime.people.desk import Asks, Idle
 from runtime.people.talk import Talk
 from runtime.scenario import Scenario
-from runtime.sessions import UNANSWERED
+from runtime.sessions import IDLE, UNANSWERED
 from telemetry.events import execute
 from telemetry.events.values import EventId
 
@@ -30,14 +30,27 @@ class Due:
 
 
 class Attendant:
+    """`patience_s` is how long a session that waits for people is kept in memory while nobody watches it; for ever
+    where it is None. `revived` says that it was kept until now, so that nothing is tried again because of a resume."""
+
     def __init__(
-        self, journal: Journal, talk: Talk, scenario: Scenario, *, clock: Callable[[], int] = time.time_ns
+        self,
+        journal: Journal,
+        talk: Talk,
+        scenario: Scenario,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        patience_s: float | None = None,
+        revived: bool = False,
     ) -> None:
         self._journal = journal
         self._talk = talk
         self._scenario = scenario
         self._clock = clock
-        self._asked_again = False
+        self._patience_s = patience_s
+        self._asked_again = revived
+        self.evicts = False
+        """Whether the session rests only to be out of memory until somebody wants it."""
 
     async def due(self, stop: Callable[[], bool]) -> Due:
         """Waits, where somebody is there to speak, until a conversation has something to reason about."""
@@ -54,7 +67,8 @@ class Attendant:
                 return Due("rest", f"{UNANSWERED}: {problem}")
             talk.rests(Idle(problem=problem))
             while not (talk.has_input or talk.take_nudge() or stop()):
-                await talk.stirred()
+                if await self._left_alone():
+                    return Due("rest", f"{UNANSWERED}: {problem}")
         self._asked_again = True
         while not (journal.state.goes_on or talk.has_input):
             if stop():
@@ -62,9 +76,10 @@ class Attendant:
             if not talk.attended:
                 return Due("done") if talk.scripted else Due("rest", "waits for a message")
             talk.rests(Idle())
-            await talk.stirred()
+            if await self._left_alone():
+                return Due("rest", IDLE)
             talk.take_nudge()
-        talk.moves()
+        self._moves()
         return Due("rest", "asked to stop") if stop() else Due("cycle")
 
     async def answered(self, stop: Callable[[], bool]) -> bool:
@@ -87,9 +102,26 @@ class Attendant:
             if stop() or (left_s is None and not self._talk.attended):
                 return False
             self._talk.rests(Asks(effect=asked.effect, action=asked.action, why=asked.why))
-            await self._talk.stirred(left_s)
-        self._talk.moves()
+            if await self._left_alone(left_s) and journal.state.waiting:
+                return False
+        self._moves()
         return True
+
+    def _moves(self) -> None:
+        self.evicts = False
+        self._talk.moves()
+
+    async def _left_alone(self, left_s: float | None = None) -> bool:
+        """Waits until something stirs the session, or `left_s` are over; whether it is to be evicted instead."""
+        talk, patience_s = self._talk, self._patience_s
+        if patience_s is None or (alone_s := talk.alone_s()) is None:
+            await talk.stirred(left_s)
+            return False
+        rest_s = patience_s - alone_s
+        await talk.stirred(rest_s if left_s is None else min(rest_s, left_s))
+        alone_s = talk.alone_s()
+        self.evicts = alone_s is not None and alone_s >= patience_s and not talk.spoken_to
+        return self.evicts
 
     async def decide(self, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`, for this session."""

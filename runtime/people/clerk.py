@@ -6,7 +6,8 @@ writes its log, so what others want written is written here or nowhere."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 
 from runtime.effects import append_reconciled, command_of, finding
 from runtime.errors import NotFound
@@ -15,7 +16,9 @@ from runtime.live import Live
 from runtime.orders import SessionOrder
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Notice
+from runtime.people.talk import Evicted
 from runtime.playbooks import version, write
+from runtime.runner import SessionRunner
 from runtime.sessions import PREFIX, SessionRow, stream_of
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import EventLog
@@ -38,16 +41,18 @@ class Clerk:
 
     async def tell(self, session: str, said: Message | Feedback) -> EventId:
         """As `Desk.tell`."""
-        runner = self._live.of(session)
-        if not runner.converses:
-            raise NotFound(f"session {session.removeprefix(PREFIX)} is no conversation; nobody listens there")
-        return await runner.talk.tell(said)
+        while True:
+            runner = await self._live.of(session)
+            if not runner.converses:
+                raise NotFound(f"session {session.removeprefix(PREFIX)} is no conversation; nobody listens there")
+            with suppress(Evicted):  # at this moment, and it did not hear this
+                return await runner.talk.tell(said)
 
     async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
         stream = stream_of(session)
-        runner = self._live.runners.get(stream)
-        if runner is not None:
+        if self._live.has(stream):
+            runner = await self._ready(session)
             answer = await runner.attendant.decide(effect, granted=granted, by=by, why=why)
             if self._live.runners.get(stream) is runner:
                 return answer
@@ -61,9 +66,15 @@ class Clerk:
             resumed.add_done_callback(self.resumed.discard)
         return answer
 
+    async def _ready(self, session: str) -> SessionRunner:
+        """The session's runner, once it has read its log. Raises as `Live.of` does."""
+        runner = await self._live.of(session)
+        await runner.ready.wait()
+        return runner
+
     async def _take_up(self, stream: str) -> SessionRow:
         ending = self._live.running.get(stream)
-        if ending is not None:
+        if ending is not None and not self._live.has(stream):
             await asyncio.wait([ending])
         return await self._run(SessionOrder(session=stream.removeprefix(PREFIX)))
 
@@ -75,8 +86,8 @@ class Clerk:
         found = await asyncio.to_thread(finding, log, session, effect, happened=happened, by=by, why=why, result=result)
         if isinstance(found, str):
             return found
-        runner = self._live.runners.get(stream_of(session))
-        if runner is not None:
+        if self._live.has(stream_of(session)):
+            runner = await self._ready(session)
             command = command_of(found.event.effect)
             return await runner.attendant.reconcile(found.event, command=command, version=found.version)
         return await asyncio.to_thread(
@@ -94,15 +105,22 @@ class Clerk:
         log = await self._opened()
         return (await asyncio.to_thread(lambda: version(log, write(log, playbook, why=why)))).event
 
-    async def watch(self, session: str) -> AsyncIterator[Notice]:
-        """As `Desk.watch`."""
-        async for notice in self._live.of(session).talk.watch():
-            yield notice
+    async def watch(self, session: str) -> AsyncGenerator[Notice]:
+        """As `Desk.watch`. A session that is watched is not evicted."""
+        while True:
+            runner = await self._live.of(session)
+            with suppress(Evicted):  # at this moment
+                # A generator that is cut off gets its end now, not when it is collected.
+                async with aclosing(runner.talk.watch()) as notices:
+                    async for notice in notices:
+                        yield notice
+                return
 
     async def rest(self, session: str) -> None:
         """As `Desk.rest`."""
         stream = stream_of(session)
-        runner, running = self._live.of(session), self._live.running[stream]
-        self._live.resting.add(stream)
-        runner.talk.stir()
+        if not self._live.has(stream):
+            await self._live.of(session)
+        running = self._live.running[stream]
+        self._live.rest(stream)
         await asyncio.wait([running])

@@ -6,7 +6,8 @@ was taken is given back to whoever said it as an event only once that is on disk
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -35,6 +36,10 @@ MAX_NOTICES = 4096
 SHOWN_CHARACTERS = 200
 
 
+class Evicted(Exception):
+    """The session was let go from memory; what was said was not taken and can be said to its next runner."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     said: Message | Feedback
@@ -52,8 +57,9 @@ class Talk:
         self._taken: list[_Waiting] = []
         self._again = False
         self._stirred = asyncio.Event()
-        self._watchers: set[asyncio.Queue[Notice]] = set()
+        self._watchers: set[asyncio.Queue[Notice | Evicted]] = set()
         self._standing: Notice | None = None
+        self._alone_since = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         """Of whoever watches; tokens come from other threads."""
 
@@ -82,18 +88,23 @@ class Talk:
 
     def take(self) -> Sequence[Observation]:
         """What was said since, or the script's next message when the agent has nothing else to do."""
-        inbox, self._inbox, self._taken = self._inbox, [], []
-        for waiting in inbox:
-            # One that came while the log was still being read may stand on it: who said it had lost its host.
-            known = self._known(waiting.said)
-            if known is None:
-                self._taken.append(waiting)
-            elif not waiting.heard.done():
-                waiting.heard.set_result(known)
+        self._sift()
+        self._inbox, self._taken = [], self._inbox
         state = self._journal.state
         if self._taken or state.goes_on or state.messages >= len(self._script):
             return tuple(waiting.said for waiting in self._taken)
         return (Message(role="user", parts=(TextPart(text=self._script[state.messages]),)),)
+
+    def _sift(self) -> None:
+        """Answers those whose message stands on the log: it came while that was still being read, from somebody who had
+        lost the session's former runner."""
+        inbox, self._inbox = self._inbox, []
+        for waiting in inbox:
+            known = self._known(waiting.said)
+            if known is None:
+                self._inbox.append(waiting)
+            elif not waiting.heard.done():
+                waiting.heard.set_result(known)
 
     def _known(self, said: Message | Feedback) -> EventId | None:
         """The event that holds this message already."""
@@ -109,11 +120,18 @@ class Talk:
 
     @property
     def has_input(self) -> bool:
+        """Whether there is something new for the agent."""
+        self._sift()
         return bool(self._inbox) or self._journal.state.messages < len(self._script)
 
     @property
     def scripted(self) -> bool:
         return bool(self._script)
+
+    @property
+    def spoken_to(self) -> bool:
+        """Whether somebody said something that was not taken yet, or asked the agent to try again."""
+        return bool(self._inbox) or self._again
 
     def take_nudge(self) -> bool:
         """Whether somebody asked the agent to try again, once."""
@@ -131,21 +149,25 @@ class Talk:
 
     # --- what goes out ---------------------------------------------------------------------------
 
-    async def watch(self) -> AsyncIterator[Notice]:
-        """Notices from now on, first how the session stands where it rests; ends with `Ended`."""
+    async def watch(self) -> AsyncGenerator[Notice]:
+        """Notices from now on, first how the session stands where it rests; ends with `Ended`. Raises `Evicted`."""
         self._loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Notice] = asyncio.Queue(MAX_NOTICES)
+        queue: asyncio.Queue[Notice | Evicted] = asyncio.Queue(MAX_NOTICES)
         if self._standing is not None:
             queue.put_nowait(self._standing)
         self._watchers.add(queue)
         try:
             while True:
                 notice = await queue.get()
+                if isinstance(notice, Evicted):
+                    raise notice
                 yield notice
                 if isinstance(notice, Ended):
                     return
         finally:
             self._watchers.discard(queue)
+            self._alone_since = time.monotonic()
+            self.stir()  # whoever waits to let the session go counts from now
 
     async def say(self, effect: Digest, action: Action) -> None:
         text = action.text if isinstance(action, Say) else action.question if isinstance(action, AskHuman) else ""
@@ -160,12 +182,28 @@ class Talk:
         """Shows how the session stands until it moves again."""
         if notice != self._standing:
             self.show(notice)
+            self._alone_since = time.monotonic()
         self._standing = notice
         if isinstance(notice, Ended):
             for waiting in (*self._taken, *self._inbox):
                 if not waiting.heard.done():
                     waiting.heard.set_exception(NotFound(f"the session rests: {notice.reason}; this was not heard"))
             self._taken, self._inbox = [], []
+
+    def alone_s(self) -> float | None:
+        """How long the session has stood as it does with nobody watching; None while somebody is."""
+        return None if self._watchers else time.monotonic() - self._alone_since
+
+    def leave(self) -> None:
+        """Sends whoever speaks or watches to the session's next runner."""
+        for waiting in self._inbox:
+            if not waiting.heard.done():
+                waiting.heard.set_exception(Evicted())
+        self._inbox = []
+        for queue in self._watchers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(Evicted())
 
     def moves(self) -> None:
         self._standing = None
