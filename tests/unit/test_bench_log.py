@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import forking
+from benchmarks import forking, rebuild
 from benchmarks.effects import EFFECTS, Outcome, items, marked, sessions
 from benchmarks.effects_ours import answer, fates_of, please_put
 from benchmarks.steps import CYCLE, PAYLOAD_BYTES
@@ -137,3 +137,29 @@ def test_an_effect_was_cut_off_when_another_owner_recorded_its_outcome(
         log.append("session/a", drafts, expected_version=0, epoch=1)
         log.append("session/a", [Draft(event=outcome, command="o")], expected_version=2, epoch=outcome_epoch)
         assert fates_of(log.read("session/a")) == {"one": fate}
+
+
+@pytest.mark.parametrize("what", ["rebuild", "replay"])
+def test_a_rebuilt_session_has_as_many_events_as_its_peer_and_each_turn_measures_both(
+    tmp_path: Path, what: rebuild.What
+) -> None:
+    with rebuild.serving(tmp_path) as measure:
+        spent = measure(what, 50, 2)
+    assert {name: len(samples) for name, samples in spent.items()} == (
+        {"rebuild": 2} if what == "rebuild" else {"replay": 2, "replay_unchecked": 2, "eventsourcing": 2}
+    )
+    with closing(open_log(tmp_path / f"{what}-50.db", mode="read")) as log:
+        head = log.head(rebuild.STREAM)
+        assert head is not None
+        assert 50 <= head.version < 50 + CYCLE + 2
+        assert log.verify().ok
+
+
+def test_a_session_measured_with_a_snapshot_has_a_long_tail_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loops.snapshot.MIN_BYTES", 100_000)
+    monkeypatch.setattr("benchmarks.rebuild.MIN_BYTES", 100_000)
+    with rebuild.serving(tmp_path) as measure:
+        (tail,) = measure("snapshot", 300, 1)["tail_events"]
+    assert 200 < tail < 260
