@@ -26,7 +26,7 @@ from runtime.errors import Unavailable
 from runtime.executors import this_process
 from runtime.lanes import Lane, within
 from runtime.orders import Surroundings
-from runtime.pools import Handle, check_room, remote, remote_once, start, total
+from runtime.pools import BESIDE, Handle, check_room, remote, remote_once, start, total
 from runtime.scenario import HOST, Phase, Scenario
 from telemetry.errors import LogError
 from telemetry.events import execute
@@ -187,12 +187,13 @@ class Placement:
             call = asyncio.get_running_loop().run_in_executor(self._threads, bound, context, *args)
             return await within(limit_s, phase, None, call)
         actor = lane.actor
+        beside = actor.run.options(concurrency_group=BESIDE)
         if name in ONCE:
             lane.process = await remote(actor.ping.remote)  # it may be coming back from its last death
-            once = partial(remote_once, lambda: actor.beside.remote(phase, name, context, *args))
+            once = partial(remote_once, lambda: beside.remote(phase, name, context, *args))
             return await lane.direct(once, what=phase, limit_s=limit_s)
         if answers:
-            again = partial(remote, lambda: actor.beside.remote(phase, name, context, *args))
+            again = partial(remote, lambda: beside.remote(phase, name, context, *args))
             return await lane.direct(again, what=phase, limit_s=limit_s)
         return await lane.ask("run", phase, name, context, *args, what=phase, limit_s=limit_s)
 

@@ -33,7 +33,7 @@ Handle: TypeAlias = Any
 ROUNDING = 1e-6
 """Ray counts resources in ten-thousandths; sums of floats are off by less."""
 BESIDE = "beside"
-"""Calls that run at once in a phase actor, each in a thread; everything else in it happens one by one."""
+"""The group of calls that run at once in a phase actor, each in a thread; everything else in it happens one by one."""
 CHECK_TIMEOUT_S = 10.0
 """How long the host may take to say whose session it is; it reads its log for that."""
 RESTART_ATTEMPTS = 8
@@ -63,11 +63,6 @@ class PhaseActor:
     def ping(self) -> str:
         """The name of this process, once the actor has its resources and its phases are made."""
         return self._gateway.executor
-
-    @ray.method(concurrency_group=BESIDE)
-    def beside(self, phase: Phase, method: str, context: Context, *args: object) -> object:
-        """As `run`, in a thread of its own, for calls of tools and models."""
-        return self.run(phase, method, context, *args)
 
     def under_way(self, effect: Digest) -> bool:
         """Whether an attempt of the effect is under way in this process."""
