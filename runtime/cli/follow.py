@@ -117,7 +117,14 @@ def _checked(store: EventLog, types: Collection[str], session: str | None, name:
 
 
 def _cursor(store: EventLog, name: str | None) -> AbstractContextManager[Cursor | None]:
-    """The place kept under that name, beside the log."""
+    """The place kept under that name: beside a log that is a file, and in AETHER_HOME of one that is elsewhere."""
+    from runtime.settings import read_settings
+    from telemetry.log import is_postgres
     from telemetry.log.cursor import Cursor
 
-    return nullcontext() if name is None else Cursor(store, name, folder=Path(f"{store.url}.cursors"))
+    if name is None:
+        return nullcontext()
+    if is_postgres(store.url):
+        home = read_settings().settings.home.expanduser()
+        return Cursor(store, name, folder=home / "cursors" / store.id)
+    return Cursor(store, name, folder=Path(f"{store.url}.cursors"))

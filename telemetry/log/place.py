@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
-from telemetry.errors import LogDamaged
+from telemetry.errors import LogDamaged, LogError
 
 Cell: TypeAlias = str | int | float | bytes | None
 
 
 class Damaged(LogDamaged):
     """What lies there cannot be read. It can be thrown away."""
+
+
+class Lost(LogError):
+    """The transaction ended with its connection. Nothing of it was kept, so it can be made again."""
 
 
 class Rows(Protocol):
@@ -30,7 +34,7 @@ class Place(Protocol):
     def write(self) -> AbstractContextManager[Rows]:
         """A transaction beside which no other writes there, kept when it is left without an error.
 
-        Raises `LogUnwritable` where nothing can be written, `Damaged` when what lies there cannot be read."""
+        Raises `LogUnwritable` where nothing can be written, `Damaged` when what lies there cannot be read, `Lost`."""
 
     def read(self) -> AbstractContextManager[Rows]:
         """A transaction that sees one state of the rows."""

@@ -1,6 +1,6 @@
 """`Place` on PostgreSQL: a schema of its own in the log's database, so that hosts share one set of rows.
 
-Knows schemas and how a server fails; knows no log."""
+Knows schemas and how a server fails; knows no log. Text is compared by its bytes, as SQLite does."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from functools import lru_cache
 import psycopg
 from psycopg import errors, sql
 
-from telemetry.errors import LogUnwritable
-from telemetry.log.place import Cell, Damaged, Rows
-from telemetry.log.postgres_connect import Connection, Server
+from telemetry.errors import LogUnreachable, LogUnwritable
+from telemetry.log.place import Cell, Damaged, Lost, Rows
+from telemetry.log.postgres_connect import PATIENCE_S, Connection, Patience, Server, passing
 
 SHARED = """SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'"""
 """A crash may take the last transactions, rows and cursor alike, and they are made again. Readers take their time."""
+
+UNWRITABLE = (psycopg.OperationalError, psycopg.InternalError, errors.InsufficientPrivilege)
 
 
 class PostgresRows:
@@ -68,9 +70,7 @@ class PostgresPlace:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._server.connect()
-        connection = self._connection
+        connection = self._connected()
         try:
             connection.execute(begin)
             connection.execute(SHARED)
@@ -87,12 +87,29 @@ class PostgresPlace:
                 f"{self._name} in {self._server.name} cannot be read: {self._server.words(error)}. The log is intact; "
                 "drop that schema and it is made again"
             ) from None
-        except (psycopg.OperationalError, psycopg.InternalError, errors.InsufficientPrivilege) as error:
+        except psycopg.Error as error:
+            if passing(error, connection):
+                raise Lost(f"{self._server.name} ended a transaction: {self._server.words(error)}") from None
+            if not isinstance(error, UNWRITABLE):
+                raise
             raise LogUnwritable(
                 f"{self._name} in {self._server.name} cannot be written: {self._server.words(error)}. The log is intact"
             ) from None
 
+    def _connected(self) -> Connection:
+        """Waits for a server that restarts. Raises `LogUnreachable` when that takes too long."""
+        patience = Patience(PATIENCE_S)
+        while self._connection is None or self._connection.closed:
+            try:
+                self._connection = self._server.connect()
+            except LogUnreachable:
+                if not patience.wait():
+                    raise
+        return self._connection
+
 
 @lru_cache(maxsize=256)
 def _translated(statement: str) -> str:
+    if statement.startswith("CREATE TABLE"):
+        statement = statement.replace(" TEXT", ' TEXT COLLATE "C"')
     return statement.replace("%", "%%").replace("?", "%s")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from telemetry.errors import LogUnwritable
-from telemetry.log.place import Damaged, Place, Rows
+from telemetry.log.place import Damaged, Lost, Place, Rows
 from telemetry.log.place_sqlite import SqlitePlace
 from telemetry.log.store import EventLog, Subscription
 from telemetry.log.urls import is_postgres
@@ -65,6 +65,8 @@ class Projected:
                 position = self._step(head)
             except Damaged:
                 self._place.discard()
+                continue
+            except Lost:
                 continue
             except LogUnwritable:
                 if self._in_memory:

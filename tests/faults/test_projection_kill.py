@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
+
+import pytest
 
 from telemetry.log import EventLog
-from telemetry.log.project import Projected
+from telemetry.log.project import Projected, place_of
 from tests.aether import ROOT, end_with_parent, wait_until
-from tests.contract.stores import fill
+from tests.contract.stores import STORES, fill
 from tests.projections import Chains, chains, undisturbed
 
-KILLS = 15
+KILLS = 12
 EVENTS_A_KILL = 2_000
 """Four batches at least, so that most kills fall inside one."""
 
@@ -38,12 +37,21 @@ def keeper(log: EventLog) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def position(log: EventLog) -> int:
-    """Where the cursor on disk stands; 0 while there is none."""
+    """Where the cursor stands that is kept; 0 while there is none."""
+    place = place_of(log, Chains.name)
     try:
-        with closing(sqlite3.connect(f"file:{log.url}.projections/chains.db?mode=ro", uri=True)) as connection:
-            return int(connection.execute("SELECT position FROM cursor").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
+        with place.read() as rows:
+            return int(str(rows.execute("SELECT position FROM cursor")[0][0])) if place.tables(rows) else 0
+    finally:
+        place.close()
+
+
+@pytest.fixture(params=STORES)
+def log(request: pytest.FixtureRequest) -> Iterator[EventLog]:
+    """A log of each kind, written by the test."""
+    store = STORES[request.param](request)
+    yield store.open()
+    store.close()
 
 
 def test_a_projection_killed_again_and_again_has_the_rows_of_one_that_was_not(log: EventLog) -> None:
@@ -65,7 +73,7 @@ def test_a_projection_killed_again_and_again_has_the_rows_of_one_that_was_not(lo
         projected.catch_up()
         struck = chains(projected)
     assert struck == undisturbed(log)
-    shutil.rmtree(Path(f"{log.url}.projections"))
+    place_of(log, Chains.name).discard()
     with Projected(log, Chains()) as projected:
         projected.catch_up()
         assert chains(projected) == struck, "made again from the first event"

@@ -17,6 +17,7 @@ from telemetry.log import EventLog, open_log
 from tests.aether import AETHER, ROOT, Aether, end_with_parent, wait_until
 from tests.contract.stores import fill
 from tests.local import Local
+from tests.postgres import PASSWORD, Server, drop
 
 KILLS = 6
 EVENTS_A_KILL = 600
@@ -131,6 +132,25 @@ def test_it_ends_when_nobody_reads_it_any_more_even_while_nothing_happens(aether
     assert follower.wait(timeout=60) == 1
     assert follower.stderr.read() == b""
     follower.stderr.close()
+
+
+def test_a_log_on_a_server_is_followed_and_listed_alike(aether: Aether, server: Server) -> None:
+    url = server.schema()
+    with closing(open_log(url)) as log:
+        local = Local(log)
+        local.run("a", NULL, cycles=2)
+        local.close()
+        follower = start(aether, "--log", url, "--from", "0", "--type", "session.closed", "--as", "x")
+        cursor = aether.home / "cursors" / log.id / "x.json"
+        wait_until(cursor.exists, timeout_s=60, what="it follows")
+        follower.send_signal(signal.SIGINT)
+        out, err = follower.communicate(timeout=30)
+        assert out.decode().split()[1:5:3] == ["session/a", "session.closed"]
+        assert json.loads(cursor.read_text(encoding="utf-8")) == {"log": log.id, "position": log.position()}
+        listed = aether("session", "list", "--log", url, "--status", "closed", "--json")
+    assert [row["session"] for row in listed.rows] == ["a"]
+    assert PASSWORD not in f"{err!r}{out!r}{listed.out}{listed.err}"
+    drop(url)
 
 
 def test_two_followers_of_one_name_are_one_too_many(aether: Aether, log: EventLog) -> None:
