@@ -4,8 +4,9 @@ how long each is measured; the modules beside it know how.
     one      steps a second of one session, beside LangGraph's and DBOS's
     many     the same of 100 sessions in one process
     bytes    bytes on disk that a step costs, in short sessions and in long ones
-    effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
+    rebuild  taking a session up, from its history and from a snapshot, and replaying it beside eventsourcing's library
     fork     time and bytes of a fork of a short session, of a long one, and of a fork of forks
+    effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
 
 `benchmarks.steps` says what a step is. Everything lies under build/, so on the disk that holds the checkout: a
 temporary folder may lie in memory, where fsync costs nothing."""
@@ -23,13 +24,16 @@ from statistics import median
 
 from benchmarks import effects, paces
 from benchmarks.contender import Contender, preload
-from benchmarks.report import ROOT, figure, progress
+from benchmarks.report import ROOT, figure, progress, short
 from benchmarks.steps import CONTENDERS
 
 STEPS_RATIO_1 = 10.0
 STEPS_RATIO_100 = 50.0
 BYTES_PER_STEP = 650.0
 BYTES_SPREAD_PERCENT = 5.0
+REBUILD_MS, REBUILD_MS_AIM = 50.0, 25.0
+SNAPSHOT_MS = 150.0
+REPLAY_RATIO, REPLAY_RATIO_AIM = 2.5, 5.0
 FORK_MS = 5.0
 TWICE = 0
 MISSING = 0
@@ -38,7 +42,7 @@ MISSING = 0
 STORED_STEPS = 50 * 100
 """Steps in the file of each `bytes` figure: as one session of so many, or as 50 of 100."""
 LONG_STEPS = 100_000
-SHORT_EVENTS, LONG_EVENTS = 10, 100_000
+SHORT_EVENTS, EVENTS, LONG_EVENTS = 10, 5_000, 100_000
 FORKS, FORKS_DEEP = 100, 5
 EFFECTS, KILLS = 200, 25
 UNSAFE, UNSAFE_KILLS = 100, 10
@@ -47,7 +51,14 @@ Part = Callable[[Path], None]
 
 
 def main() -> int:
-    parts: dict[str, Part] = {"one": _one, "many": _many, "bytes": _bytes, "effects": _effects, "fork": _fork}
+    parts: dict[str, Part] = {
+        "one": _one,
+        "many": _many,
+        "bytes": _bytes,
+        "rebuild": _rebuild,
+        "fork": _fork,
+        "effects": _effects,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=tuple(parts), help="all of them when it is left out")
     part = parser.parse_args().part
@@ -139,6 +150,34 @@ def _outcome(
         figure(f"{what}_{count}{whose}", value=sum(samples), unit="effects", op="<=", floor=floor, samples=samples)
 
 
+def _rebuild(folder: Path) -> None:
+    turns = 10 if short() else 30
+    with closing(Contender("benchmarks.rebuild", folder)) as contender:
+        _say(f"taking up a session of {EVENTS:,} events")
+        whole = contender.call("rebuild", EVENTS, turns)["rebuild"]
+        _say(f"taking up a session of {LONG_EVENTS:,} events by its snapshot")
+        snapshot = contender.call("snapshot", LONG_EVENTS, turns)
+        _say(f"replaying a session of {EVENTS:,} events beside eventsourcing")
+        replayed = contender.call("replay", EVENTS, turns)
+    _ms("rebuild_5000_ms", whole, floor=REBUILD_MS, aim=REBUILD_MS_AIM)
+    _ms("rebuild_100k_snapshot_ms", snapshot["snapshot"], floor=SNAPSHOT_MS)
+    (tail,) = snapshot["tail_events"]
+    figure("rebuild_100k_snapshot_tail", value=tail, unit="events", op="<=", samples=[tail])
+    peer = replayed["eventsourcing"]
+    _ms("replay_5000_ms", replayed["replay"])
+    _ms("replay_unchecked_5000_ms", replayed["replay_unchecked"])
+    _ms("replay_eventsourcing_5000_ms", peer)
+    for name, floor, aim in (("replay", REPLAY_RATIO, REPLAY_RATIO_AIM), ("replay_unchecked", None, None)):
+        ratios = [theirs / ours for ours, theirs in zip(replayed[name], peer, strict=True)]
+        figure(
+            f"{name}_vs_eventsourcing", value=median(ratios), unit="×", op=">=", floor=floor, aim=aim, samples=ratios
+        )
+
+
+def _ms(name: str, samples: list[float], *, floor: float | None = None, aim: float | None = None) -> None:
+    figure(name, value=median(samples), unit="ms", op="<=", floor=floor, aim=aim, samples=samples)
+
+
 def _fork(folder: Path) -> None:
     forked = {}
     with closing(Contender("benchmarks.forking", folder)) as contender:
@@ -151,7 +190,7 @@ def _fork(folder: Path) -> None:
             forked[name] = contender.call(events, FORKS, depth)
     for name, (spent_ms, added) in forked.items():
         bound = FORK_MS if name == "fork_100k" else None
-        figure(f"{name}_ms", value=median(spent_ms), unit="ms", op="<=", floor=bound, samples=spent_ms)
+        _ms(f"{name}_ms", spent_ms, floor=bound)
         figure(f"{name}_bytes", value=added, unit="bytes", op="<=", samples=[added])
 
 
