@@ -66,6 +66,9 @@ clean:  ## remove .venv, build/ and caches (never a log)
 
 # torch goes first and by itself, so that pip takes the build that this machine's index offers for it.
 $(VENV)/.torch: constraints.txt
+	@test ! -L $(VENV) || { \
+		echo "$(VENV) is a link, and what it points to would be emptied. Remove the link, or make it anew there." >&2; \
+		exit 1; }
 	@test -n "$(PYTHON)" || { \
 		echo "aetherloop needs Python 3.11 or later; none of these is: $(CANDIDATES)." >&2; \
 		echo "Install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
