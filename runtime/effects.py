@@ -21,6 +21,7 @@ from telemetry.errors import IdempotencyConflict
 from telemetry.events import Draft, Recorded, execute, session, split_id
 from telemetry.events.values import Action, Digest, EffectClass, EventId, ToolCalls, ToolResult, canonical_json
 from telemetry.log import EventLog, open_log
+from telemetry.log.removed import begins_after
 
 Standing = Literal[
     "intended", "dispatched", "succeeded", "failed", "unknown", "cancelled", "happened", "did not happen"
@@ -125,11 +126,11 @@ def _unknown(log: EventLog, stream: str, *, after: int) -> list[EffectRow]:
 
 def unknown_anywhere(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[EffectRow], str | None]:
     """The unknown effects of the next `limit` sessions in the order of their ids, and the id to continue after (None
-    at the end). What a fork shares is its parent's, and is told there."""
+    at the end). What a fork shares is its parent's, and is told there; what was removed is told by nobody."""
     heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)
     page = heads[:limit]
-    cuts = ((head.stream, log.origin(head.stream)) for head in page)
-    rows = [row for stream, cut in cuts for row in _unknown(log, stream, after=cut.at_version if cut else 0)]
+    streams = (head.stream for head in page)
+    rows = [row for stream in streams for row in _unknown(log, stream, after=begins_after(log, stream))]
     return rows, page[-1].stream.removeprefix(PREFIX) if len(heads) > limit else None
 
 

@@ -13,7 +13,9 @@ from heart.errors import HeartError, RegionMismatch
 from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
 from memory.errors import MemoryFault
 from telemetry.errors import (
+    ArchiveDamaged,
     CursorRefused,
+    EventsPruned,
     ImportRefused,
     InvalidSeal,
     LogDamaged,
@@ -66,7 +68,9 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (EnvironmentNotFound, NotFound.exit_code),
     (LogNotFound, NotFound.exit_code),
     (StreamNotFound, NotFound.exit_code),
+    (EventsPruned, NotFound.exit_code),
     (LogDamaged, VerificationFailed.exit_code),
+    (ArchiveDamaged, VerificationFailed.exit_code),
     (ImportRefused, VerificationFailed.exit_code),
     (InvalidSeal, VerificationFailed.exit_code),
     (LogHeld, Unavailable.exit_code),

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from itertools import islice
 
 from runtime.errors import NotFound
 from runtime.sessions import OBSERVED, PREFIX, UNANSWERED, WAITING, SessionRow, opened
-from telemetry.events import Event, Recorded, Unknown, execute, session
+from telemetry.events import Event, Recorded, Unknown, execute, session, system
 from telemetry.log import EventLog
 from telemetry.log.lineage import FORKED
 from telemetry.log.place import Cell, Rows
 from telemetry.log.project import Projected
+from telemetry.log.removed import begins_after
+from telemetry.log.verify import SYSTEM
 
 TELLING = frozenset(
     {
@@ -31,6 +34,10 @@ TELLING = frozenset(
     }
 )
 """What changes more of a row than its version; the rest is not decoded."""
+
+
+PAGE_EVENTS = 512
+"""Of a session whose row is made anew, how many events are in memory at a time."""
 
 
 class LedgerRow(SessionRow):
@@ -112,6 +119,11 @@ class Sessions:
     def apply(self, rows: Rows, events: Sequence[Recorded]) -> None:
         entries: dict[str, _Entry] = {}
         for recorded in events:
+            if recorded.stream == SYSTEM:
+                for changed in entries.values():
+                    rows.execute(_SAVE, astuple(changed))
+                entries = {}
+                self._keep_up(rows, recorded)
             if not recorded.stream.startswith(PREFIX):
                 continue
             name = recorded.stream.removeprefix(PREFIX)
@@ -123,6 +135,21 @@ class Sessions:
                 self._change(rows, entry, recorded)
         for entry in entries.values():
             rows.execute(_SAVE, astuple(entry))
+
+    def _keep_up(self, rows: Rows, fact: Recorded) -> None:
+        """Where events of a session were removed or put back, its row is made anew of those that stand."""
+        event = fact.event
+        if not isinstance(event, system.Pruned | system.Restored) or not event.stream.startswith(PREFIX):
+            return
+        name = event.stream.removeprefix(PREFIX)
+        rows.execute("DELETE FROM session WHERE session = ?", (name,))
+        rows.execute("DELETE FROM unknown WHERE session = ?", (name,))
+        left = self._log.read(event.stream, after=begins_after(self._log, event.stream))
+        standing = (each for each in left if each.position < fact.position)
+        while page := tuple(islice(standing, PAGE_EVENTS)):
+            self.apply(rows, page)
+        if self._log.removed(event.stream) is not None:
+            rows.execute("UPDATE session SET scenario = '', environment = '' WHERE session = ?", (name,))
 
     def _change(self, rows: Rows, entry: _Entry, recorded: Recorded) -> None:
         match recorded.event:

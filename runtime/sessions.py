@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import NotFound
 from runtime.explain import nearest
+from telemetry.errors import EventsPruned
 from telemetry.events import execute, session
 from telemetry.log import EventLog, Head
 
@@ -89,11 +90,19 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
             cycles=cycles,
             version=head.version,
             state_hash=state_hash or None,
-            scenario=opened(log, head.stream).scenario,
+            scenario=_scenario(log, head.stream),
             outcome=outcome,
             error=error,
         )
     raise NotFound(f"{head.stream} has no event that opens it; try: aether log verify")
+
+
+def _scenario(log: EventLog, stream: str) -> str:
+    """The scenario's name; empty where the session's beginning was archived and removed."""
+    try:
+        return opened(log, stream).scenario
+    except EventsPruned:
+        return ""
 
 
 WAITING = "waiting for approval"
@@ -103,10 +112,13 @@ IDLE = "idle"
 
 
 def opened(log: EventLog, stream: str) -> session.Opened:
-    """The session's first event. Raises `NotFound` with the nearest sessions when there is none."""
+    """The session's first event. Raises `NotFound` with the nearest sessions when there is none, `EventsPruned` when
+    it was archived and removed."""
     for recorded in log.read(stream, to=1):
         if isinstance(recorded.event, session.Opened):
             return recorded.event
+    if (removed := log.removed(stream)) is not None:
+        raise removed.error(log.url)
     known = [head.stream.removeprefix(PREFIX) for head in log.heads(prefix=PREFIX, limit=1000)]
     hint = nearest(stream.removeprefix(PREFIX), known) if known else "; this log holds no session yet"
     raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.url}{hint}")

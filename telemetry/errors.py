@@ -14,9 +14,11 @@
         ├── LogDamaged            the file cannot be read as a log
         │   └── ChainBroken       an event is not what was acknowledged
         ├── LogClosed             the log was closed while the call waited
+        ├── ArchiveDamaged        it does not hold what it says
         ├── ImportRefused         what was to be imported is broken, or contradicts what stands
         ├── CursorRefused         a subscriber's cursor is held, damaged, or of another log
         ├── InvalidSeal           the seal itself was altered, or is none
+        ├── EventsPruned          they were archived and removed
         ├── StreamNotFound
         ├── WrongExpectedVersion  somebody else appended first
         ├── FencedWriter          a newer owner has taken the stream over
@@ -99,6 +101,14 @@ class CursorRefused(LogError):
 
 
 class InvalidSeal(LogError):
+    pass
+
+
+class ArchiveDamaged(LogError):
+    pass
+
+
+class EventsPruned(LogError):
     pass
 
 

@@ -23,6 +23,7 @@ from runtime.cli.output import (
     talk,
     writing,
 )
+from runtime.cli.retention import archive, prune
 
 if TYPE_CHECKING:
     from telemetry.events import Recorded
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from telemetry.log.imports import Imported
 
 app = typer.Typer(
-    help="Verify, seal, follow, export and import the log; print its events' schema.\n\nExample: aether log verify",
+    help="Verify, seal, follow, export, import, archive and prune the log; print its events' schema.\n\n"
+    "Example: aether log verify",
     no_args_is_help=True,
 )
 
@@ -88,6 +90,8 @@ def seal(
 
 
 app.command()(follow)
+app.command()(archive)
+app.command()(prune)
 
 
 @app.command()
@@ -108,7 +112,7 @@ def export(
     """
     from runtime.errors import UsageError, VerificationFailed
     from runtime.sessions import opened, stream_of
-    from telemetry.log.export import export_lines
+    from telemetry.log.export import export_lines, export_whole
 
     if to is not None and session is None:
         raise UsageError("--to is a version of one session: name the session too. Nothing was written")
@@ -121,10 +125,12 @@ def export(
             written += 1
 
     with examining(log) as store, _target(out, store) as target:
-        streams = None if session is None else (stream_of(session),)
-        report = store.verify(streams=streams, each=write)
-        if session is not None and not report.events:
-            opened(store, stream_of(session))
+        if session is None:
+            report = export_whole(store, write)
+        else:
+            report = store.verify(streams=(stream_of(session),), each=write)
+            if not report.events:
+                opened(store, stream_of(session))
     if as_json and out is not None:
         row = {"file": str(out), "events": written, "left_out": report.events - written if to is None else None}
         answer(
@@ -160,7 +166,8 @@ def _problems(report: VerifyReport) -> list[dict[str, object]]:
 @command
 def import_(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE…", help="What `aether log export` wrote; - stands for stdin.")
+        list[str],
+        typer.Argument(metavar="FILE…", help="What `aether log export` or `archive` wrote; - is stdin."),
     ],
     seal: Annotated[
         Path | None,
@@ -197,11 +204,14 @@ def import_(
 def _take(log: EventLog, name: str, *, quiet: bool) -> Imported:
     """Imports one file, or stdin for `-`."""
     from runtime.errors import NotFound
-    from telemetry.log.imports import import_lines, lines_of
+    from telemetry.log.imports import import_archive, import_lines, lines_of
 
     path = Path(name)
     if name != "-" and not path.is_file():
         raise NotFound(f"there is no file at {name}; write one with: aether log export --out {name}")
+    if path.suffix == ".parquet":
+        with progress_of(f"import {name}", size_bytes=None, quiet=quiet) as seen:
+            return import_archive(log, path, seen=seen)
     size = None if name == "-" else path.stat().st_size
     with (
         nullcontext(sys.stdin.buffer) if name == "-" else path.open("rb") as file,

@@ -1,6 +1,6 @@
 """The vocabulary: one file a phase, the values inside events, the envelope around them."""
 
-from telemetry.events import execute, feel, learn, privacy, reason, sense, session
+from telemetry.events import execute, feel, learn, privacy, reason, sense, session, system
 from telemetry.events.envelope import Draft, Recorded, split_id
 from telemetry.events.event import Event, Unknown
 from telemetry.events.registry import AnyEvent, decode, encode, json_schema
@@ -22,4 +22,5 @@ __all__ = [
     "sense",
     "session",
     "split_id",
+    "system",
 ]

@@ -11,7 +11,7 @@ import orjson
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from telemetry.errors import InvalidEvent, PayloadTooLarge, UnknownCriticalEvent
-from telemetry.events import execute, feel, learn, privacy, reason, sense, session
+from telemetry.events import execute, feel, learn, privacy, reason, sense, session, system
 from telemetry.events.event import Event, Unknown, phase_of
 from telemetry.events.upcast import UPCASTERS, check_chain, upcast
 from telemetry.events.values import canonical
@@ -66,7 +66,9 @@ AnyEvent = Annotated[
     | learn.ModelRolledBack
     | privacy.ConsentGranted
     | privacy.ConsentWithdrawn
-    | privacy.SubjectErased,
+    | privacy.SubjectErased
+    | system.Pruned
+    | system.Restored,
     Field(discriminator="type"),
 ]
 """A discriminated union: measured eight times faster to read than a plain one (3.3 µs against 26.6 µs)."""

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
-from telemetry.errors import InvalidEvent
+from telemetry.errors import InvalidEvent, LogDamaged
 from telemetry.events.envelope import Recorded
 from telemetry.log.rows import COLUMNS, KINDS, MAX_INTEGER, blob_digest, check_stream, recorded
+from telemetry.log.store import Each, EventLog
+from telemetry.log.verify import SYSTEM, VerifyReport
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Above what any event fills: 16 MiB of content in base64 beside its columns."""
@@ -34,6 +36,18 @@ def export_lines(events: Iterable[Recorded]) -> Iterator[bytes]:
         if event.content is not None:
             line["content_base64"] = base64.b64encode(event.content).decode()
         yield orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def export_whole(log: EventLog, each: Each) -> VerifyReport:
+    """Verifies the log and hands over every intact event: first the stream `system`, whose facts say where streams go
+    on from whose beginning was removed, then the others by position."""
+    try:
+        removed = log.head(SYSTEM) is not None
+    except LogDamaged:
+        removed = False
+    if removed:
+        log.verify(streams=(SYSTEM,), each=each)
+    return log.verify(each=lambda event: None if removed and event.stream == SYSTEM else each(event))
 
 
 def event_of(line: bytes) -> Recorded:

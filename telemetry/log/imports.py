@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
 
 from telemetry.errors import ImportRefused, InvalidEvent, LogClosed, LogError, LogUnwritable
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.log.archive import ArchiveFile, verify_archive
 from telemetry.log.export import MAX_LINE_BYTES, event_of
 from telemetry.log.lineage import FORKED
+from telemetry.log.removed import Removed
 from telemetry.log.rows import pointer
 from telemetry.log.seal import Seal
 from telemetry.log.store import EventLog
+from telemetry.log.verify import SYSTEM
 
 WINDOW_EVENTS = 8_192
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -76,14 +80,56 @@ def import_lines(
     return importer.done
 
 
+def import_archive(log: EventLog, path: Path, *, seen: Callable[[int], None] = lambda _: None) -> Imported:
+    """Takes the events of an archive into `log`: back to where they were when they were removed from it, else as new
+    ones. `seen` hears how many bytes each event has. Raises `ArchiveDamaged`, and what `import_lines` and
+    `EventLog.put_back` raise."""
+    with ArchiveFile(path) as file:
+        removed = log.removed(file.archive.stream)
+        if removed is not None:
+            verify_archive(path)
+            return _put_back(log, file, removed, path.name, seen)
+        importer = Importer(log)
+        try:
+            for number, event in enumerate(file.events(), start=1):
+                importer.take(number, event)
+                seen(len(event.payload) + len(event.content or b""))
+            importer.flush()
+        except InvalidEvent as error:
+            raise ImportRefused(f"{path}: {error}. Nothing of it that did not stand there was imported.") from error
+        return importer.done
+
+
+def _put_back(log: EventLog, file: ArchiveFile, removed: Removed, name: str, seen: Callable[[int], None]) -> Imported:
+    """Group by group, from the last that is missing to the first: between two the log is whole from its anchor on."""
+    done = Imported()
+    for number in reversed(range(file.groups)):
+        events = [event for event in file.group(number) if event.version <= removed.version]
+        if not events:
+            continue
+        before = file.group(number - 1)[-1] if number else None
+        hash_ = bytes.fromhex(file.archive.before) if before is None else before.hash
+        log.put_back(events, hash_=hash_, epoch=before.epoch if before else 0, archive=name)
+        done.new += len(events)
+        done.without_content += sum(event.encoding == "blob" and event.content is None for event in events)
+        seen(sum(len(event.payload) + len(event.content or b"") for event in events))
+    done.streams = int(done.new > 0)
+    return done
+
+
 def lacking(log: EventLog, seal: Seal) -> list[str]:
     """The ends that `seal` names and `log` does not have, each as an event id with the sealed hash. Positions do not
     count, as those of imported events are their own. Raises `InvalidSeal`."""
     seal.check()
     missing = []
+    found: str | None
     for stream, version, end in seal.heads:
-        found = next(log.read(stream, after=version - 1, to=version), None)
-        if found is None or found.hash.hex() != end:
+        removed = log.removed(stream)
+        if removed is not None and version <= removed.version:
+            found = removed.hash.hex() if version == removed.version else end  # the rest only the archive can tell
+        else:
+            found = next((event.hash.hex() for event in log.read(stream, after=version - 1, to=version)), None)
+        if found != end:
             missing.append(f"{stream}@{version} with hash {end[:12]}…")
     return missing
 
@@ -121,6 +167,8 @@ class Importer:
         stream.version, stream.hash = event.version, event.hash
         self._window.append((line, event))
         self._bytes += len(event.payload) + len(event.content or b"")
+        if event.stream == SYSTEM:
+            self.flush()  # what it says to be removed is where other streams go on from
 
     def drop_last_command(self) -> None:
         """Forgets what the last command wrote as far as it was taken: a part of it may be missing."""
@@ -147,8 +195,13 @@ class Importer:
     def _begin(self, event: Recorded) -> _Stream:
         head = self.log.head(event.stream)
         before = event.version - 1
+        removed = self.log.removed(event.stream)
         origin = pointer(event.event) if event.type == FORKED else None
-        if origin is not None and origin.at_version == before:
+        if removed is not None and before == removed.version:
+            hash_ = removed.hash
+        elif removed is not None and head is None:
+            raise InvalidEvent(str(removed.error(self.log.url)))
+        elif origin is not None and origin.at_version == before:
             hash_ = bytes.fromhex(origin.at_hash)
         elif before < 1:
             before, hash_ = 0, GENESIS

@@ -99,7 +99,8 @@ class PostgresDatabase:
         return POLL_S
 
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport:
-        return verify_rows(PostgresDisk(self), self.blobs.fault, seal=seal, streams=streams, each=each)
+        disk, fault = PostgresDisk(self), self.blobs.fault
+        return verify_rows(disk, fault, log_id=self.id, seal=seal, streams=streams, each=each)
 
     def close(self) -> None:
         self._readers.close()

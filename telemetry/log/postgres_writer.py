@@ -19,6 +19,7 @@ from telemetry.log.decide import Group
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
 from telemetry.log.postgres_connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, Connection, Patience, Server
+from telemetry.log.removed import removed_of
 from telemetry.log.rows import (
     COLUMNS,
     COMMAND,
@@ -34,7 +35,8 @@ from telemetry.log.rows import (
     Row,
 )
 from telemetry.log.store import Head
-from telemetry.log.writer import Outcome, Pending
+from telemetry.log.verify import SYSTEM
+from telemetry.log.writer import Outcome, Pending, Upkeep
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Each statement sees what was committed before it began; the one that gives positions begins under the lock."""
@@ -62,6 +64,10 @@ INSERT = f"""WITH kept AS (
     RETURNING position)
 SELECT min(position) - 1 FROM kept"""
 """Inserts a column an array, and says after which position."""
+
+INSERT_AT = f"""INSERT INTO events (position, {_NAMES})
+SELECT position, {_NAMES} FROM unnest(%b::bigint[], {_ARRAYS}) AS given (position, {_NAMES})"""
+"""The same, at positions that are given."""
 
 HEADS = f"""SELECT head.* FROM unnest(%s::text[]) AS asked (name)
 CROSS JOIN LATERAL ({HEAD.replace("stream = ?", "stream = asked.name")}) AS head"""
@@ -109,7 +115,11 @@ class _Seen:
         self._commands = {_command_of(row): row for row in commands}
 
     def head(self, stream: str) -> Head | None:
-        return self._heads.get(stream)
+        found = self._heads.get(stream)
+        if found is None and SYSTEM in self._heads:
+            removed = removed_of(PostgresTables(self._connection).rows, stream)
+            return removed and removed.head
+        return found
 
     def command(self, stream: str, command: str, ordinal: int) -> Row | None:
         return self._commands.get((stream, command, ordinal))
@@ -118,17 +128,35 @@ class _Seen:
         if self.rows[self.inserted :]:  # a fork may be cut off at an event of this group
             _execute(self._connection, INSERT, _columns(self.rows[self.inserted :]))
             self.inserted = len(self.rows)
-
-        def rows(query: str, values: Sequence[str | int]) -> list[Row]:
-            return _execute(self._connection, query.replace("?", "%s"), values).fetchall()
-
-        return hash_at_cut(rows, stream, origin)
+        return hash_at_cut(PostgresTables(self._connection).rows, stream, origin)
 
     def keep(self, rows: list[Row]) -> bool:
         if any(_command_of(row) in self._commands for row in rows):
             return False
         self._commands.update((_command_of(row), row) for row in rows)
         self.rows += rows
+        return True
+
+
+class PostgresTables:
+    """`Tables` inside a transaction of `connection` that holds the lock."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
+        return _execute(self._connection, query.replace("?", "%s"), values).fetchall()
+
+    def run(self, statement: str, values: Sequence[str | int]) -> int:
+        return _execute(self._connection, statement.replace("?", "%s"), values).rowcount
+
+    def insert(self, rows: Sequence[Row]) -> bool:
+        _execute(self._connection, "SAVEPOINT upkeep")
+        try:
+            _execute(self._connection, INSERT_AT, [list(column) for column in zip(*rows, strict=True)])
+        except errors.UniqueViolation:
+            _execute(self._connection, "ROLLBACK TO upkeep")
+            return False
         return True
 
 
@@ -167,6 +195,37 @@ class PostgresCommitter:
                     self._doubt = None
                     return refusals
 
+    def upkeep(self, upkeep: Upkeep) -> Outcome:
+        """Tried once: an order that was carried out could not be carried out again."""
+        committing = False
+        try:
+            if self._connection.closed:
+                self._connection = self._server.connect()
+            _execute(self._connection, BEGIN)
+            _execute(self._connection, LOCK)
+            outcome = upkeep.order(PostgresTables(self._connection))
+            if isinstance(outcome, LogError):
+                self._rollback()
+                return outcome
+            committing = True
+            _execute(self._connection, "COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
+            answered = self._rollback()
+            return self._not_carried_out(error, unknown=committing and not answered)
+        finally:
+            self._heads.clear()
+        self._committed(outcome.position)
+        return (outcome,)
+
+    def _not_carried_out(self, error: Exception, *, unknown: bool) -> LogError:
+        if isinstance(error, LogError):
+            return error
+        kept = "Whether the order was carried out is not known, and the stream `system` tells" if unknown else None
+        return LogUnwritable(
+            f"{self._server.name} did not carry out an order: {self._server.words(error)}. "
+            f"{kept or 'Nothing was changed'}. All acknowledged events are intact."
+        )
+
     def close(self) -> None:
         self._connection.close()
 
@@ -201,7 +260,7 @@ class PostgresCommitter:
             _execute(self._connection, BEGIN)
             _execute(self._connection, LOCK)
             last = _execute(self._connection, LAST_POSITION)
-            heads = _execute(self._connection, HEADS, (streams,))
+            heads = _execute(self._connection, HEADS, ([*streams, SYSTEM],))
             commands = _execute(self._connection, COMMANDS, asked)
         if self._doubt is not None and (stood := self._settled(self._doubt)) is not None:
             return stood

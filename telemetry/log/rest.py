@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from telemetry.errors import LogHeld
-from telemetry.log import EventLog, open_log, sqlite_path
+from telemetry.log import EventLog, is_postgres, open_log, sqlite_path
 
 
 @contextmanager
@@ -51,8 +51,7 @@ def _at_rest(url: str | Path) -> Path | None:
     """The log's file, if it is one and nobody writes it."""
     from telemetry.log.lock import lock_owner
 
-    scheme, found, _ = str(url).partition("://")
-    if found and scheme != "sqlite":
+    if is_postgres(url):
         return None
     path = sqlite_path(url)
     return path if path.exists() and lock_owner(path) is None else None

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from telemetry.errors import InvalidEvent
-from telemetry.events.envelope import GENESIS, chain_hash
+from telemetry.errors import EventError, InvalidEvent
+from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.log.forks import origin_of, place_of
 from telemetry.log.lineage import Origin, lineage
+from telemetry.log.removed import freed_by, removed_of
 from telemetry.log.rows import KINDS, LAST_POSITION, POSITION, SELECT, STREAM, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
 from telemetry.log.store import Each
@@ -40,6 +41,7 @@ def verify_rows(
     disk: Disk,
     blob_fault: Callable[[str], str | None],
     *,
+    log_id: str,
     seal: Seal | None,
     streams: Collection[str] | None,
     each: Each | None = None,
@@ -65,7 +67,22 @@ def verify_rows(
         except InvalidEvent:
             return None
 
+    def removed(stream: str) -> tuple[int, bytes] | None:
+        try:
+            found = removed_of(rows, stream)
+        except EventError:
+            return None
+        return found and (found.version, found.hash)
+
+    def freed(event: Recorded) -> int:
+        try:
+            return freed_by(event, log_id)
+        except EventError:
+            return 0  # the gaps that it speaks of are told
+
     checker = Checker(
+        removed=removed,
+        freed=freed,
         locate=lambda stream, version: place_of(rows, stream, version),
         origin=origin,
         blob_fault=fault_of,

@@ -94,7 +94,9 @@ class SqliteDatabase:
 
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport:
         with self._readers.use() as connection:
-            return verify_rows(SqliteDisk(connection), self.blobs.fault, seal=seal, streams=streams, each=each)
+            return verify_rows(
+                SqliteDisk(connection), self.blobs.fault, log_id=self.id, seal=seal, streams=streams, each=each
+            )
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -14,9 +14,10 @@ from telemetry.errors import LogDamaged, LogError, LogUnwritable
 from telemetry.log.decide import Group
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
+from telemetry.log.removed import removed_of
 from telemetry.log.rows import COLUMNS, HEAD, LAST_POSITION, SELECT, Row
 from telemetry.log.store import Head
-from telemetry.log.writer import Outcome, Pending
+from telemetry.log.writer import Outcome, Pending, Upkeep, what_of
 
 INSERT = f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})"
 
@@ -49,6 +50,21 @@ class SqliteCommitter:
         self._committed(self._position)
         return outcomes
 
+    def upkeep(self, upkeep: Upkeep) -> Outcome:
+        tables = SqliteTables(self._connection)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcome = upkeep.order(tables)
+            self._connection.execute("ROLLBACK" if isinstance(outcome, LogError) else "COMMIT")
+            self._forget()
+            if isinstance(outcome, LogError):
+                return outcome
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
+            self._forget()
+            return self._refusal(error, upkeep)
+        self._committed(outcome.position)
+        return (outcome,)
+
     def close(self) -> None:
         """Folds the WAL into the file."""
         with suppress(sqlite3.Error):  # a full disk keeps the WAL, and with it every event
@@ -57,7 +73,10 @@ class SqliteCommitter:
 
     def head(self, stream: str) -> Head | None:
         row = self._connection.execute(HEAD, (stream,)).fetchone()
-        return Head(*row) if row else None
+        if row:
+            return Head(*row)
+        removed = removed_of(self._rows, stream)
+        return removed and removed.head
 
     def command(self, stream: str, command: str, ordinal: int) -> Row | None:
         row: Row | None = self._connection.execute(COMMAND, (stream, command, ordinal)).fetchone()
@@ -91,18 +110,42 @@ class SqliteCommitter:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _refusal(self, error: Exception, append: Pending) -> LogError:
+    def _refusal(self, error: Exception, append: Pending | Upkeep) -> LogError:
         if isinstance(error, LogError):
             return error
         if isinstance(error, sqlite3.OperationalError):
             refusal: LogError = LogUnwritable(
-                f"{self._path} takes no more events: {error}. Nothing of this append to {append.stream} was kept; "
+                f"{self._path} takes no more events: {error}. Nothing of {what_of(append)} was kept; "
                 "all acknowledged events are intact. Make room, then append again."
             )
         else:
             refusal = LogDamaged(
-                f"{self._path} failed while appending to {append.stream}: {error!r}. Nothing of this append was "
-                "kept. Try: aether log verify"
+                f"{self._path} failed: {error!r}. Nothing of {what_of(append)} was kept. Try: aether log verify"
             )
         refusal.__cause__ = error
         return refusal
+
+
+class SqliteTables:
+    """`Tables` inside a transaction of `connection`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
+        return self._connection.execute(query, values).fetchall()
+
+    def run(self, statement: str, values: Sequence[str | int]) -> int:
+        return self._connection.execute(statement, values).rowcount
+
+    def insert(self, rows: Sequence[Row]) -> bool:
+        self._connection.execute("SAVEPOINT upkeep")
+        try:
+            self._connection.executemany(INSERT, rows)
+        except sqlite3.IntegrityError:
+            self._connection.execute("ROLLBACK TO upkeep")
+            return False
+        finally:
+            if self._connection.in_transaction:  # a full disk may have rolled everything back
+                self._connection.execute("RELEASE upkeep")
+        return True

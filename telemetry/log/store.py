@@ -15,6 +15,7 @@ from telemetry.log.lineage import Origin
 if TYPE_CHECKING:
     from telemetry.events.envelope import Draft, Recorded
     from telemetry.log.facts import Anchor, Fact
+    from telemetry.log.removed import Removed
     from telemetry.log.seal import Seal
     from telemetry.log.verify import VerifyReport
 
@@ -130,7 +131,7 @@ class EventLog(Protocol):
     ) -> Iterator[Recorded]:
         """Events of versions above `after` up to `to`, or up to the head as it is when reading begins; only
         those of `types` if given. Pages; holds no transaction between them. Raises `LogDamaged` when a fork's
-        parent is gone."""
+        parent is gone, `EventsPruned` when the first of them were archived and removed."""
 
     def facts(self, stream: str, *, start: Anchor = ..., to: int | None = None, checked: bool = True) -> Iterator[Fact]:
         """What folding asks of the events after `start` up to version `to`, in one pass: as `read` gives them, and the
@@ -141,7 +142,8 @@ class EventLog(Protocol):
         as `read` does, when a fork's parent is gone or its pointer cannot be read."""
 
     def read_back(self, stream: str, *, before: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
-        """Events of versions below `before`, newest first. Pages as `read` does."""
+        """Events of versions below `before`, newest first. Pages and raises as `read` does, what is missing at its
+        end."""
 
     def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         """Every stream's own events by position, so a shared one once: above `after` up to `to`, or up to the last
@@ -152,6 +154,22 @@ class EventLog(Protocol):
 
     def subscribe(self, *, after: int = 0, types: Collection[str] = ()) -> Subscription:
         """Everything above `after`, with no gap between what is on disk and what is committed later."""
+
+    def removed(self, stream: str) -> Removed | None:
+        """Up to where the stream's own events were archived and removed; None when nothing is missing."""
+
+    def prune(self, stream: str, *, to: int, hash_: str, archive: str, digest: str) -> Recorded:
+        """Removes the stream's own events up to version `to`, whose hash is `hash_`, and returns the fact that says so.
+        What is left, and what may still be appended, goes on from there. The caller has verified the archive of that
+        name and SHA-256, which holds them. Reading from before there raises `EventsPruned`.
+
+        Raises `LogError`, with nothing removed, when the event is another or when forks point to the stream."""
+
+    def put_back(self, events: Sequence[Recorded], *, hash_: bytes, epoch: int, archive: str) -> Recorded:
+        """Puts events that were removed back at their positions, and returns the fact that says so: successive ones up
+        to the last that is missing. `hash_` and `epoch` are those of the event before the first of them.
+
+        Raises `LogError`, with nothing changed, when they are not those, or when their positions are taken."""
 
     def put_blob(self, content: bytes) -> str:
         """Stores `content` durably beside the log and returns its SHA-256 in hexadecimal. May be repeated."""

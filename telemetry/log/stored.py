@@ -15,7 +15,9 @@ from telemetry.errors import LogClosed, LogDamaged, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.facts import BEGINNING, SELECT_FACTS, Anchor, Fact, checked_facts, plain_facts
 from telemetry.log.forks import origin_of
-from telemetry.log.lineage import Origin, lineage
+from telemetry.log.lineage import FORKED, Origin, lineage
+from telemetry.log.prune import Prune, PutBack, forked_error, points_to
+from telemetry.log.removed import Removed, removed_of
 from telemetry.log.rows import (
     ENCODING,
     HEAD,
@@ -33,7 +35,7 @@ from telemetry.log.seal import Seal
 from telemetry.log.store import Batch, Each, Head, Subscription
 from telemetry.log.subscribe import DiskSubscription, Notice
 from telemetry.log.verify import VerifyReport
-from telemetry.log.writer import Pending, Writer, restoring, underway
+from telemetry.log.writer import Pending, Upkeep, Writer, restoring, underway
 
 PAGE_ROWS = 512
 """At most 16 MiB a page, as no stored payload is above 32 KiB."""
@@ -174,8 +176,10 @@ class StoredLog:
             before = 0 if head is None else head.version + 1
         yield from self._own_back(stream, before, types)
         if before > 1:
-            for ancestor, end in self._ancestors(stream, before - 1):
+            ancestors = self._ancestors(stream, before - 1)
+            for ancestor, end in ancestors:
                 yield from self._own_back(ancestor, end + 1, types)
+            self._check_beginning(ancestors[-1][0] if ancestors else stream, 0)
 
     def read_all(self, *, after: int = 0, to: int | None = None, types: Collection[str] = ()) -> Iterator[Recorded]:
         last = self.position()
@@ -196,6 +200,24 @@ class StoredLog:
             return self._batch(position, last, wanted) if last > position else Batch((), position)
 
         return DiskSubscription(after, read_batch, self._database.notice, followed=self._database.followed)
+
+    def removed(self, stream: str) -> Removed | None:
+        return removed_of(self._rows, stream)
+
+    def prune(self, stream: str, *, to: int, hash_: str, archive: str, digest: str) -> Recorded:
+        writer, seen = self._writer(), self.position()
+        forks = {event.stream for event in self.read_all(to=seen, types=(FORKED,)) if points_to(event, stream)}
+        if forks:
+            raise forked_error(stream, forks)
+        order = Prune(stream, to, hash_, self.id, archive, digest, time.time_ns(), seen)
+        return _carried_out(writer, order)
+
+    def put_back(self, events: Sequence[Recorded], *, hash_: bytes, epoch: int, archive: str) -> Recorded:
+        writer = self._writer()
+        for event in events:
+            if event.content is not None:
+                self._blobs.put(event.content)
+        return _carried_out(writer, PutBack(events, hash_, epoch, self.id, archive, time.time_ns()))
 
     def put_blob(self, content: bytes) -> str:
         self._writer()
@@ -254,6 +276,12 @@ class StoredLog:
             )
         return tuple(ancestors)
 
+    def _check_beginning(self, stream: str, after: int) -> None:
+        """Raises `EventsPruned` when the stream's own events from `after` on were removed."""
+        ((first, _),) = self._rows(ENDS, (stream, stream))
+        if after + 1 < int(first) and (removed := self.removed(stream)) is not None:
+            raise removed.error(self.url)
+
     def _pages(
         self, select: str, stream: str, after: int, to: int | None, types: Collection[str] = ()
     ) -> Iterator[list[Row]]:
@@ -261,16 +289,22 @@ class StoredLog:
         ((first, last),) = self._rows(ENDS, (stream, stream))
         to = int(last) if to is None else min(to, int(last))
         if after + 1 < int(first):
-            for ancestor, end in reversed(self._ancestors(stream, to)):
+            ancestors = self._ancestors(stream, to)
+            self._check_beginning(ancestors[-1][0] if ancestors else stream, after)
+            for ancestor, end in reversed(ancestors):
                 yield from self._own(select, ancestor, after, end, types)
         yield from self._own(select, stream, after, to, types)
 
     def _own(self, select: str, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[list[Row]]:
         among, values = _among(types)
         query = f"{select} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
+        begun = False
         while after < to:
             rows = self._rows(query, (stream, after, to, *values))
+            if begun and not types and (not rows or rows[0][VERSION] != after + 1):
+                self._check_beginning(stream, after)  # somebody removed it meanwhile
             yield rows
+            begun = True
             after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
 
     def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:
@@ -322,6 +356,13 @@ class StoredLog:
 
 def _head(rows: list[Row]) -> Head | None:
     return Head(*rows[0]) if rows else None  # type: ignore[arg-type]  # columns of these types
+
+
+def _carried_out(writer: Writer, order: Prune | PutBack) -> Recorded:
+    upkeep = Upkeep(order, underway())
+    writer.submit(upkeep)
+    (fact,) = upkeep.future.result()
+    return fact
 
 
 def _among(types: Collection[str]) -> tuple[str, tuple[str, ...]]:

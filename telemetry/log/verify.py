@@ -15,6 +15,9 @@ from telemetry.log.seal import Seal
 if TYPE_CHECKING:
     from telemetry.events.envelope import Recorded
 
+SYSTEM = "system"
+"""The stream of facts about the log itself."""
+
 MAX_RENAMES = 100
 """To find the stream that an event was taken from costs a look at every stream; a log with more problems than
 these has others to solve first."""
@@ -94,13 +97,16 @@ class Checker:
     """Sees every event once and collects what is wrong: all in position order, or stream by stream in version
     order, parents before their forks, where `only` names the streams to judge.
 
-    `locate(stream, version)` gives position and hash of such an event, wherever it stands; `origin(stream)` where
-    the stream was cut from its parent; `blob_fault` says what is wrong with the content that a blob reference
-    names."""
+    `removed(stream)` gives the version up to which a stream's own events were removed, and the hash there;
+    `freed(event)` how many positions an event says to have left empty; `locate(stream, version)` the position and hash
+    of such an event, wherever it stands; `origin(stream)` where the stream was cut from its parent; `blob_fault` says
+    what is wrong with the content that a blob reference names."""
 
+    removed: Callable[[str], tuple[int, bytes] | None]
     locate: Callable[[str, int], tuple[int, bytes] | None]
     origin: OriginOf
     blob_fault: Callable[[bytes], str | None]
+    freed: Callable[[Recorded], int]
     genesis: bytes
     chain: Callable[[bytes, bytes, bytes], bytes]
     only: Collection[str] | None = None
@@ -111,14 +117,16 @@ class Checker:
     _chains: dict[str, _Chain] = field(default_factory=dict)
     _sealed: dict[str, tuple[int, str]] = field(default_factory=dict)
     _last: int = 0
-    _outside: list[tuple[Recorded, int]] = field(default_factory=list)
-    """Events after a gap in the positions, with the position that was expected."""
+    _freed: int = 0
+    _outside: list[tuple[Problem, int]] = field(default_factory=list)
+    """What is to say of the events after a gap in the positions, and how many are missing before each."""
 
     def see(self, event: Recorded) -> bool:
         """Whether the event is as it was acknowledged, but for a content that may be lost."""
         self.events += 1
         if self.only is None and event.position != self._last + 1:
-            self._outside.append((event, self._last + 1))
+            odd = _problem(event, "position", str(event.position), str(self._last + 1))
+            self._outside.append((odd, event.position - self._last - 1))
         if event.position < 1:
             return False  # its own stream will miss it
         self._last = max(self._last, event.position)
@@ -132,6 +140,8 @@ class Checker:
             chain.version, chain.hash, chain.position = event.version, event.hash, event.position
             if event.encoding == "blob" and not chain.lost:
                 self._judge_content(event, chain)
+            if event.stream == SYSTEM:
+                self._freed += self.freed(event)
             return True
         renamed = self._renamed(event)
         self._blame(renamed or problem)
@@ -181,6 +191,8 @@ class Checker:
         if origin is None:
             if event.version != 1 and event.type == FORKED:
                 self._blame(_problem(event, "parent", "a pointer that cannot be read", "where the stream was cut"))
+            elif event.version != 1 and (anchor := self.removed(stream)) is not None:
+                chain.version, chain.hash = anchor
             return chain
         of = owner(self.origin, origin.parent, origin.at_version)
         shared = self._chains.get(of, chain).version
@@ -240,12 +252,18 @@ class Checker:
         return None
 
     def _judge_positions(self) -> None:
-        for event, expected in self._outside:
-            if 1 <= event.position <= self.events:
-                found = f"the next event is {event.id} at position {event.position}"
-                self.problems.append(Problem("", 0, expected, "gap", found, "an event"))
-            elif not any(p.stream == event.stream and p.version == event.version for p in self.problems):
-                self.problems.append(_problem(event, "position", str(event.position), str(expected)))
+        if self._freed and sum(missing for _, missing in self._outside) == self._freed:
+            return
+        for odd, missing in self._outside:
+            if 1 <= odd.position <= self.events + self._freed:
+                found = f"the next event is {odd.stream}@{odd.version} at position {odd.position}"
+                if self._freed:
+                    found += f", and not all gaps are of the {self._freed:,} events that were removed"
+                self.problems.append(Problem("", 0, odd.position - missing, "gap", found, "an event"))
+                if self._freed:
+                    return
+            elif not any(p.stream == odd.stream and p.version == odd.version for p in self.problems):
+                self.problems.append(odd)
 
     def _judge_seal(self, seal: Seal) -> None:
         for stream, version, end in seal.heads:
@@ -254,6 +272,8 @@ class Checker:
                 continue
             chain = self._chains.setdefault(stream, _Chain(0, self.genesis))
             if chain.broken:
+                continue
+            if found is None and self._was_removed(stream, version, end):
                 continue
             if found is None:
                 what, text = "deleted", "no event"
@@ -266,6 +286,11 @@ class Checker:
         for stream, (version, _) in self._sealed.items():
             if not self._chains[stream].broken:
                 self._blame(Problem(stream, version, seal.as_of, "seal", "a stream", "none of that name"))
+
+    def _was_removed(self, stream: str, version: int, end: str) -> bool:
+        """Whether the sealed event is among those that were removed, as far as the anchor can tell."""
+        anchor = self.removed(stream)
+        return anchor is not None and (version < anchor[0] or (version, end) == (anchor[0], anchor[1].hex()))
 
 
 def _problem(event: Recorded, what: str, found: str, expected: str) -> Problem:

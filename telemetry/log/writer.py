@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from telemetry.errors import LogClosed, LogError
 from telemetry.events.envelope import Recorded
 from telemetry.log.lineage import FORKED, Origin
 from telemetry.log.rows import Prepared, pointer, prepare_recorded
+
+if TYPE_CHECKING:
+    from telemetry.log.prune import Tables
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """What may wait for the writer before `submit` blocks: several hundred thousand small events."""
@@ -60,7 +63,28 @@ def restoring(events: Sequence[Recorded], *, put_blob: Callable[[bytes], str]) -
     return Pending(first.stream, rows, first.version - 1, first.epoch, underway(), origin, last.hash)
 
 
+@dataclass(slots=True)
+class Upkeep:
+    """An order that is carried out in a transaction of its own, between two groups."""
+
+    order: Callable[[Tables], Recorded | LogError]
+    future: Future[tuple[Recorded, ...]]
+    cost: int = 0
+
+
 Outcome: TypeAlias = tuple[Recorded, ...] | LogError
+
+
+def what_of(pending: Pending | Upkeep) -> str:
+    """What an error says it was."""
+    return f"this append to {pending.stream}" if isinstance(pending, Pending) else "this order"
+
+
+def _resolve(future: Future[tuple[Recorded, ...]], outcome: Outcome) -> None:
+    if isinstance(outcome, LogError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 class Committer(Protocol):
@@ -68,6 +92,9 @@ class Committer(Protocol):
 
     def commit(self, group: list[Pending]) -> list[Outcome]:
         """What became of each append, in their order, once that is on disk. Never raises."""
+
+    def upkeep(self, upkeep: Upkeep) -> Outcome:
+        """What became of the order, once that is on disk. Never raises."""
 
     def close(self) -> None:
         """After the last group."""
@@ -80,20 +107,20 @@ class Writer:
         self._name = name
         self._committer = committer
         self._changed = threading.Condition()
-        self._pending: list[Pending] = []
+        self._pending: list[Pending | Upkeep] = []
         self._pending_bytes = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"log-writer {name}", daemon=True)
         self._thread.start()
 
-    def submit(self, append: Pending) -> None:
+    def submit(self, append: Pending | Upkeep) -> None:
         """Hands `append` over; waits while too much is pending. Raises `LogClosed`."""
         cost = append.cost
         with self._changed:
             while not self._closed and self._pending and self._pending_bytes + cost > MAX_PENDING_BYTES:
                 self._changed.wait()
             if self._closed:
-                raise LogClosed(f"{self._name} was closed; nothing of this append to {append.stream} was kept.")
+                raise LogClosed(f"{self._name} was closed; nothing of {what_of(append)} was kept.")
             self._pending.append(append)
             self._pending_bytes += cost
             self._changed.notify_all()
@@ -109,14 +136,15 @@ class Writer:
 
     def _run(self) -> None:
         while group := self._take():
-            outcomes = self._committer.commit(group)
-            for append, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, LogError):
-                    append.future.set_exception(outcome)
-                else:
-                    append.future.set_result(outcome)
+            appends = [each for each in group if isinstance(each, Pending)]
+            if appends:
+                for append, outcome in zip(appends, self._committer.commit(appends), strict=True):
+                    _resolve(append.future, outcome)
+            for upkeep in group:
+                if isinstance(upkeep, Upkeep):
+                    _resolve(upkeep.future, self._committer.upkeep(upkeep))
 
-    def _take(self) -> list[Pending]:
+    def _take(self) -> list[Pending | Upkeep]:
         """Everything that is pending, at least one append; nothing once the writer is closed and idle."""
         with self._changed:
             while not self._pending and not self._closed:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from telemetry.events import Event, execute, learn, privacy, reason, sense, session
+from telemetry.events import Event, execute, learn, privacy, reason, sense, session, system
 from telemetry.events.values import AskHuman, Playbook, ToolResult, Usage
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -56,4 +56,24 @@ SHAPES: tuple[Event, ...] = (
     privacy.ConsentGranted(subject="dora", purposes=("service", "training")),
     privacy.ConsentWithdrawn(subject="dora", purposes=("training",)),
     privacy.SubjectErased(subject="dora", keys=("k1", "k2")),
+    system.Pruned(
+        stream="session/a",
+        first=1,
+        version=40,
+        hash=ONE,
+        epoch=2,
+        log="7b0c",
+        archive="session%2Fa.parquet",
+        digest=TWO,
+    ),
+    system.Restored(
+        stream="session/a",
+        first=11,
+        version=40,
+        hash=TWO,
+        epoch=1,
+        whole=False,
+        log="7b0c",
+        archive="session%2Fa.parquet",
+    ),
 )

@@ -39,6 +39,8 @@ COMMANDS = (
     ("log", "follow"),
     ("log", "export"),
     ("log", "import"),
+    ("log", "archive"),
+    ("log", "prune"),
     ("log", "schema"),
     ("replay",),
     ("rerun",),
@@ -316,7 +318,7 @@ def test_the_module_and_the_script_are_the_same_program(done: Done, arguments: t
     ],
 )
 def test_importing_and_asking_for_help_load_no_heavy_library(code: str) -> None:
-    heavy = ["ray", "torch", "gymnasium", "qdrant_edge", "sqlmodel", "rich"]
+    heavy = ["ray", "torch", "gymnasium", "qdrant_edge", "sqlmodel", "rich", "psycopg", "pyarrow"]
     if code.endswith("['aether', '--help']; from runtime.cli import main; main()"):
         heavy += ["numpy", "pydantic"]  # the log's types are pydantic's, and typer checks options with it
     said = f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"

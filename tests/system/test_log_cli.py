@@ -107,3 +107,39 @@ def test_an_export_never_goes_into_the_log_itself(aether: Aether, path: Path) ->
     before = path.read_bytes()
     assert aether("log", "export", "--out", str(path), "--log", str(path)).code == 2
     assert path.read_bytes() == before
+
+
+def test_sessions_are_archived_removed_and_brought_back(aether: Aether, path: Path) -> None:
+    at = ("--log", str(path))
+    folder, seal = path.with_name("archive"), path.with_name("seal.json")
+    aether("log", "import", MAZE, REFUND, *at)
+    aether("log", "seal", "--out", str(seal), *at)
+    listed = aether("session", "list", *at).out
+    made = aether("log", "archive", "--closed-before", "2100-01-01", "--folder", str(folder), *at)
+    assert made.code == 0
+    assert [line.partition(":")[0] for line in made.out.splitlines()] == ["maze", "refund"]
+    cut = aether("log", "prune", "maze", "--to", "46", "--folder", str(folder), "--json", *at)
+    assert [(row["version"], row["left"]) for row in cut.rows] == [(46, 101)]
+    gone = aether("log", "prune", "refund", "--folder", str(folder), *at)
+    assert gone.out == "refund: removed up to version 143 (system@2)\n"
+    assert f"aether log import {folder / 'session%2Frefund.parquet'}" in gone.err
+    assert aether("log", "verify", "--seal", str(seal), *at).code == 0
+    for command in (("session", "show", "refund"), ("replay", "maze"), ("session", "resume", "maze")):
+        ran = aether(*command, *at)
+        assert ran.code == 3
+        assert "were archived and removed" in ran.err
+    for name in ("maze", "refund"):
+        back = aether("log", "import", str(folder / f"session%2F{name}.parquet"), *at)
+        assert back.code == 0
+    assert aether("session", "list", *at).out == listed
+    assert aether("replay", "maze", *at).code == 0
+    assert aether("log", "verify", "--seal", str(seal), *at).code == 0
+
+
+def test_what_is_not_said_is_not_removed(aether: Aether, path: Path) -> None:
+    at = ("--folder", str(path.with_name("archive")), "--log", str(path))
+    aether("log", "import", MAZE, REFUND, "--log", str(path))
+    for arguments in ((), ("maze", "--closed-before", "2100-01-01"), ("maze", "refund", "--to", "46")):
+        assert aether("log", "prune", *arguments, *at).code == 2
+    assert aether("log", "prune", "maze", *at).code == 3
+    assert aether("log", "archive", "--closed-before", "2000-01-01", *at).code == 0
