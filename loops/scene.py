@@ -124,14 +124,18 @@ class SceneFold:
         """As `Scene.see`."""
         fields = vars(self.open)
         if type(event) is session.CycleOpened:
-            fields.update(Scene._field_defaults | _carried(self.open))
-        fields.update(_seen(self.open, fields["ids"], event_id, event))
+            fields.update(_DEFAULTS | _carried(self.open))
+        changes = _seen(self.open, fields["ids"], event_id, event)
+        if changes:
+            fields.update(changes)
 
     @property
     def scene(self) -> Scene:
         *fields, ids = vars(self.open).values()  # in the order of Scene's fields, of which `ids` is the last
         return Scene._make((*fields, {**ids}))
 
+
+_DEFAULTS = Scene._field_defaults
 
 Changes = dict[str, Any]
 """Fields of the scene and their new values."""
