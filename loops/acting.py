@@ -145,10 +145,10 @@ async def _calls(cycle: Cycle, action: ToolCalls) -> Acted:
 async def _call(cycle: Cycle, ordinal: int, effect_class: EffectClass, *, settling: bool) -> bool:
     """Records what became of the call. False when its former executor may still be at work and the session stops."""
     journal, command = cycle.journal, cycle.command(f"outcome.{ordinal}")
-    if settling and not await over(cycle, ordinal, effect_class):
-        return False
     began = time.perf_counter_ns()
     event = await (settled if settling else tried)(cycle, ordinal, effect_class)
+    if event is None:
+        return False
     journal.record(command, (event,), elapsed_ns=time.perf_counter_ns() - began)
     if SETTLE[effect_class] != "again":
         await journal.commit()  # what must not be repeated is on disk as soon as it is known

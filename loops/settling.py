@@ -63,8 +63,9 @@ async def sent(cycle: Cycle, ordinal: int, attempt: Callable[[], Awaitable[T]]) 
     return await attempt()
 
 
-async def tried(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event:
-    """The outcome of a call that was not made before."""
+async def tried(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event | None:
+    """The outcome of a call that was not made before; None when its executor was lost, may still be at work, and the
+    session is to stop first."""
     effect = cycle.journal.scene.effects[ordinal].effect
     try:
         return await _made(cycle, ordinal)
@@ -75,11 +76,16 @@ async def tried(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event:
             return _failed(effect, ordinal, error)
         if error.kind == "timeout" and SETTLE[effect_class] in ("probe", "undo"):
             return await _late(cycle, ordinal, effect_class, str(error))
+        if error.kind == "lost" and not await over(cycle, ordinal, effect_class):
+            return None
         return await _settled(cycle, ordinal, effect_class, because=str(error))
 
 
-async def settled(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event:
-    """The outcome of a call that a former owner handed out, once that is over."""
+async def settled(cycle: Cycle, ordinal: int, effect_class: EffectClass) -> Event | None:
+    """The outcome of a call that a former owner handed out, once that is over; None when the session is to stop
+    first."""
+    if not await over(cycle, ordinal, effect_class):
+        return None
     if effect_class not in FREE and SETTLE[effect_class] != "unknown":
         await hand_over(cycle, ordinal)
     return await _settled(cycle, ordinal, effect_class, because=LOST)

@@ -17,7 +17,7 @@ import ray
 
 from loops.context import Context
 from loops.errors import Behind, Diverged, EnvironmentFailed, ToolFailed
-from loops.gateway import Gateway
+from loops.gateway import EpochOf, Gateway
 from loops.history import divergence, episode, transitions
 from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
@@ -40,6 +40,8 @@ PhaseT = TypeVar("PhaseT")
 
 ONCE = ("call", "settle")
 """Methods that a phase actor must not be given again when it died: only the class of the call can say."""
+ANSWER_TIMEOUT_S = 60.0
+"""How long a phase actor may take to say what is under way in it: what is before that in its lane takes less."""
 PAGE = 512
 """Transitions sent to a replica at a time."""
 POOL_TIMEOUT_S = 120.0
@@ -118,8 +120,10 @@ class Placement:
         lane = self._lane("execute", stream)
         if lane is None:
             return self._gateway.under_way(sent.effect)
-        limit_s = self.scenario.timeouts.execute_s
-        return bool(await lane.ask("under_way", sent.effect, what="execute", limit_s=limit_s))
+        try:
+            return bool(await lane.ask("under_way", sent.effect, what="execute", limit_s=ANSWER_TIMEOUT_S))
+        except EnvironmentFailed:
+            return True  # it was restarted, so it will soon be known dead
 
     async def run(
         self,
@@ -258,7 +262,10 @@ class Placement:
 
 def gateway_of(log: EventLog) -> Gateway:
     """The way out of this process for effects of sessions on `log`."""
+    return Gateway(this_process(), epoch_of=epoch_in(log))
 
+
+def epoch_in(log: EventLog) -> EpochOf:
     def epoch_of(stream: str) -> int:
         try:
             head = log.head(stream)
@@ -266,7 +273,7 @@ def gateway_of(log: EventLog) -> Gateway:
             raise ToolFailed(f"whose session it is now cannot be read: {error} Nothing was sent", "fenced") from error
         return 0 if head is None else head.epoch
 
-    return Gateway(this_process(), epoch_of=epoch_of)
+    return epoch_of
 
 
 @cache

@@ -23,6 +23,8 @@ from pathlib import Path
 from tests.aether import ROOT, end_with_parent, environment, short_folder, wait_until
 
 START_TIMEOUT_S = 90.0
+APART = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""Before a command: in a pid namespace of its own, which ends with it."""
 CPUS = 8
 """What the head says it has; nothing here computes for long."""
 
@@ -88,6 +90,27 @@ class Head:
             yield
         finally:
             self.let_go()
+
+    @contextmanager
+    def node_apart(self, name: str) -> Iterator[None]:
+        """A second node with one unit of the resource `name`, whose pids mean nothing here, as on another machine."""
+        ray = str(Path(sys.executable).with_name("ray"))
+        flags = (f"--address={self.address}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--disable-usage-stats")
+        with (self.folder / f"{name}.txt").open("w+b") as output:
+            node = subprocess.Popen(
+                (*APART, ray, "start", "--block", *flags, f"--resources={json.dumps({name: 1})}"),
+                env=self.env | {"PYTHONPATH": str(ROOT)},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=end_with_parent,
+            )
+            try:
+                yield
+            finally:
+                node.kill()  # and with it everything in its namespace
+                node.wait()
 
     def let_go(self) -> None:
         """Lets the control store go on."""

@@ -40,8 +40,9 @@ def _write(line: str, suffix: str = "") -> None:
         file.write(f"{line}\n")
 
 
-def _send(name: str, what: str, key: str, check: Callable[[], None]) -> str:
-    where = _file(".hold").read_text(encoding="utf-8") if _file(".hold").exists() else ""
+def send(name: str, what: str, key: str, check: Callable[[], None], *, held: bool = True) -> str:
+    """What every tool does; unless it is `held` it waits for nothing."""
+    where = _file(".hold").read_text(encoding="utf-8") if held and _file(".hold").exists() else ""
     if where == "before":
         _wait(name)
     check()
@@ -63,7 +64,7 @@ def pay(what: str, key: EffectKey, check: Check) -> str:
     """Pay; the bank knows a key that it has seen."""
     if f"pay {what} {key}" in arrived():
         return f"pay {what}: done"
-    return _send("pay", what, key, check)
+    return send("pay", what, key, check)
 
 
 def _delivered(what: str, key: EffectKey) -> str:
@@ -75,7 +76,7 @@ def _delivered(what: str, key: EffectKey) -> str:
 @tool(effect="probeable", probe=_delivered, timeout_s=250)
 def deliver(what: str, key: EffectKey, check: Check) -> str:
     """Deliver; the courier's book says what was."""
-    return _send("deliver", what, key, check)
+    return send("deliver", what, key, check)
 
 
 def _unbook(what: str, key: EffectKey) -> None:
@@ -86,13 +87,13 @@ def _unbook(what: str, key: EffectKey) -> None:
 @tool(effect="compensable", undo=_unbook, timeout_s=250)
 def book(what: str, key: EffectKey, check: Check) -> str:
     """Book; it can be taken back."""
-    return _send("book", what, key, check)
+    return send("book", what, key, check)
 
 
 @tool(effect="unsafe", timeout_s=250)
 def post(what: str, key: EffectKey, check: Check) -> str:
     """Post; nobody can tell afterwards."""
-    return _send("post", what, key, check)
+    return send("post", what, key, check)
 
 
 @tool(effect="read")

@@ -20,7 +20,7 @@ from loops.gateway import Gateway, Warrant
 from loops.spaces import Spaces, ToolActions, ToolSpec
 from runtime.errors import OwnedElsewhere
 from runtime.executors import life_here, named, over, parse, this_process
-from runtime.placement import Placement, gateway_of
+from runtime.placement import Placement, epoch_in, gateway_of
 from runtime.replay import replay
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario
@@ -280,6 +280,28 @@ def test_an_owner_that_was_fenced_while_its_tool_prepared_sends_nothing_and_what
     assert running.result(PATIENCE_S).outcome == "done"
     assert landed() == {"deliver": 1}
     assert outcomes(log) == ["execute.succeeded"]
+
+
+def test_of_an_owner_that_lives_out_of_sight_the_call_is_over_after_its_time_and_what_it_still_tries_is_stopped(
+    log: EventLog, server: ModelServer, hold: Path
+) -> None:
+    """As two hosts on machines that cannot ask each other: each has a way out of its own."""
+    hold.write_text("before", encoding="utf-8")
+    text = SCENARIO.format(url=server.url).replace("execute_s = 300", "execute_s = 3")
+    text = text.replace("tests.courier", "tests.hasty")
+    server.will(calls(call("rush", '{"what": "tea"}')), says("Done."))
+    far = Gateway("far:0123456789ab:77/123", epoch_of=epoch_in(log))
+    stale, new = Owner(log, text, gateway=far), Owner(log, text)
+    fenced = stale.start()
+    wait_until(lambda: "rush" in courier.waiting(), timeout_s=PATIENCE_S, what="the tool is at work")
+    (effect,) = (r.event.effect for r in log.read("session/s") if isinstance(r.event, execute.Intended))
+    assert new.run().outcome == "done"
+    assert landed() == {"rush": 1}
+    hold.unlink()
+    with pytest.raises(OwnedElsewhere):
+        fenced.result(PATIENCE_S)
+    wait_until(lambda: not far.under_way(effect), timeout_s=PATIENCE_S, what="the tool of the former ended")
+    assert landed() == {"rush": 1}
 
 
 def test_a_call_whose_executor_was_replaced_before_it_was_sent_is_dispatched_anew_and_made_once(

@@ -1,0 +1,41 @@
+"""Run as a process: looks at a phase actor's process on the node `far` of the Ray at argv[1], from the head, before and
+after it is ended; prints what was said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from typing import cast
+
+import ray
+
+from runtime.executors import life, life_here, parse, this_process
+from runtime.pools import Handle
+
+POLLS = 500
+
+
+class Named:
+    def name(self) -> str:
+        return this_process()
+
+
+async def main() -> dict[str, object]:
+    actor = cast("Handle", ray.remote(Named).options(resources={"far": 0.1}).remote())
+    executor = parse(await actor.name.remote())
+    assert executor is not None
+    said: dict[str, object] = {"here": life_here(executor), "there": await life(executor)}
+    ray.kill(actor)
+    now = await life(executor)
+    for _ in range(POLLS):
+        if now == "alive":
+            await asyncio.sleep(0.02)
+            now = await life(executor)
+    return said | {"afterwards": now, "of a node nobody knows": await life(executor._replace(node="0" * 56))}
+
+
+if __name__ == "__main__":
+    ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+    print(json.dumps(asyncio.run(main())))  # noqa: T201  what this process is asked for
