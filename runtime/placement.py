@@ -199,7 +199,12 @@ class Placement:
         if answers:
             again = partial(remote, lambda: beside.remote(phase, name, context, *args))
             return await lane.direct(again, what=phase, limit_s=limit_s)
-        return await lane.ask("run", phase, name, context, *args, what=phase, limit_s=limit_s)
+        try:
+            return await lane.ask("run", phase, name, context, *args, what=phase, limit_s=limit_s)
+        except ToolFailed as stopped:
+            if stopped.kind == "fenced":
+                lane.process = await remote(actor.ping.remote)  # it may have been started anew
+            raise
 
     async def _restore_in_time(self, lane: Lane | None, behind: Behind, context: Context) -> None:
         try:

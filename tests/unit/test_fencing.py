@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -317,6 +318,21 @@ def test_a_call_whose_executor_was_replaced_before_it_was_sent_is_dispatched_ane
     server.will(calls(call("post", '{"what": "tea"}')), says("Done."))
     assert Owner(log, SCENARIO.format(url=server.url), kind=Replaced).run().outcome == "done"
     assert executors(log) == ["gone:0123456789ab:1/1", this_process()]
+    assert outcomes(log) == ["execute.succeeded"]
+    assert landed() == {"post": 1}
+
+
+def test_a_call_that_was_held_up_past_its_deadline_before_it_was_sent_is_dispatched_anew_and_made_once(
+    log: EventLog, server: ModelServer
+) -> None:
+    late = iter((NEVER,))  # as when a full disk held the dispatch up
+    gateway = Gateway(this_process(), epoch_of=epoch_in(log), clock=lambda: next(late, 0) or time.time_ns())
+    server.will(calls(call("post", '{"what": "tea"}')), says("Done."))
+    assert Owner(log, SCENARIO.format(url=server.url), gateway=gateway).run().outcome == "done"
+    first, second = (r.event for r in log.read("session/s", types=("execute.dispatched",)) if r.cycle == 1)
+    assert isinstance(first, execute.Dispatched)
+    assert isinstance(second, execute.Dispatched)
+    assert first.deadline < second.deadline
     assert outcomes(log) == ["execute.succeeded"]
     assert landed() == {"post": 1}
 
