@@ -29,7 +29,7 @@ from runtime.orders import ONE_THREAD, HostStatus, SessionOrder, Surroundings
 from runtime.pools import Handle
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
-from telemetry.log import open_log
+from telemetry.log import is_postgres, open_log
 
 T = TypeVar("T")
 
@@ -118,7 +118,8 @@ class Host:
         self._fruitless = 0
         node = ray.get_runtime_context().get_node_id()
         _check_room(node, settings.host_cpus)
-        Path(self.url).parent.mkdir(parents=True, exist_ok=True)
+        if not is_postgres(self.url):
+            Path(self.url).parent.mkdir(parents=True, exist_ok=True)
         options = ray.remote(kind).options(
             num_cpus=settings.host_cpus,
             max_restarts=-1,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from runtime.errors import NotFound, UsageError
 from runtime.people.approvals import check_prefix
 from runtime.people.mailbox import Mailbox, NobodyThere
-from runtime.sessions import PREFIX, opened, stream_of
+from runtime.sessions import PREFIX, check_rests, opened, stream_of
 from runtime.why import told
 from telemetry.errors import IdempotencyConflict
 from telemetry.events import Draft, Recorded, execute, session, split_id
@@ -163,6 +163,7 @@ def append_reconciled(
     if isinstance(new, str):
         return new
     stream = stream_of(session_id)
+    check_rests(log, stream)
     head = log.head(stream)
     assert head is not None, "a stream with an effect has a head"
     cycle = next(log.read_back(stream, types=("session.cycle_opened",))).cycle

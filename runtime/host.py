@@ -22,6 +22,7 @@ from runtime.executors import this_process
 from runtime.live import Live
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.people.clerk import Clerk
+from runtime.people.letters import host_address
 from runtime.people.serving import Serving, serve
 from runtime.placement import Placement, gateway_of
 from runtime.runner import Progress, SessionRunner
@@ -213,7 +214,7 @@ class SessionHost:
                         raise
                     await asyncio.sleep(0.1)
             if self._serving is None:
-                self._serving = await serve(self.desk, self._url)
+                self._serving = await serve(self.desk, host_address(self._log))
             return self._log
 
     async def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:

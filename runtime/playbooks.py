@@ -110,10 +110,10 @@ def version(log: EventLog, name: str) -> Version:
             return found
         ids.append(found.playbook.id)
     if ids:
-        raise NotFound(f"there is no version {name!r} of the playbook {plain!r} in {log.url}{nearest(name, ids)}")
+        raise NotFound(f"there is no version {name!r} of the playbook {plain!r} in {log.name}{nearest(name, ids)}")
     known = [found.playbook.name for found in _newest(log)]
     hint = nearest(plain, known) if known else "; this log holds no playbook yet. Try: aether playbook add FILE"
-    raise NotFound(f"there is no playbook {plain!r} in {log.url}{hint}")
+    raise NotFound(f"there is no playbook {plain!r} in {log.name}{hint}")
 
 
 def page(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[Version], str | None]:

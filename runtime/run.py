@@ -227,15 +227,11 @@ def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summa
         tokens=counts["tokens"],
         cost_usd=cost_usd,
         events=log.position() - since,
-        log=log.url,
-        log_bytes=sum(path.stat().st_size for path in _files(log.url)),
+        log=log.name,
+        log_bytes=log.size_bytes(),
     )
 
 
 def _tenths(values: Sequence[float]) -> tuple[float, float]:
     size = len(values) // TENTH
     return fmean(values[:size]), fmean(values[-size:])
-
-
-def _files(url: str) -> list[Path]:
-    return [path for suffix in ("", "-wal") if (path := Path(url + suffix)).exists()]

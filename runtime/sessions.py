@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.errors import NotFound
+from runtime.errors import NotFound, Unavailable
 from runtime.explain import nearest
 from telemetry.errors import EventsPruned
 from telemetry.events import execute, session
-from telemetry.log import EventLog, Head
+from telemetry.log import EventLog, Head, is_postgres
 
 PREFIX = "session/"
 OBSERVED = "gateway:"
@@ -121,7 +121,7 @@ def opened(log: EventLog, stream: str) -> session.Opened:
         raise removed.error(log.url)
     known = [head.stream.removeprefix(PREFIX) for head in log.heads(prefix=PREFIX, limit=1000)]
     hint = nearest(stream.removeprefix(PREFIX), known) if known else "; this log holds no session yet"
-    raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.url}{hint}")
+    raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.name}{hint}")
 
 
 def owner_of(log: EventLog, stream: str) -> str | None:
@@ -130,6 +130,35 @@ def owner_of(log: EventLog, stream: str) -> str | None:
         if isinstance(recorded.event, session.Resumed):
             return recorded.event.owner
     return None
+
+
+def check_rests(log: EventLog, stream: str) -> None:
+    """To be called before somebody else than its host appends to a session. Only a log that several hosts write asks
+    for it: who writes a file is the only one there.
+
+    Raises `Unavailable` unless the session rests on its log, or its host is known to be dead."""
+    if not is_postgres(log.url):
+        return
+    latest = next(log.read_back(stream, types=_HOLDING), None)
+    if latest is None or not isinstance(latest.event, session.Opened | session.Resumed):
+        return
+    owner = latest.event.owner if isinstance(latest.event, session.Resumed) else None
+    if owner is not None:
+        from runtime.executors import life_here, parse  # loads Ray, which a session at rest should not wait for
+
+        executor = parse(owner)
+        if executor is not None and life_here(executor) == "dead":
+            return
+    name = stream.removeprefix(PREFIX)
+    raise Unavailable(
+        f"session {name} does not rest: {'the host that opened it' if owner is None else f'the host {owner}'} has it "
+        f"since {latest.id} and does not answer on this machine. Nothing was written. Say it on the machine of that "
+        f"host; if it has ended, go on first with: aether session resume {name}"
+    )
+
+
+_HOLDING = ("session.opened", "session.resumed", "session.suspended", "session.forked", "session.closed")
+"""What tells in whose hands a session is."""
 
 
 def all_heads(log: EventLog) -> Iterator[Head]:

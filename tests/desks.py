@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runtime.errors import NotFound
 from runtime.people.desk import Ended, Notice
+from runtime.people.letters import address_of
 from runtime.people.serving import Serving, serve
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 
@@ -62,6 +63,9 @@ class PlayedDesk:
         finally:
             self._shown.remove(queue)
             self.watchers -= 1
+
+    def check_live(self, session: str) -> None:
+        self._check(session)
 
     async def rest(self, session: str) -> None:
         self._check(session)
@@ -119,7 +123,9 @@ def served(desk: PlayedDesk, log: Path | str) -> Iterator[Served]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        serving = asyncio.run_coroutine_threadsafe(serve(desk, str(log)), loop).result(10)
+        serving = asyncio.run_coroutine_threadsafe(
+            serve(desk, log if isinstance(log, Path) and log.suffix == ".sock" else address_of(str(log))), loop
+        ).result(10)
         try:
             yield Served(desk, loop, serving)
         finally:

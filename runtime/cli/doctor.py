@@ -23,6 +23,7 @@ LIBRARIES = (
     "qdrant-client",
     "openai",
     "mcp",
+    "psycopg",
     "aiohttp",
     "sqlmodel",
     "opentelemetry-sdk",
@@ -45,10 +46,11 @@ def doctor(
     from loops.environments.tools.isolation import isolation
     from runtime import __version__
     from runtime.settings import log_url, read_settings, secret
+    from telemetry.log import shown
 
     resolved = read_settings({"log": log, "address": address})
     settings = {
-        name: {"value": str(value), "from": resolved.sources[name]}
+        name: {"value": shown(str(value)), "from": resolved.sources[name]}
         for name, value in resolved.settings.model_dump().items()
     }
     url = log_url(resolved.settings)
@@ -72,8 +74,8 @@ def doctor(
     for part, values in report.items():
         typer.echo(part)
         for name, value in values.items():
-            shown = f"{value['value']}  ({value['from']})" if isinstance(value, dict) else value
-            typer.echo(f"  {name:<20} {shown}")
+            text = f"{value['value']}  ({value['from']})" if isinstance(value, dict) else value
+            typer.echo(f"  {name:<20} {text}")
 
 
 def _version(name: str) -> str:
@@ -84,13 +86,14 @@ def _version(name: str) -> str:
 
 
 def _log(url: str) -> dict[str, object]:
-    """How the log stands: there or not, its last position, who writes it, the room left beside it."""
+    """How the log stands: there or not, its last position, who writes it, the room left beside a file."""
     from telemetry.errors import LogError
-    from telemetry.log import open_log
-    from telemetry.log.lock import lock_owner
+    from telemetry.log import is_postgres, open_log, shown
 
-    folder = next((p for p in Path(url).parents if p.exists()), Path("/"))
-    found: dict[str, object] = {"url": url, "free_mib": shutil.disk_usage(folder).free // 2**20}
+    found: dict[str, object] = {"url": shown(url)}
+    if not is_postgres(url):
+        folder = next((p for p in Path(url).parents if p.exists()), Path("/"))
+        found["free_mib"] = shutil.disk_usage(folder).free // 2**20
     try:
         log = open_log(url, mode="read")
     except LogError as error:
@@ -100,7 +103,8 @@ def _log(url: str) -> dict[str, object]:
             **found,
             "state": "readable",
             "position": log.position(),
-            "writer": lock_owner(Path(url)) or "nobody",
+            "size_mib": log.size_bytes() // 2**20,
+            "writer": ", ".join(log.writers()) or "nobody",
         }
     finally:
         log.close()

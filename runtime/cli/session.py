@@ -165,15 +165,14 @@ def deny(session: SessionId, effect: Effect, why: Reason = "", log: LogUrl = Non
 def _settle(session: str, effect: str, *, granted: bool, why: str, log: str | None, as_json: bool) -> None:
     from runtime.people.approvals import answer as settle
     from runtime.people.approvals import whoami
+    from runtime.people.mailbox import Mailbox
     from runtime.sessions import PREFIX
     from runtime.settings import log_url, read_settings
-    from telemetry.log import sqlite_path
-    from telemetry.log.lock import lock_owner
 
     url = log_url(read_settings({"log": log}).settings)
     by = whoami()
     event = settle(url, session, effect, granted=granted, by=by, why=why)
-    live = lock_owner(sqlite_path(url)) is not None
+    live = Mailbox(url).anybody()
     if as_json:
         with reading(log) as store:
             row = {"event": event, "granted": granted, "by": by, "why": why, "live": live}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from runtime.errors import NotFound, UsageError
 from runtime.people.mailbox import Mailbox, NobodyThere
-from runtime.sessions import PREFIX, opened, stream_of
+from runtime.sessions import PREFIX, check_rests, opened, stream_of
 from telemetry.events import Draft, Recorded, execute
 from telemetry.events.values import Digest, EventId
 from telemetry.log import EventLog, open_log
@@ -61,6 +61,7 @@ def append_answer(
     recorded, asked = found
     given = given_for(asked, effect_prefix, granted=granted, by=by, why=why, now_ns=now_ns)
     stream = stream_of(session)
+    check_rests(log, stream)
     head = log.head(stream)
     assert head is not None, "a stream with a question has a head"
     draft = Draft(

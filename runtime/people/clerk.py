@@ -1,7 +1,7 @@
 """The desk of one host: what people outside say to its sessions, answer and watch, and what they ask of its log.
 
-Knows the live sessions and the log; knows neither sockets nor Ray. Invariant: while this host lives nobody else
-writes its log, so what others want written is written here or nowhere."""
+Knows the live sessions and the log; knows neither sockets nor Ray. Invariant: only its own runner
+appends to a session that is live; where this host alone writes the log, what others want is written here or nowhere."""
 
 from __future__ import annotations
 
@@ -115,6 +115,10 @@ class Clerk:
                     async for notice in notices:
                         yield notice
                 return
+
+    def check_live(self, session: str) -> None:
+        """As `Desk.check_live`."""
+        self._live.of(session)
 
     async def rest(self, session: str) -> None:
         """As `Desk.rest`."""

@@ -101,6 +101,10 @@ class Desk(Protocol):
         """What the session shows from now on, first how it stands (`Asks` or `Idle`) where it rests."""
         ...
 
+    def check_live(self, session: str) -> None:
+        """Raises `NotFound` when the session does not run here."""
+        ...
+
     async def rest(self, session: str) -> None:
         """Suspends the session at its next closed cycle and returns when it rests."""
         ...

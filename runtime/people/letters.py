@@ -1,13 +1,14 @@
 """The lines that cross between a live host and other processes, and where they cross.
 
-Knows words, paths and their bounds; opens no socket. Invariant: the address follows from the log's path alone, so
-that whoever can name the log finds its host."""
+Knows words, paths and their bounds; opens no socket. Invariant: the addresses follow from the log alone, so that
+whoever can name it finds its hosts on this machine: the one of a file by its path, each of a shared log by its id."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,8 +25,9 @@ from runtime.errors import (
     exit_code_of,
 )
 from runtime.people.desk import Notice
+from telemetry.errors import LogNotFound
 from telemetry.events.values import EventId, Feedback, Message, Playbook
-from telemetry.log import sqlite_path
+from telemetry.log import EventLog, is_postgres, open_log, sqlite_path
 
 ROOT = Path("/tmp")
 """Not TMPDIR: a host on a cluster has the cluster's, its callers have theirs. Short, as a path of a socket holds at
@@ -96,9 +98,16 @@ class Rest(_Closed):
     session: str
 
 
+class Holds(_Closed):
+    """Whether the session is live at this one of several hosts."""
+
+    command: Literal["holds"] = "holds"
+    session: str
+
+
 Written = Tell | Decide | Reconcile | Fork | LayDown
 """What is answered with the event that came of it."""
-Command = Annotated[Written | Watch | Rest, Field(discriminator="command")]
+Command = Annotated[Written | Watch | Rest | Holds, Field(discriminator="command")]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 
@@ -135,9 +144,36 @@ SEEN: TypeAdapter[Notice | Answer] = TypeAdapter(Notice | Answer)
 
 
 def address_of(log_url: str) -> Path:
-    """Where the host of this log listens, however its path is spelt."""
+    """Where the one host of a log in a file listens, however its path is spelt."""
     log = str(sqlite_path(log_url).resolve())
-    return ROOT / f"aether-{os.getuid()}" / f"{hashlib.sha256(log.encode()).hexdigest()[:16]}.sock"
+    return _folder() / f"{_digest(log)}.sock"
+
+
+def host_address(log: EventLog) -> Path:
+    """Where this process listens as a host of the open `log`."""
+    if is_postgres(log.url):
+        return _folder() / f"{_digest(log.id)}-{os.getpid()}.sock"
+    return address_of(log.url)
+
+
+def host_addresses(log_url: str) -> list[Path]:
+    """Where hosts of the log may listen on this machine. Raises what opening a shared log for reading does, unless it
+    is not there."""
+    if not is_postgres(log_url):
+        return [address_of(log_url)]
+    try:
+        with closing(open_log(log_url, mode="read")) as log:
+            return sorted(_folder().glob(f"{_digest(log.id)}-*.sock"))
+    except LogNotFound:
+        return []
+
+
+def _folder() -> Path:
+    return ROOT / f"aether-{os.getuid()}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def check_folder(folder: Path) -> None:

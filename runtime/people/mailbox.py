@@ -9,9 +9,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Self
 
-from runtime.errors import Unavailable, UsageError
+from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.people.desk import Ended, Notice
 from runtime.people.letters import (
     COMMAND_TIMEOUT_S,
@@ -22,6 +23,7 @@ from runtime.people.letters import (
     Command,
     Decide,
     Fork,
+    Holds,
     LayDown,
     NobodyThere,
     Reconcile,
@@ -29,10 +31,11 @@ from runtime.people.letters import (
     Tell,
     Watch,
     Written,
-    address_of,
     check_folder,
+    host_addresses,
 )
 from telemetry.events.values import EventId, Feedback, Message, Playbook
+from telemetry.log import is_postgres, shown
 
 __all__ = ["Mailbox", "NobodyThere", "Watching"]
 
@@ -41,12 +44,20 @@ ANSWER_TIMEOUT_S = 120.0
 
 
 class Mailbox:
-    """Speaks with the live host of a log. Every call connects anew; it raises what the host raised, `NobodyThere`
-    where no host lives, and `Unavailable` where one does not answer."""
+    """Speaks with the live hosts of a log on this machine. Every call connects anew; it raises what the host raised,
+    `NobodyThere` where no host lives, and `Unavailable` where one does not answer."""
 
     def __init__(self, log_url: str) -> None:
-        self._path = address_of(log_url)
-        self._log = log_url
+        self._url = log_url
+        self._log = shown(log_url)
+
+    def anybody(self) -> bool:
+        """Whether a host lives."""
+        for address in host_addresses(self._url):
+            with suppress(NobodyThere):
+                self._connected(address).close()
+                return True
+        return False
 
     def tell(self, session: str, said: Message | Feedback) -> EventId:
         """See `Desk.tell`."""
@@ -76,7 +87,8 @@ class Mailbox:
 
     def watch(self, session: str) -> Watching:
         """See `Desk.watch`. When this returns nothing more can be missed."""
-        watching = Watching(self._say(Watch(session=session)), self._gone)
+        command = Watch(session=session)
+        watching = Watching(self._say(self._address(command), command), self._gone)
         watching.begin()
         return watching
 
@@ -86,7 +98,10 @@ class Mailbox:
         return event
 
     def _ask(self, command: Written | Rest, *, timeout_s: float | None) -> Answer:
-        with closing(self._say(command)) as connection, connection.makefile("rb") as lines:
+        return self._ask_at(self._address(command), command, timeout_s=timeout_s)
+
+    def _ask_at(self, address: Path, command: Command, *, timeout_s: float | None) -> Answer:
+        with closing(self._say(address, command)) as connection, connection.makefile("rb") as lines:
             connection.settimeout(timeout_s)
             try:
                 line = lines.readline(MAX_ANSWER_BYTES)
@@ -104,21 +119,50 @@ class Mailbox:
             raise answer.error.again()
         return answer
 
-    def _say(self, command: Command) -> socket.socket:
+    def _address(self, command: Command) -> Path:
+        """The host to say `command` to: of several the one at which its session is live, else any that lives."""
+        addresses = host_addresses(self._url)
+        if not is_postgres(self._url):
+            return addresses[0]
+        living: list[Path] = []
+        for address in addresses:
+            with suppress(NobodyThere):
+                if isinstance(command, LayDown):
+                    self._connected(address).close()
+                    return address
+                try:
+                    self._ask_at(address, Holds(session=command.session), timeout_s=ANSWER_TIMEOUT_S)
+                except NotFound:
+                    living.append(address)
+                else:
+                    return address
+        if not living:
+            raise self._gone()
+        return living[0]
+
+    def _say(self, address: Path, command: Command) -> socket.socket:
         """A connection on which `command` was said."""
         line = command.model_dump_json().encode() + b"\n"
         if len(line) > MAX_COMMAND_BYTES:
             raise UsageError(
                 f"this is {len(line):,} bytes long, at most {MAX_COMMAND_BYTES:,} can be said at once; nothing was sent"
             )
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = self._connected(address)
         try:
-            check_folder(self._path.parent)
-            connection.settimeout(COMMAND_TIMEOUT_S)
-            connection.connect(str(self._path))
             with suppress(BrokenPipeError, ConnectionResetError):  # one that is full answers and hangs up at once
                 connection.sendall(line)
             connection.settimeout(None)
+        except OSError as error:
+            connection.close()
+            raise self._gone() from error
+        return connection
+
+    def _connected(self, address: Path) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            check_folder(address.parent)
+            connection.settimeout(COMMAND_TIMEOUT_S)
+            connection.connect(str(address))
         except OSError as error:
             connection.close()
             raise self._gone() from error

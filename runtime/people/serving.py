@@ -28,13 +28,13 @@ from runtime.people.letters import (
     Decide,
     Error,
     Fork,
+    Holds,
     LayDown,
     Reconcile,
     Rest,
     Tell,
     Watch,
     Written,
-    address_of,
     check_folder,
 )
 from telemetry.events.values import EventId
@@ -44,24 +44,38 @@ FAREWELL_S = 1.0
 """When the host ends, callers have so long to be told."""
 
 
-async def serve(desk: Desk, log_url: str) -> Serving:
-    """Listens for this log until `close`. To be called by whoever holds the log's lock: a socket that is there
-    already is then a dead host's, and is replaced. Raises `Unavailable` where it cannot listen."""
-    path = address_of(log_url)
+async def serve(desk: Desk, path: Path) -> Serving:
+    """Listens at `path`, a host's address, until `close`. To be called by whoever writes the log: a socket that is
+    there already is then a dead host's, and is replaced. Raises `Unavailable` where it cannot listen."""
     with suppress(FileExistsError):
         path.parent.mkdir(mode=0o700)
     check_folder(path.parent)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)
-        listening.bind(str(path))
-        path.chmod(0o600)
+        _bind(listening, path)
         serving = Serving(desk, path)
         serving.server = await asyncio.start_unix_server(serving.answer, sock=listening, limit=MAX_COMMAND_BYTES)
     except OSError as error:
         listening.close()
         raise Unavailable(f"the host cannot listen at {path}: {error.strerror}. Nothing was started") from error
     return serving
+
+
+def _bind(listening: socket.socket, path: Path) -> None:
+    """Removes what a dead host left at this address, and what dead ones of the same log left beside it."""
+    path.unlink(missing_ok=True)
+    listening.bind(str(path))
+    path.chmod(0o600)
+    name, dash, _ = path.stem.partition("-")
+    for other in path.parent.glob(f"{name}-*.sock") if dash else ():
+        try:
+            os.kill(int(other.stem.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            with socket.socket(socket.AF_UNIX) as knocking:  # a container has the same folder and other processes
+                if knocking.connect_ex(str(other)):
+                    other.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # somebody else has that pid by now; the next host looks again
 
 
 class Serving:
@@ -114,7 +128,7 @@ class Serving:
             await _send(writer, Answer(error=Error.of(error)))
             raise  # a mistake of ours: the host's stderr keeps its traceback
 
-    async def _do(self, command: Written | Rest) -> EventId | None:
+    async def _do(self, command: Written | Rest | Holds) -> EventId | None:
         match command:
             case Tell():
                 return await self._desk.tell(command.session, command.said)
@@ -130,6 +144,9 @@ class Serving:
                 return await self._desk.lay_down(playbook, why=why)
             case Rest():
                 await self._desk.rest(command.session)
+                return None
+            case Holds(session=session):
+                self._desk.check_live(session)
                 return None
 
     async def _show(self, session: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

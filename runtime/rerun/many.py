@@ -83,7 +83,7 @@ def chosen(log: EventLog, *, scenario: str | None = None) -> list[str]:
             others.add(name)
     if not found and scenario is not None:
         hint = nearest(scenario, sorted(others)) if others else "; it holds no session yet"
-        raise NotFound(f"no session of {log.url} is of the scenario {scenario!r}{hint}")
+        raise NotFound(f"no session of {log.name} is of the scenario {scenario!r}{hint}")
     return found
 
 

@@ -231,7 +231,7 @@ class Importer:
         for (line, event), stood in zip(given, stands, strict=True):
             if event.hash != stood.hash:
                 raise ImportRefused(
-                    f"line {line}: event {event.id} is another than the one that stands in {self.log.url}: hash "
+                    f"line {line}: event {event.id} is another than the one that stands in {self.log.name}: hash "
                     f"{event.hash.hex()[:12]}… given, {stood.hash.hex()[:12]}… stands. {event.stream} was left as it "
                     f"is. Import into a log that has no {event.stream}."
                 )

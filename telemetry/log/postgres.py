@@ -12,7 +12,7 @@ import psycopg
 
 from telemetry.errors import LogNotFound
 from telemetry.log.postgres_blobs import PostgresBlobs
-from telemetry.log.postgres_connect import Connection, Readers, Server, check_durable, identify, make
+from telemetry.log.postgres_connect import READER, WRITER, Connection, Readers, Server, check_durable, identify, make
 from telemetry.log.postgres_notify import Announcer, Listener
 from telemetry.log.postgres_snapshots import PostgresSnapshots
 from telemetry.log.postgres_writer import PostgresCommitter
@@ -38,6 +38,10 @@ SELECT head.* FROM named CROSS JOIN LATERAL ({head}) AS head ORDER BY named.stre
 """Two look-ups by key a stream, however long the streams are."""
 
 
+WRITERS = f"""SELECT DISTINCT substr(application_name, {len(WRITER) + 2}) FROM pg_stat_activity
+WHERE datname = current_database() AND starts_with(application_name, '{WRITER} ') ORDER BY 1"""
+
+
 def open_postgres(url: str, *, mode: Literal["write", "read"], create: bool) -> StoredLog:
     """`open_log` on a database."""
     return StoredLog(PostgresDatabase(url, mode=mode, create=create))
@@ -54,7 +58,7 @@ class PostgresDatabase:
         self.writer: Writer | None = None
         self._announcer: Announcer | None = None
         self._listener: Listener | None = None
-        connection = self._server.connect()
+        connection = self._server.connect(WRITER if mode == "write" else READER)
         try:
             self.id = self._identified(connection, create and mode == "write")
             if mode == "write":
@@ -92,6 +96,12 @@ class PostgresDatabase:
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         head = HEAD.replace("stream = ?", "stream = named.stream")
         return self.rows(HEADS.format(compare=">" if beyond else ">=", head=head), (bound, until, until, limit))
+
+    def size_bytes(self) -> int:
+        return int(self.rows("SELECT pg_total_relation_size('events')", ())[0][0])
+
+    def writers(self) -> list[str]:
+        return [str(name) for (name,) in self.rows(WRITERS, ())]
 
     def followed(self) -> float:
         if self._listener is None:

@@ -48,6 +48,7 @@ DEFAULTS: dict[str, str | int | None] = {
 """A server that is gone without a word is given up after about 10 s; what the URL says comes first."""
 MAX_READERS = 4
 """Connections that one open log reads with at once; a server takes 100 by default."""
+WRITER, READER = "aether writer", "aether"
 MAKING = 0x61657468
 """Advisory lock of those who make a log: two may come at once."""
 
@@ -89,15 +90,15 @@ class Server:
             given = conninfo_to_dict(postgres_uri(url))
         except psycopg.Error as error:
             raise LogError(f"{self.name} is no URL that PostgreSQL reads: {self.words(error)}.") from None
-        owner = f"aether {platform.node()}/{os.getpid()}"
-        parameters = {**DEFAULTS, "application_name": owner, **given}
-        self._conninfo = make_conninfo("", **parameters)
+        self._conninfo = make_conninfo("", **{**DEFAULTS, **given})
 
-    def connect(self) -> Connection:
-        """A new connection; every statement is a transaction until one is begun. Raises `LogUnreachable`,
-        `LogNotFound` where there is no such database, `LogError` where the server lets nobody in by that name."""
+    def connect(self, role: str = READER) -> Connection:
+        """A new connection, which the server shows as this process in that `role`; every statement is a transaction
+        until one is begun. Raises `LogUnreachable`, `LogNotFound` where there is no such database, `LogError` where the
+        server lets nobody in by that name."""
         try:
-            connection: Connection = psycopg.connect(self._conninfo, autocommit=True)
+            name = f"{role} {platform.node()}/{os.getpid()}"
+            connection: Connection = psycopg.connect(self._conninfo, autocommit=True, application_name=name)
             connection.execute(SESSION)
         except psycopg.Error as error:
             raise self._refused(error) from None

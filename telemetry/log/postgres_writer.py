@@ -18,7 +18,7 @@ from telemetry.errors import LogDamaged, LogError, LogUnreachable, LogUnwritable
 from telemetry.log.decide import Group
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
-from telemetry.log.postgres_connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, Connection, Patience, Server
+from telemetry.log.postgres_connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, WRITER, Connection, Patience, Server
 from telemetry.log.removed import removed_of
 from telemetry.log.rows import (
     COLUMNS,
@@ -231,7 +231,7 @@ class PostgresCommitter:
 
     def _attempt(self, group: list[Pending]) -> list[Outcome]:
         if self._connection.closed:
-            self._connection = self._server.connect()
+            self._connection = self._server.connect(WRITER)
         if self._doubt is None:
             try:
                 return self._by_memory(group)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from telemetry.errors import LogDamaged, LogNotFound, LogUnwritable
 from telemetry.log.blobs import Blobs
-from telemetry.log.lock import WriterLock
+from telemetry.log.lock import WriterLock, lock_owner
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal
@@ -88,6 +88,14 @@ class SqliteDatabase:
                 found.append(connection.execute(HEAD, (name,)).fetchone())
                 bound, beyond = name, True
         return found
+
+    def size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def writers(self) -> list[str]:
+        owner = lock_owner(self._path)
+        return [] if owner is None else [owner]
 
     def followed(self) -> float:
         return POLL_S

@@ -152,6 +152,12 @@ class EventLog(Protocol):
     def position(self) -> int:
         """Position of the last committed event, 0 for an empty log."""
 
+    def size_bytes(self) -> int:
+        """What the events take on disk, with their indices and without contents."""
+
+    def writers(self) -> list[str]:
+        """Who has it open to write, machine and process, in words for people."""
+
     def subscribe(self, *, after: int = 0, types: Collection[str] = ()) -> Subscription:
         """Everything above `after`, with no gap between what is on disk and what is committed later."""
 

@@ -103,6 +103,10 @@ class Database(Protocol):
     def heads(self, bound: str, *, beyond: bool, until: str, limit: int) -> list[Row]:
         """The columns of `Head` of the streams from `bound` on, or only beyond it, and before `until`, by name."""
 
+    def size_bytes(self) -> int: ...
+
+    def writers(self) -> list[str]: ...
+
     def followed(self) -> float:
         """Somebody begins to wait for news. How long they may trust silence before they look, in seconds."""
 
@@ -191,6 +195,12 @@ class StoredLog:
 
     def position(self) -> int:
         return int(self._rows(LAST_POSITION, ())[0][0])
+
+    def size_bytes(self) -> int:
+        return self._database.size_bytes()
+
+    def writers(self) -> list[str]:
+        return self._database.writers()
 
     def subscribe(self, *, after: int = 0, types: Collection[str] = ()) -> Subscription:
         wanted = tuple(types)
