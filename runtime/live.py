@@ -77,6 +77,11 @@ class Live:
             raise _not_here(session)
         return place.taken.result()
 
+    def check(self, session: str) -> None:
+        """Raises `NotFound` where it has neither a runner nor an evicted one's place."""
+        if stream_of(session) not in self.running:
+            raise _not_here(session)
+
     def want(self, stream: str) -> None:
         """Has the session revived where it is evicted."""
         place = self._evicted.get(stream)

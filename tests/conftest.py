@@ -11,7 +11,7 @@ from telemetry.log import EventLog, open_log
 from tests.aether import Aether
 from tests.clusters import Head, Nodes
 from tests.local import Local
-from tests.postgres import Server
+from tests.postgres import Server, owned
 
 
 @pytest.fixture
@@ -41,9 +41,8 @@ def head() -> Iterator[Head]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A PostgreSQL server of the tests' own, shared by those who leave it running."""
-    running = Server()
-    yield running
-    running.close()
+    with owned() as running:
+        yield running
 
 
 @pytest.fixture

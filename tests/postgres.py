@@ -1,7 +1,7 @@
 """A PostgreSQL server of the tests' own: made, started, stopped and killed here, with Debian's programs or PATH's.
 
-Without them a test that needs a server skips with the reason; under AETHER_REQUIRE_POSTGRES=1 that is a failure.
-Invariant: fsync is on, it listens on loopback alone, and nothing of it outlives `close`."""
+Without them a test that needs a server skips with the reason (`owned`); under AETHER_REQUIRE_POSTGRES=1 that is a
+failure. Invariant: fsync is on, it listens on loopback alone, and nothing of it outlives `close`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -40,17 +42,33 @@ def programs() -> Path | None:
     return next((path.parent for path in candidates if (path.parent / "postgres").exists()), None)
 
 
+class NoServer(Exception):
+    """There are no programs to make one with."""
+
+
+@contextmanager
+def owned(*settings: str) -> Iterator[Server]:
+    """A server for a test, or a reason to skip it."""
+    try:
+        running = Server(*settings)
+    except NoServer as error:
+        if os.environ.get("AETHER_REQUIRE_POSTGRES") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    try:
+        yield running
+    finally:
+        running.close()
+
+
 class Server:
     """Runs from construction to `close`."""
 
     def __init__(self, *settings: str) -> None:
-        """`settings` are lines of postgresql.conf. Skips the test where there are no programs."""
+        """`settings` are lines of postgresql.conf. Raises `NoServer`."""
         folder = programs()
         if folder is None:
-            reason = "no PostgreSQL server is installed: no initdb under /usr/lib/postgresql/*/bin or on PATH"
-            if os.environ.get("AETHER_REQUIRE_POSTGRES") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
+            raise NoServer("no PostgreSQL server is installed: no initdb under /usr/lib/postgresql/*/bin or on PATH")
         self._programs = folder
         self._folder = Path(tempfile.mkdtemp(prefix="aether-pg-", dir="/tmp"))  # a socket's path must be short
         self._user = OWNER if os.geteuid() == 0 else None
@@ -99,7 +117,7 @@ class Server:
                 psycopg.connect(self.url("postgres")).close()
             except psycopg.OperationalError as error:
                 if self._process.poll() is not None or time.monotonic() > until:
-                    pytest.fail(f"the server did not start: {error}\n{self.said()}")
+                    raise RuntimeError(f"the server did not start: {self.said()}") from error
             else:
                 return
 

@@ -118,7 +118,7 @@ class Clerk:
 
     def check_live(self, session: str) -> None:
         """As `Desk.check_live`."""
-        self._live.of(session)
+        self._live.check(session)
 
     async def rest(self, session: str) -> None:
         """As `Desk.rest`."""

@@ -13,7 +13,7 @@ import pytest
 from telemetry.errors import LogDamaged, LogError, LogNotFound, LogUnreachable, LogUnwritable
 from telemetry.log import EventLog, open_log
 from tests.contract.stores import fill
-from tests.postgres import PASSWORD, Server, drop
+from tests.postgres import PASSWORD, Server, drop, owned
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_log_of_a_newer_format_is_refused_as_intact(url: str) -> None:
 
 
 def test_a_server_that_acknowledges_what_is_not_on_disk_is_not_written_to() -> None:
-    with closing(Server("fsync = off")) as careless:
+    with owned("fsync = off") as careless:
         assert "fsync" in str(refused(careless.schema()))
 
 

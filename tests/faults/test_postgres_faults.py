@@ -13,7 +13,7 @@ from telemetry.errors import LogUnreachable, LogUnwritable
 from telemetry.events import Recorded
 from telemetry.log import EventLog, open_log
 from tests.contract.stores import fill, note, notes
-from tests.postgres import PASSWORD, Server, Stop
+from tests.postgres import PASSWORD, Server, Stop, owned
 
 WRITERS = 4
 BETWEEN = 40
@@ -23,9 +23,8 @@ BETWEEN = 40
 @pytest.fixture(scope="module")
 def own() -> Iterator[Server]:
     """A server that may be restarted."""
-    running = Server()
-    yield running
-    running.close()
+    with owned() as running:
+        yield running
 
 
 def test_a_server_restarted_under_load_loses_nothing_that_was_acknowledged_and_doubles_nothing(own: Server) -> None:

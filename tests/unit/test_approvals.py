@@ -50,9 +50,9 @@ def waiting(tmp_path: Path) -> str:
         return log.url
 
 
-def asked_in(url: str) -> execute.ApprovalAsked:
+def asked_in(url: str, session: str = "s") -> execute.ApprovalAsked:
     with closing(open_log(url, mode="read")) as log:
-        asked = open_question(log, "s")
+        asked = open_question(log, session)
     assert asked is not None
     return asked
 
