@@ -200,7 +200,7 @@ class PostgresCommitter:
         committing = False
         try:
             if self._connection.closed:
-                self._connection = self._server.connect()
+                self._connection = self._server.connect(WRITER)
             _execute(self._connection, BEGIN)
             _execute(self._connection, LOCK)
             outcome = upkeep.order(PostgresTables(self._connection))
