@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from runtime.errors import NotFound, UsageError
+from runtime.ledger import ledger
 from runtime.people.approvals import check_prefix
 from runtime.people.mailbox import Mailbox, NobodyThere
 from runtime.sessions import PREFIX, check_rests, opened, stream_of
@@ -125,13 +126,14 @@ def _unknown(log: EventLog, stream: str, *, after: int) -> list[EffectRow]:
 
 
 def unknown_anywhere(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[EffectRow], str | None]:
-    """The unknown effects of the next `limit` sessions in the order of their ids, and the id to continue after (None
-    at the end). What a fork shares is its parent's, and is told there; what was removed is told by nobody."""
-    heads = log.heads(prefix=PREFIX, after=stream_of(after) if after else "", limit=limit + 1)
-    page = heads[:limit]
-    streams = (head.stream for head in page)
+    """The unknown effects of the next `limit` sessions that have any, in the order of their ids, and the id to go on
+    after (None at the end). What a fork shares is its parent's, and is told there; what was removed, by nobody."""
+    with ledger(log) as found:
+        names = found.doubtful(after=after, limit=limit + 1)
+    page = names[:limit]
+    streams = map(stream_of, page)
     rows = [row for stream in streams for row in _unknown(log, stream, after=begins_after(log, stream))]
-    return rows, page[-1].stream.removeprefix(PREFIX) if len(heads) > limit else None
+    return rows, page[-1] if len(names) > limit else None
 
 
 def reconcile(

@@ -256,6 +256,13 @@ class Ledger:
         )
         return [str(name) for (name,) in found]
 
+    def doubtful(self, *, after: str, limit: int) -> list[str]:
+        """Ids of the first `limit` sessions after `after` with an effect of their own whose outcome is unknown."""
+        found = self._rows.execute(
+            "SELECT DISTINCT session FROM unknown WHERE session > ? ORDER BY session LIMIT ?", (after, limit)
+        )
+        return [str(name) for (name,) in found]
+
     def _began(self, name: str) -> Cell:
         found = self._rows.execute("SELECT began FROM session WHERE session = ?", (name,))
         if not found:

@@ -24,7 +24,7 @@ def effects(
         str | None, typer.Argument(help="Id of a session; every session of the log without one.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those whose outcome is known or under way.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Sessions on a page, where none is named.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Sessions with such effects on a page, where none is named.")] = 100,
     after: Annotated[str, typer.Option(metavar="SESSION", help="Begin after this session.")] = "",
     log: LogUrl = None,
     as_json: Json = False,
