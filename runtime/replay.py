@@ -92,10 +92,11 @@ class _Fold:
 
     def see(self, event: Event | Unknown) -> bool:
         """Folds it; whether it agrees."""
+        kind = type(event)  # not `isinstance`, which pydantic's models answer slowly
         apply_to(self.state, event)
-        said = _SAID.get(type(event))
+        said = _SAID.get(kind)
         if said is None:
-            self.unknown += isinstance(event, Unknown)
+            self.unknown += kind is Unknown
             return True
         if isinstance(event, session.CycleClosed) and event.reducer != REDUCER:
             self.not_comparable += 1

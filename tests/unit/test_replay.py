@@ -18,6 +18,7 @@ from telemetry.events import Draft, Recorded, session
 from telemetry.events.envelope import GENESIS, chain_hash
 from telemetry.log import EventLog, open_log
 from telemetry.log.imports import import_lines
+from tests.aether import Aether
 from tests.local import Local
 from tests.worlds import ACTS
 
@@ -179,3 +180,19 @@ def test_a_fork_is_replayed_with_what_it_shares_and_its_parents_alteration_is_fo
     altered(local.log, cut.version - 1)
     with pytest.raises(VerificationFailed, match=f"chain of session f breaks: event {cut.version - 1} of session/line"):
         replay(local.log, "f")
+
+
+def test_the_command_says_from_which_cycle_the_state_is_not_checkable_and_what_of_a_broken_chain_is_intact(
+    log: EventLog, aether: Aether
+) -> None:
+    seen = [e.version for e in golden(log, "maze") if e.type == "sense.observed"]
+    erased = Path(f"{log.url}.erased")
+    with closing(open_log(erased)) as other:
+        golden(other, "maze", (seen[2], ERASED))
+    told = aether("replay", "maze", "--log", str(erased))
+    assert (told.code, told.err) == (0, "")
+    assert "chain verified, state not checkable from cycle 3: 1 events cannot be read" in told.out
+    altered(log, 68)
+    broken = aether("replay", "maze", "--log", log.url)
+    assert (broken.code, broken.out) == (4, "")
+    assert "Versions 1–67 are intact" in broken.err
