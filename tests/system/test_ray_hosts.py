@@ -12,9 +12,11 @@ from contextlib import closing
 
 import pytest
 
+from loops.state import state_hash
 from telemetry.log import open_log
 from tests.aether import ROOT, Aether, position, processes_naming, wait_until
 from tests.clusters import Head
+from tests.local import folded
 
 MAZE = "examples/maze.toml"
 ENDLESS = """\
@@ -130,6 +132,47 @@ def test_a_direct_call_beyond_the_bound_is_answered_with_backpressure(attached: 
     assert answer["rows"][0]["status"] == "suspended"
     with closing(open_log(attached.log, mode="read")) as log:
         assert len(log.heads()) == 1
+
+
+NULL = """\
+name = "null"
+environment = { id = "null:" }
+reasoner = { kind = "explore" }
+world_model = { kind = "none" }
+memory = { when = "never", recall = 0 }
+"""
+MANY = 1000
+EVENTS_A_CYCLE = 14
+
+
+def test_a_thousand_sessions_are_live_at_once_in_one_host_and_all_end_right(attached: Aether) -> None:
+    file = attached.folder / "null.toml"
+    file.write_text(NULL)
+    with attached.start("run", str(file), "--sessions", str(MANY), "--json") as started:
+        wait_until(lambda: _under_way(attached) == MANY, timeout_s=90, what="every session has closed a cycle")
+        started.signal_group(signal.SIGINT)
+        ended = started.end(timeout_s=60)
+    assert ended.code == 130
+    rows = json.loads(ended.out)["rows"]
+    assert len(rows) == MANY
+    assert {row["status"] for row in rows} == {"suspended"}
+    assert min(row["cycles"] for row in rows) >= 1
+    with closing(open_log(attached.log, mode="read")) as log:
+        opened = [event.position for event in log.read_all(types=("session.opened",))]
+        rested = [event.position for event in log.read_all(types=("session.suspended",))]
+        assert len(opened) == len(rested) == MANY
+        assert max(opened) < min(rested), "all of them were live at once"
+        for row in rows[:: MANY // 10]:
+            assert state_hash(folded(list(log.read(f"session/{row['session']}")))) == row["state_hash"]
+    assert attached("log", "verify").code == 0
+
+
+def _under_way(aether: Aether) -> int:
+    """How many sessions have events beyond their first cycle."""
+    if position(aether.log) < MANY:
+        return 0
+    with closing(open_log(aether.log, mode="read")) as log:
+        return sum(head.version > 1 + EVENTS_A_CYCLE for head in log.heads(prefix="session/", limit=MANY))
 
 
 def test_a_host_that_its_world_kills_again_and_again_gives_up(aether: Aether) -> None:
