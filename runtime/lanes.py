@@ -10,13 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayTaskError
 
 from loops.errors import EnvironmentFailed
-from runtime.pools import DIRECT_CALLS, Answers, Handle, remote
+from runtime.pools import DIRECT_CALLS, ActorAway, Answers, Handle, remote
 
 T = TypeVar("T")
 
@@ -51,8 +52,9 @@ class Lane:
     async def ask(self, method: str, *arguments: object, what: str, limit_s: float) -> Any:  # noqa: ANN401  the method's
         """What `method` of the actor answers, asked again when the actor died meanwhile.
 
-        Raises what the method raised, `EnvironmentFailed` (timeout) when it takes more than `limit_s`, not counting
-        what was before it in the lane; the actor is then restarted, and whoever else was in the call is asked again."""
+        Raises what the method raised, `ActorAway`, and `EnvironmentFailed` (timeout) when it takes more than `limit_s`,
+        not counting what was before it in the lane; the actor is then restarted, and whoever else was in the call is
+        asked again."""
         return await self._queue(_Ask(method, arguments, what, limit_s))
 
     def tell(self, method: str, *arguments: object, limit_s: float) -> None:
@@ -77,10 +79,12 @@ class Lane:
                 return
             try:
                 await self._send(asks)
+            except ActorAway as error:
+                asks += self._waiting  # it is away for all
+                self._waiting.clear()
+                _fail(asks, error)
             except Exception as error:  # noqa: BLE001  it is raised where the answer is awaited
-                for ask in asks:
-                    if not ask.answer.done():
-                        ask.answer.set_exception(error)
+                _fail(asks, error)
 
     def _next(self) -> list[_Ask]:
         """The asks of the next call; those whose session has gone are dropped."""
@@ -99,11 +103,11 @@ class Lane:
         letters = [(ask.method, ask.arguments) for ask in asks]
         if len(asks) == 1:
             (ask,) = asks
-            call = remote(lambda: self.actor.together.remote(letters, TOGETHER_S))
-            return self._hand_out(asks, await within(ask.limit_s, ask.what, self.actor, call))
+            once = partial(self._together, letters)
+            return self._hand_out(asks, await remote(lambda: within(ask.limit_s, ask.what, self.actor, once())))
         limit_s = max(ask.limit_s for ask in asks) + TOGETHER_S
         try:
-            answers = await asyncio.wait_for(_plain(self.actor.together.remote(letters, TOGETHER_S)), limit_s)
+            answers = await asyncio.wait_for(self._together(letters), limit_s)
         except TimeoutError:
             ray.kill(self.actor, no_restart=False)
             self._again(asks, alone=True)
@@ -111,6 +115,10 @@ class Lane:
             self._again(asks, alone=True)
         else:
             self._hand_out(asks, answers)
+
+    async def _together(self, letters: list[tuple[str, tuple[object, ...]]]) -> Answers:
+        answers: Answers = await self.actor.together.remote(letters, TOGETHER_S)
+        return answers
 
     def _hand_out(self, asks: list[_Ask], answers: Answers) -> None:
         for ask, (answer, error) in zip(asks, answers, strict=False):
@@ -128,13 +136,15 @@ class Lane:
         self._waiting.extendleft(reversed(asks))
 
 
+def _fail(asks: list[_Ask], error: Exception) -> None:
+    for ask in asks:
+        if not ask.answer.done():
+            ask.answer.set_exception(error)
+
+
 def _unheard(answer: asyncio.Future[Any]) -> None:
     if not answer.cancelled():
         answer.exception()  # so that nobody complains of one that was never looked at
-
-
-async def _plain(reference: Awaitable[Answers]) -> Answers:
-    return await reference
 
 
 async def within(limit_s: float, what: str, actor: Handle | None, call: Awaitable[T]) -> T:

@@ -26,8 +26,8 @@ from runtime.errors import Unavailable
 from runtime.executors import this_process
 from runtime.lanes import Lane, within
 from runtime.orders import Surroundings
-from runtime.pools import BESIDE, Handle, check_room, remote, remote_once, start, total
-from runtime.scenario import HOST, Phase, Scenario
+from runtime.pools import BESIDE, ActorAway, Handle, check_room, remote, remote_once, start, total
+from runtime.scenario import HOST, Phase, Pool, Scenario
 from telemetry.errors import LogError
 from telemetry.events import execute
 from telemetry.events.values import EffectClass
@@ -78,6 +78,8 @@ class Placement:
         self._threads = threads
         self._text = text
         self._pools: Mapping[str, list[Lane]] = {}
+        self._wanted: Mapping[str, Pool] = {}
+        self._growth_patience_s = 0.0
 
     async def start_pools(self, *, growth_patience_s: float) -> None:
         """Starts the phase actors that the scenario places phases in, and returns when each answers.
@@ -88,7 +90,10 @@ class Placement:
         if not wanted:
             return
         if not growth_patience_s:
-            await asyncio.to_thread(check_room, wanted)
+            try:
+                await asyncio.to_thread(check_room, wanted)
+            except Unavailable as error:
+                raise Unavailable(f"{error}. Nothing was written") from error
         limit_s = max(POOL_TIMEOUT_S, growth_patience_s)
         host = ray.get_runtime_context().current_actor
         pools = {
@@ -106,6 +111,7 @@ class Placement:
                 f"the pools ask for {total(wanted)}; they did not start within {limit_s:g} s, others may hold it or a "
                 f"phase actor cannot live: {error}. Nothing was written"
             ) from error
+        self._wanted, self._growth_patience_s = wanted, growth_patience_s
         self._pools = {name: [Lane(actor, names[actor]) for actor in pool] for name, pool in pools.items()}
 
     def executor(self, stream: str) -> str:
@@ -173,13 +179,31 @@ class Placement:
         return await self._ready(lane, context, call)
 
     async def _ready(self, lane: Lane | None, context: Context, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer to `call`, made again once its replica is restored when that was behind."""
-        for _ in range(3):
+        """The answer to `call`, made again once its replica is restored when that was behind. Raises `Unavailable` when
+        the cluster has no room any more for the actor that is to answer, and does not grow it in time."""
+        patient_until = time.monotonic() + self._growth_patience_s
+        restored = 0
+        while restored < 3:
             try:
                 return await call()
             except Behind as behind:
                 await self._restore_in_time(lane, behind, context)
+                restored += 1
+            except ActorAway as error:
+                lost = await asyncio.to_thread(self._lost_room)
+                if lost is None:
+                    raise
+                if time.monotonic() > patient_until:
+                    raise lost from error
         raise Unavailable(f"{context.stream}: a replica stays behind after it was restored three times")
+
+    def _lost_room(self) -> Unavailable | None:
+        """What the pools lack since a node was lost; None while there is room for them."""
+        try:
+            check_room(self._wanted)
+        except Unavailable as error:
+            return Unavailable(f"a node of the cluster was lost: {error}")
+        return None
 
     async def _call(self, lane: Lane | None, phase: Phase, name: str, context: Context, *args: object) -> object:
         answers = name == "answer"

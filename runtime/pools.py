@@ -36,8 +36,9 @@ BESIDE = "beside"
 """The group of calls that run at once in a phase actor, each in a thread; everything else in it happens one by one."""
 CHECK_TIMEOUT_S = 10.0
 """How long the host may take to say whose session it is; it reads its log for that."""
-RESTART_ATTEMPTS = 8
-"""Calls made to a phase actor that keeps dying, a second apart at most, before the session gives up."""
+RESTART_TIMEOUT_S = 20.0
+"""How long a phase actor may be away, or die of every call, before its sessions rest at their last commit. A process of
+ours starts within two seconds on an idle machine."""
 
 
 DIRECT_CALLS = 64
@@ -47,6 +48,10 @@ MAX_PENDING_CALLS = 2 * DIRECT_CALLS
 
 Answers: TypeAlias = list[tuple[object, Exception | None]]
 """An answer or an error for each ask."""
+
+
+class ActorAway(Unavailable):
+    """A phase actor died and did not come back in time."""
 
 
 class PhaseActor:
@@ -120,7 +125,7 @@ def check_room(pools: Mapping[str, Pool]) -> None:
         if sum(sizes) + mine > there + ROUNDING or max(sizes) > largest:
             raise Unavailable(
                 f"the pools ask for {total(pools)} beside the host's {mine:g} {kind}s; this cluster has {there:g} "
-                f"{kind}s, {largest:g} on one node. Nothing was written. Ask for less in [pools] (cpus, gpus, actors), "
+                f"{kind}s, {largest:g} on one node. Ask for less in [pools] (cpus, gpus, actors), "
                 "or set growth_patience_s on a cluster that grows"
             )
 
@@ -179,8 +184,11 @@ async def remote_once(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def remote(call: Callable[[], Awaitable[T]]) -> T:
-    """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised."""
-    for attempt in range(RESTART_ATTEMPTS):
+    """Awaits a Ray call; makes it again while its actor is being restarted, and unwraps what the phase raised. Raises
+    `ActorAway`, and `Backpressure`."""
+    away_since = None
+    pause_s = 0.1
+    while True:
         try:
             return await call()
         except PendingCallsLimitExceeded as error:
@@ -188,7 +196,8 @@ async def remote(call: Callable[[], Awaitable[T]]) -> T:
         except RayTaskError as error:
             raise error.cause from None
         except RayActorError as error:
-            if attempt == RESTART_ATTEMPTS - 1:
-                raise Unavailable(f"a phase actor keeps dying: {error}") from error
-            await asyncio.sleep(min(1.0, 0.1 * 2**attempt))
-    raise AssertionError("the loop above returns or raises")
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > RESTART_TIMEOUT_S:
+                raise ActorAway(f"a phase actor keeps dying, or does not come back: {error}") from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.0, 2 * pause_s)

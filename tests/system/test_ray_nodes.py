@@ -12,7 +12,7 @@ from telemetry.log import open_log
 from tests.aether import Aether, Row, position, wait_until
 from tests.clusters import Nodes
 
-CYCLES = 120
+CYCLES = 60
 EVENTS_A_CYCLE = 20
 BOUND_S = 120.0
 
@@ -53,8 +53,7 @@ def nodes() -> Iterator[Nodes]:
 
 
 def test_a_pool_whose_node_is_lost_comes_back_on_another_and_nothing_differs(aether: Aether, nodes: Nodes) -> None:
-    first, command = nodes.add(cpus=1), _command(aether)
-    (calm,) = aether(*command, "--log", str(aether.folder / "calm.db"), timeout_s=BOUND_S).rows
+    calm, first, command = _calm(aether), nodes.add(cpus=1), _command(aether)
     aether.attach(nodes)
     with aether.start(*command) as started:
         _goes_on(aether.log)
@@ -71,6 +70,35 @@ def test_a_pool_whose_node_is_lost_comes_back_on_another_and_nothing_differs(aet
     assert "session.resumed" not in _types(aether, row), "the host itself was never touched"
 
 
+def test_a_pool_whose_node_is_lost_for_good_leaves_its_session_open_and_says_what_is_missing(
+    aether: Aether, nodes: Nodes
+) -> None:
+    calm, only, command = _calm(aether), nodes.add(cpus=1), _command(aether)
+    aether.attach(nodes)
+    with aether.start(*command) as started:
+        _goes_on(aether.log)
+        nodes.kill(only)
+        ended = started.end(timeout_s=BOUND_S)
+    assert ended.code == 6
+    assert "a node of the cluster was lost: the pools ask for 1 CPUs" in ended.out + ended.err
+    assert "this cluster has 1 CPUs" in ended.out + ended.err
+    (row,) = aether("session", "list", "--json").rows
+    assert row["status"] == "open", "nothing was made up about what nobody knows"
+    nodes.add(cpus=1)
+    (resumed,) = aether("session", "resume", row["session"], "--json", timeout_s=BOUND_S).rows
+    assert (resumed["cycles"], resumed["state_hash"]) == (CYCLES, calm["state_hash"])
+
+
+_CALM: list[Row] = []
+"""The undisturbed session, run once."""
+
+
+def _calm(aether: Aether) -> Row:
+    if not _CALM:
+        _CALM.extend(aether(*_command(aether), "--log", str(aether.folder / "calm.db"), timeout_s=BOUND_S).rows)
+    return _CALM[0]
+
+
 def _command(aether: Aether) -> tuple[str, ...]:
     file = aether.folder / "scenario.toml"
     file.write_text(POOLS)
@@ -78,7 +106,7 @@ def _command(aether: Aether) -> tuple[str, ...]:
 
 
 def _goes_on(log: Path) -> None:
-    wait_until(lambda: position(log) > 10 * EVENTS_A_CYCLE, timeout_s=BOUND_S, what="the session is under way")
+    wait_until(lambda: position(log) > 5 * EVENTS_A_CYCLE, timeout_s=BOUND_S, what="the session is under way")
 
 
 def _types(aether: Aether, row: Row) -> list[str]:
