@@ -7,6 +7,7 @@ how long each is measured; the modules beside it know how.
     rebuild  taking a session up, from its history and from a snapshot, and replaying it beside eventsourcing's library
     fork     time and bytes of a fork of a short session, of a long one, and of a fork of forks
     effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
+    takeover how long the sessions of a killed host stand still before another has them
 
 `benchmarks.steps` says what a step is. Everything lies under build/, so on the disk that holds the checkout: a
 temporary folder may lie in memory, where fsync costs nothing."""
@@ -35,6 +36,7 @@ REBUILD_MS, REBUILD_MS_AIM = 50.0, 25.0
 SNAPSHOT_MS = 150.0
 REPLAY_RATIO, REPLAY_RATIO_AIM = 2.5, 5.0
 FORK_MS = 5.0
+TAKEOVER_S = 2.0
 TWICE = 0
 MISSING = 0
 """Floors and ceilings of issue "The log keeps its promises", section "Figures"."""
@@ -46,6 +48,7 @@ SHORT_EVENTS, EVENTS, LONG_EVENTS = 10, 5_000, 100_000
 FORKS, FORKS_DEEP = 100, 5
 EFFECTS, KILLS = 200, 25
 UNSAFE, UNSAFE_KILLS = 100, 10
+MOVED, MOVED_KILLS = 20, 12
 
 Part = Callable[[Path], None]
 
@@ -58,6 +61,7 @@ def main() -> int:
         "rebuild": _rebuild,
         "fork": _fork,
         "effects": _effects,
+        "takeover": _takeover,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=tuple(parts), help="all of them when it is left out")
@@ -192,6 +196,17 @@ def _fork(folder: Path) -> None:
         bound = FORK_MS if name == "fork_100k" else None
         _ms(f"{name}_ms", spent_ms, floor=bound)
         figure(f"{name}_bytes", value=added, unit="bytes", op="<=", samples=[added])
+
+
+def _takeover(folder: Path) -> None:
+    from benchmarks.takeover import measure_takeover
+    from tests.postgres import Server
+
+    kills = 3 if short() else MOVED_KILLS
+    _say(f"{MOVED} sessions on two hosts, {kills} kills")
+    with closing(Server()) as server:
+        spent_s = measure_takeover(folder, server.schema(), sessions=MOVED, kills=kills)
+    figure("takeover_s_p50", value=median(spent_s), unit="s", op="<=", floor=TAKEOVER_S, samples=spent_s)
 
 
 def _say(what: str) -> None:

@@ -26,7 +26,7 @@ import openai
 
 from benchmarks.scripted import Body, Model, looked_up, order, please_look, settings
 from examples.refund.shop import find_order
-from runtime.cluster import Host
+from runtime.hosts import Hosts
 from runtime.sessions import stream_of
 from telemetry.log import open_log
 
@@ -48,7 +48,7 @@ class Looking:
     """A host with sessions that look orders up, one after the other. Close it."""
 
     def __init__(self, folder: Path, url: str, *, stream: bool) -> None:
-        self._host = Host(settings(folder, url))
+        self._host = Hosts(settings(folder, url))
         self._stream = stream
         self._sessions = 0
 

@@ -1,6 +1,6 @@
 """Refunds across kills of a real session host: one session, one order and one kill at a time.
 
-The intent of a refund is seen on the log as soon as it is there. `Host.run` takes the sessions of a killed host up
+The intent of a refund is seen on the log as soon as it is there. `Hosts.run` takes the sessions of a killed host up
 again, as `aether run` does."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.kills import Fell, Kills, result, strike, until
 from benchmarks.scripted import order, orders, please_refund, settings, stock
-from runtime.cluster import Host
+from runtime.hosts import Hosts
 from runtime.sessions import stream_of
 from telemetry.events import execute, session
 from telemetry.events.values import ToolCalls
@@ -28,7 +28,7 @@ def measure_kills(folder: Path, url: str, *, kills: int, seed: int) -> Kills:
     stock(numbers)
     sessions = [order(please_refund(number), index=index) for index, number in enumerate(numbers)]
     streams = [stream_of(one.session) for one in sessions]
-    host = Host(settings(folder, url))
+    host = Hosts(settings(folder, url))
     try:
         with closing(open_log(host.url, mode="read")) as log, ThreadPoolExecutor(1) as killer:
             struck = killer.submit(_strike, log, dict(zip(streams, numbers, strict=True)), random.Random(seed))

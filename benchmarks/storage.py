@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.scenarios import NULL, order
-from runtime.cluster import Host
+from runtime.hosts import Hosts
 from runtime.settings import Settings
 from telemetry.log import open_log
 
@@ -21,7 +21,7 @@ def measure_overhead(folder: Path, events: int) -> float:
     """(File − empty file − payloads) / events, in bytes, of a session of `events` events or one cycle more or less."""
     empty = folder / "empty.db"
     open_log(str(empty)).close()
-    host = Host(Settings(home=folder))
+    host = Hosts(Settings(home=folder))
     try:
         for session, error in host.run([order(NULL, cycles=-(-events // EVENTS_A_CYCLE))], watch=lambda _: None):
             if error is not None:

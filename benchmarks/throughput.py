@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scenarios import NULL, order
-from runtime.cluster import Host
-from runtime.orders import HostStatus
+from runtime.hosts import Hosts
+from runtime.orders import RunStatus
 from runtime.sessions import PREFIX
 from runtime.settings import Settings
 from telemetry.log import open_log
@@ -31,7 +31,7 @@ class Load:
 class _Watch:
     """Lets all sessions run for `window_s` from when the last was opened, then has the host suspend them."""
 
-    def __init__(self, host: Host, sessions: int, window_s: float) -> None:
+    def __init__(self, host: Hosts, sessions: int, window_s: float) -> None:
         self.rss_mib = 0.0
         self._host = host
         self._sessions = sessions
@@ -39,12 +39,12 @@ class _Watch:
         self._began: float | None = None
         self._suspended = False
 
-    def __call__(self, status: HostStatus) -> None:
+    def __call__(self, status: RunStatus) -> None:
         if self._suspended or (self._began is None and not self._all_open()):
             return
         now = time.monotonic()
         self._began = now if self._began is None else self._began
-        self.rss_mib = max(self.rss_mib, _rss_mib(status.pid))
+        self.rss_mib = max(self.rss_mib, *map(_rss_mib, status.pids))
         if now - self._began >= self._window_s:
             self._suspended = True
             self._host.suspend()
@@ -56,7 +56,7 @@ class _Watch:
 
 def measure_load(folder: Path, sessions: int, *, window_s: float) -> Load:
     """Runs `sessions` sessions at once in a host of their own, on the Ray that the caller is connected to."""
-    host = Host(Settings(home=folder))
+    host = Hosts(Settings(home=folder))
     watch = _Watch(host, sessions, window_s)
     try:
         for session, error in host.run([order(NULL, index=index) for index in range(sessions)], watch=watch):

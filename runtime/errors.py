@@ -59,7 +59,12 @@ class Backpressure(Unavailable):
 
 
 class OwnedElsewhere(Unavailable):
-    """Another host has taken the session up; this one writes nothing more of it."""
+    """Another host has taken the session up; this one writes nothing more of it. `owner` is that one's name on the log,
+    None where it is whoever opened the session."""
+
+    def __init__(self, message: str, *, owner: str | None = None) -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 _CODES: tuple[tuple[type[Exception], int], ...] = (

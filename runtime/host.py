@@ -12,7 +12,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ray
 
@@ -20,19 +19,18 @@ from loops.gateway import Gateway
 from runtime.errors import Backpressure
 from runtime.executors import this_process
 from runtime.live import Live
+from runtime.memory_actor import SharedMemory
 from runtime.orders import HostStatus, SessionOrder, Surroundings
 from runtime.people.clerk import Clerk
 from runtime.people.letters import host_address
 from runtime.people.serving import Serving, serve
 from runtime.placement import Placement, gateway_of
+from runtime.recall import HostMemory, Memory, open_index
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow, opened, stream_of
 from telemetry.errors import LogHeld, LogUnwritable
 from telemetry.log import EventLog, open_log
-
-if TYPE_CHECKING:
-    from runtime.recall import HostMemory
 
 LOCK_PATIENCE_S = 10.0
 """A restarted host waits this long for its killed predecessor's lock to be released by the system."""
@@ -63,7 +61,11 @@ class SessionHost:
         growth_patience_s: float = 0,
         idle_patience_s: float | None = None,
         surroundings: Surroundings | None = None,
+        home: str | None = None,
+        memory: str | None = None,
     ) -> None:
+        """`memory` names the actor that several hosts share; without one this host keeps an index, of a log that is no
+        file under `home`."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._url = log
         self._max_sessions = max_sessions
@@ -74,8 +76,10 @@ class SessionHost:
         self._surroundings.enter()
         self._owner = this_process()
         self._log: EventLog | None = None
-        self._memory: HostMemory | None = None
         self._gateway: Gateway | None = None
+        self._home = Path(home) if home is not None else Path(log).parent
+        self._shared = memory
+        self._memory: Memory | None = None
         self._placements: dict[str, asyncio.Task[Placement]] = {}
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
@@ -184,6 +188,7 @@ class SessionHost:
             stalled=self._stalled.error if self._stalled and _recent(self._stalled) else None,
             waiting=next((p.waiting for p in running if p.waiting is not None), None),
             pid=os.getpid(),
+            owner=self._owner,
         )
 
     async def suspend(self) -> None:
@@ -239,15 +244,13 @@ class SessionHost:
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement
 
-    def _recalling(self, log: EventLog, file: ScenarioFile) -> HostMemory | None:
+    def _recalling(self, log: EventLog, file: ScenarioFile) -> Memory | None:
         if not file.scenario.memory.recall:
             return None
-        if self._memory is None:
-            # Qdrant costs memory that not every host needs, so it is loaded by the first session that recalls.
-            from memory.project import EpisodeProjection
-            from runtime.recall import HostMemory
-
-            self._memory = HostMemory(EpisodeProjection(log, folder=Path(f"{self._url}.memory")))
+        if self._memory is None and self._shared is not None:
+            self._memory = SharedMemory(self._shared)
+        if self._memory is None:  # Qdrant costs memory that not every host needs: it is loaded for the first recall
+            self._memory = HostMemory(open_index(log, self._home))
         return self._memory
 
     async def _stall(self, error: LogUnwritable) -> None:

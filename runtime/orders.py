@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -63,3 +64,45 @@ class HostStatus(BaseModel):
     waiting: str | None = None
     """What one of the running sessions waits for before it settles an effect."""
     pid: int
+    owner: str
+    """Its name on the log."""
+
+
+class RunStatus(BaseModel):
+    """Sums over the hosts of a run that answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hosts: int
+    deaths: int
+    """How often a host died so far."""
+    sessions: int
+    running: int
+    evicted: int
+    cycles: int
+    episodes: int
+    successes: int
+    nats: float | None
+    stalled: str | None
+    waiting: str | None
+    pids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, each: Sequence[HostStatus], *, hosts: int, deaths: int) -> RunStatus:
+        """Of `hosts`, those in `each` answer."""
+        surprised = [(status.nats, status.running) for status in each if status.nats is not None]
+        weight = sum(running for _, running in surprised)
+        return cls(
+            hosts=hosts,
+            deaths=deaths,
+            sessions=sum(status.sessions for status in each),
+            running=sum(status.running for status in each),
+            evicted=sum(status.evicted for status in each),
+            cycles=sum(status.cycles for status in each),
+            episodes=sum(status.episodes for status in each),
+            successes=sum(status.successes for status in each),
+            nats=sum(nats * running for nats, running in surprised) / weight if weight else None,
+            stalled=next((status.stalled for status in each if status.stalled is not None), None),
+            waiting=next((status.waiting for status in each if status.waiting is not None), None),
+            pids=tuple(status.pid for status in each),
+        )

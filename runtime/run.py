@@ -15,7 +15,7 @@ from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose
 from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
 from runtime.ledger import ledger
-from runtime.orders import HostStatus, SessionOrder, Surroundings
+from runtime.orders import RunStatus, SessionOrder, Surroundings
 from runtime.scenario import Scenario, ScenarioFile
 from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, row_of, stream_of
 from runtime.settings import Settings, log_url
@@ -44,6 +44,8 @@ class Summary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     sessions: int
+    hosts: int
+    """Session hosts that they were spread over."""
     cycles: int
     episodes: int
     successes: int
@@ -79,7 +81,7 @@ class RunResult(BaseModel):
     as_of: int
 
 
-Watch = Callable[[HostStatus], None]
+Watch = Callable[[RunStatus], None]
 
 
 def check_scenario(file: ScenarioFile, settings: Settings) -> None:
@@ -145,22 +147,23 @@ def _observed(log: EventLog, session: str) -> bool:
 
 def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
     """Runs the orders on Ray. Ctrl-C lets every session finish its cycle and rest; the exit code is 130 then."""
-    from runtime.cluster import Host, connected  # loads Ray, which a wrong scenario should not wait for
+    from runtime.cluster import connected  # loads Ray, which a wrong scenario should not wait for
+    from runtime.hosts import Hosts
 
     exit_code = DONE
     errors: list[str] = []
     with connected(settings):
-        host = Host(settings)
-        before = host.position()
+        hosts = Hosts(settings, orders)
+        before = hosts.position()
         try:
-            for session, error in host.run(orders, watch=watch):
+            for session, error in hosts.run(orders, watch=watch):
                 if error is not None:
                     errors.append(f"{session}: {error}")
                     exit_code = max(exit_code, exit_code_of(error))
         except KeyboardInterrupt:
             exit_code = INTERRUPTED
         finally:
-            host.close()
+            hosts.close()
     with closing(open_log(log_url(settings), mode="read")) as log:
         rows = tuple(row_of(log, head) for order in orders if (head := log.head(stream_of(order.session))))
         if exit_code == DONE and any(row.outcome == "failed" for row in rows):
@@ -172,12 +175,12 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
             errors=tuple(errors),
             not_begun=len(orders) - len(rows),
             exit_code=exit_code,
-            summary=summarise(log, rows, since=before),
+            summary=summarise(log, rows, since=before, hosts=len(hosts)),
             as_of=log.position(),
         )
 
 
-def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summary:
+def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int, hosts: int) -> Summary:
     """The figures of these sessions from their events after position `since`."""
     counts = Counter[str]()
     calls = Counter[str]()
@@ -213,6 +216,7 @@ def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int) -> Summa
     tenths = [_tenths(values) for values in nats.values() if len(values) >= TENTH]
     return Summary(
         sessions=len(rows),
+        hosts=hosts,
         cycles=counts["cycles"],
         episodes=counts["episodes"],
         successes=counts["successes"],

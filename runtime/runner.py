@@ -32,7 +32,7 @@ from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
 from runtime.placement import Placement
 from runtime.playbooks import find
-from runtime.recall import HostMemory
+from runtime.recall import Memory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
@@ -79,7 +79,7 @@ class SessionRunner:
         *,
         log: EventLog,
         placement: Placement,
-        memory: HostMemory | None,
+        memory: Memory | None,
         owner: str,
         stall: Stall,
         attended: bool = False,
@@ -201,7 +201,8 @@ class SessionRunner:
         taken = OwnedElsewhere(
             f"session {name} was taken up by {who}: {error} Its log is whole, and nothing of this host's stands after "
             f"version {self._journal.committed}. Leave it to that host, or end that one and go on with: "
-            f"aether session resume {name}"
+            f"aether session resume {name}",
+            owner=owner,
         )
         taken.__cause__ = error
         return taken

@@ -33,8 +33,11 @@ class Settings(BaseModel):
     """URL or path of the log; `aether.db` in `home` when there is none."""
     address: str | None = None
     """Ray cluster to attach to; a local one is started when there is none."""
+    hosts: int | None = Field(default=None, ge=1)
+    """Session hosts that a run spreads its sessions over. Left out: one on SQLite; on PostgreSQL as many as the cluster
+    has CPUs for, with the pools that each starts, and no more than sessions."""
     host_cpus: float = Field(default=1, ge=0)
-    """CPUs the session host asks Ray for."""
+    """CPUs each session host asks Ray for."""
     max_sessions: int = Field(default=2000, ge=1)
     """Sessions a host runs at once; a further one is answered with back-pressure."""
     disk_patience_s: float = Field(default=30, ge=0)

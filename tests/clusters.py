@@ -78,7 +78,7 @@ class Head:
 
     def actors(self, name: str) -> list[int]:
         """Process ids of the living actors of class `name` on this head."""
-        return _actors(self.folder, name)
+        return actors_in(self.folder, name)
 
     @contextmanager
     def control_store_stopped(self) -> Iterator[None]:
@@ -183,11 +183,11 @@ class Nodes:
 
     def actors(self, name: str, *, on: Node | None = None) -> list[int]:
         """Process ids of the living actors of class `name`, on one node or on any."""
-        return [pid for pid in _actors(self.folder, name) if on is None or _parent(pid) == on.raylet]
+        return [pid for pid in actors_in(self.folder, name) if on is None or _parent(pid) == on.raylet]
 
     def kill(self, node: Node) -> None:
         """Ends a node as a machine that loses its power: all its processes at once, unasked."""
-        for pid in [node.raylet, *(pid for pid in _actors(self.folder, "") if _parent(pid) == node.raylet)]:
+        for pid in [node.raylet, *(pid for pid in actors_in(self.folder, "") if _parent(pid) == node.raylet)]:
             with suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGKILL)
 
@@ -206,7 +206,7 @@ class Nodes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _actors(folder: Path, name: str) -> list[int]:
+def actors_in(folder: Path, name: str) -> list[int]:
     """Process ids of the living workers that run class `name` of the cluster in `folder`."""
     return [pid for pid, line in _processes(folder) if line.startswith(f"ray::{name}".encode())]
 

@@ -14,9 +14,10 @@ from typing import cast
 
 from runtime.chaos.lives import NEVER, SESSION, DyingLog, acknowledged_file, surroundings_of
 from runtime.chaos.values import ChaosOrder
-from runtime.cluster import Host, connected
+from runtime.cluster import connected
 from runtime.errors import EXPECTED
 from runtime.host import SessionHost
+from runtime.hosts import Hosts
 from runtime.orders import SessionOrder
 from runtime.settings import Settings
 from telemetry.log import EventLog
@@ -64,7 +65,7 @@ def life_through_ray(order: ChaosOrder, *, at: int) -> str | None:
         session=SESSION, scenario_text=order.scenario_text, source=order.source, seed=order.seed, cycles=order.cycles
     )
     try:
-        host = Host(settings, kind=DyingHost, surroundings=surroundings_of(order))
+        host = Hosts(settings, kind=DyingHost, surroundings=surroundings_of(order))
         with closing(host):
             ended = [error for _, error in host.run([session], watch=lambda _: None) if error is not None]
     except EXPECTED as error:

@@ -14,7 +14,7 @@ import typer
 from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
-    from runtime.orders import HostStatus
+    from runtime.orders import RunStatus
     from runtime.run import RunResult, Summary, Watch
 
 PLAIN_EVERY_S = 5.0
@@ -76,7 +76,7 @@ def watching(title: str, *, quiet: bool) -> Iterator[Watch]:
 def _plainly(line: _Line) -> Watch:
     last = time.monotonic()
 
-    def say(status: HostStatus) -> None:
+    def say(status: RunStatus) -> None:
         nonlocal last
         words = line.of(status)
         if time.monotonic() - last >= PLAIN_EVERY_S:
@@ -93,15 +93,12 @@ class _Line:
         self._title = title
         self._first: tuple[float, int] | None = None
         self._surprise = "—"
-        self._pid: int | None = None
-        self._restarts = 0
+        self._deaths = 0
 
-    def of(self, status: HostStatus) -> str:
+    def of(self, status: RunStatus) -> str:
         now = time.monotonic()
-        if status.pid != self._pid:
-            self._restarts += self._pid is not None
-            self._pid, self._first = status.pid, (now, status.cycles)
-        assert self._first is not None
+        if self._first is None or status.deaths != self._deaths:
+            self._deaths, self._first = status.deaths, (now, status.cycles)
         began, cycles = self._first
         rate = (status.cycles - cycles) / (now - began) if now > began else 0
         if status.nats is not None:
@@ -113,8 +110,10 @@ class _Line:
         if status.episodes or status.nats is not None:
             parts.append(f"{status.successes}/{status.episodes} episodes succeeded")
             parts.append(f"surprise {self._surprise} nats")
-        if self._restarts:
-            parts.append(f"host restarted {self._restarts}×")
+        if status.hosts > 1:
+            parts.append(f"{len(status.pids)}/{status.hosts} hosts")
+        if self._deaths:
+            parts.append(f"host died {self._deaths}×" if status.hosts > 1 else f"host restarted {self._deaths}×")
         if status.stalled:
             parts.append(f"waiting: {status.stalled}")
         elif status.waiting:
@@ -153,10 +152,11 @@ def _words(result: RunResult) -> str:
     surprise = "" if first is None else f"surprise     {first:+.2f} nats in the first tenth, {last:+.2f} in the last\n"
     held = f"inhibitions  {summary.inhibitions}\n" if summary.inhibitions else ""
     conversed = _conversed(summary)
+    spread = f"hosts        {summary.hosts}\n" if summary.hosts > 1 else ""
     example = result.rows[0].session if result.rows else "SESSION"
     return (
         f"\n{conversed or f'episodes     {summary.episodes}, {summary.successes} succeeded{rate}'}\n"
-        f"{surprise}{held}"
+        f"{surprise}{held}{spread}"
         f"events       {summary.events:,} in {summary.cycles:,} cycles\n"
         f"log          {summary.log} ({summary.log_bytes / 2**20:.1f} MiB)\n\n"
         f"Next: aether session show {example}\n"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Self, TypeVar
 
-from runtime.cluster import START_TIMEOUT_S, Host
 from runtime.errors import NotFound
-from runtime.orders import HostStatus, SessionOrder
+from runtime.hosts import START_TIMEOUT_S, Hosts
+from runtime.orders import RunStatus, SessionOrder
 from runtime.people.desk import Notice
 from runtime.people.mailbox import Mailbox, NobodyThere, Watching
 from runtime.settings import Settings
@@ -31,25 +31,14 @@ class _Left(Exception):
     """Nobody waits for the session any more."""
 
 
-class _Watched(Host):
-    """A host whose thread ends once it is left: a call after Ray was shut down would start another Ray."""
-
-    left: threading.Event
-
-    def status(self) -> HostStatus | None:
-        if self.left.is_set():
-            raise _Left
-        return super().status()
-
-
 class Visit:
     """Starts the session; leaving the block ends it."""
 
     def __init__(self, settings: Settings, order: SessionOrder) -> None:
-        """Raises what `Host` does."""
+        """Raises what `Hosts` does."""
         self.session = order.session
-        self._host = _Watched(settings)
-        self._host.left = threading.Event()
+        self._host = Hosts(settings, [order], near=True)
+        self._left = threading.Event()
         self._mailbox = Mailbox(self._host.url)
         self._watching: Watching | None = None
         """Begun, and not yet looked at."""
@@ -60,7 +49,7 @@ class Visit:
 
     def _run(self, order: SessionOrder) -> None:
         try:
-            for _, error in self._host.run([order], watch=lambda _: None):
+            for _, error in self._host.run([order], watch=self._look):
                 self._error = error
         except _Left:
             pass
@@ -68,6 +57,10 @@ class Visit:
             self._error = error
         finally:
             self._over.set()
+
+    def _look(self, _: RunStatus) -> None:
+        if self._left.is_set():  # a call after Ray was shut down would start another Ray
+            raise _Left
 
     @property
     def over(self) -> bool:
@@ -111,7 +104,7 @@ class Visit:
                 self._thread.join(END_TIMEOUT_S)
             self._host.close()
         finally:
-            self._host.left.set()
+            self._left.set()
             self._thread.join(END_TIMEOUT_S)
 
     def _reach(self, call: Callable[[], T]) -> T:

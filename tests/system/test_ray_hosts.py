@@ -75,8 +75,9 @@ from pathlib import Path
 
 import ray
 
-from runtime.cluster import Host, connected
+from runtime.cluster import connected
 from runtime.errors import Backpressure
+from runtime.hosts import Hosts
 from runtime.run import new_orders
 from runtime.scenario import read_scenario
 from runtime.settings import read_settings
@@ -84,7 +85,7 @@ from runtime.settings import read_settings
 settings = read_settings().settings
 orders = new_orders(read_scenario(Path(sys.argv[1])), sessions=2)
 with connected(settings):
-    host = Host(settings)
+    host = Hosts(settings)
     first = host.start(orders[0])
     while (status := host.status()) is None or status.running == 0:
         pass

@@ -1,0 +1,137 @@
+"""Runs on several session hosts that share a PostgreSQL log: how they are started, killed and looked at.
+
+Knows the command line and the log. Invariant: who owned a session is read from its events, never from a host."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from runtime.sessions import PREFIX
+from telemetry.errors import LogError
+from telemetry.events import Recorded, execute, sense, session, split_id
+from telemetry.log import open_log
+from tests.aether import Aether, Row, Started, wait_until
+
+BOUND_S = 240.0
+EVENTS_A_CYCLE = 20
+MAZE = """\
+name = "many"
+seed = 11
+[environment]
+id = "gymnasium:PointMaze_UMaze-v3"
+frames = 5
+max_frames = 150
+episodes = 1000
+[memory]
+when = "surprise"
+recall = 4
+"""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A host that was killed, and those that lived then."""
+
+    victim: int
+    survivors: frozenset[int]
+
+
+def calm(aether: Aether, *, sessions: int, cycles: int) -> list[Row]:
+    """The sessions on one SQLite host that nobody disturbs."""
+    ran = aether(*_command(aether, aether.folder / "calm.db", sessions, cycles), timeout_s=BOUND_S)
+    assert ran.code == 0, ran.err
+    return ran.rows
+
+
+def started(aether: Aether, url: str, *, sessions: int, cycles: int, hosts: int = 2) -> Started:
+    """The same sessions, from the same seeds, on several hosts."""
+    return aether.start(*_command(aether, url, sessions, cycles), env={"AETHER_HOSTS": str(hosts)})
+
+
+def _command(aether: Aether, log: object, sessions: int, cycles: int) -> tuple[str, ...]:
+    file = aether.folder / "maze.toml"
+    file.write_text(MAZE)
+    return "run", str(file), "--sessions", str(sessions), "--cycles", str(cycles), "--log", str(log), "--json"
+
+
+def strike(url: str, kills: int, living: Callable[[], Sequence[int]], chance: random.Random) -> list[Death]:
+    """Kills one host after the other, each when two live and the log has gone on."""
+    deaths: list[Death] = []
+    goal = 15 * EVENTS_A_CYCLE
+    for _ in range(kills):
+        wait_until(lambda: len(living()) == 2, timeout_s=BOUND_S, what="both hosts live")
+        reach(url, goal)
+        victim, survivor = chance.sample(sorted(living()), 2)
+        os.kill(victim, signal.SIGKILL)
+        deaths.append(Death(victim, frozenset({survivor})))
+        goal = position(url) + chance.randrange(40, 120) * EVENTS_A_CYCLE
+    return deaths
+
+
+def reach(url: str, goal: int) -> None:
+    """Waits until the log has so many events."""
+    wait_until(lambda: position(url) >= goal, timeout_s=BOUND_S, what=f"position {goal}")
+
+
+def position(url: str) -> int:
+    try:
+        with closing(open_log(url, mode="read")) as log:
+            return log.position()
+    except LogError:  # its tables are being made
+        return 0
+
+
+def events(url: str, row: Row, *types: str) -> list[Recorded]:
+    with closing(open_log(url, mode="read")) as log:
+        return list(log.read(PREFIX + row["session"], types=types))
+
+
+def owners(url: str, row: Row) -> list[str]:
+    """The hosts that had the session, in turn: who opened it is known by its first effect."""
+    found: list[str] = []
+    for recorded in events(url, row, "execute.dispatched", "session.resumed"):
+        match recorded.event:
+            case execute.Dispatched(executor=owner) if not found:
+                found.append(owner)
+            case session.Resumed(owner=owner):
+                found.append(owner)
+    return found
+
+
+def pid(owner: str) -> int:
+    return int(owner.rpartition("/")[2])
+
+
+def check_moves(url: str, row: Row, deaths: Sequence[Death]) -> int:
+    """How often the session moved. Asserts that it went on at a host that lived when its own was killed."""
+    lived = {death.victim: death.survivors for death in deaths}
+    had = [pid(owner) for owner in owners(url, row)]
+    for before, after in itertools.pairwise(had):
+        assert after in lived[before], f"{row['session']} went from {before} to {after}"
+    return len(had) - 1
+
+
+def check_whole(url: str) -> None:
+    """Asserts that every chain is whole, and that no session was written under an epoch that had passed."""
+    with closing(open_log(url, mode="read")) as log:
+        assert log.verify().ok
+        for head in log.heads(prefix=PREFIX):
+            epochs = [recorded.epoch for recorded in log.read(head.stream)]
+            assert epochs == sorted(epochs)
+
+
+def recalled(url: object, row: Row) -> list[list[tuple[int, float]]]:
+    """What each recall of the session brought back: versions and scores."""
+    with closing(open_log(str(url), mode="read")) as log:
+        found = [recorded.event for recorded in log.read(PREFIX + row["session"], types=("sense.recalled",))]
+    return [
+        [(split_id(hit.event)[1], hit.score) for hit in event.hits]
+        for event in found
+        if isinstance(event, sense.Recalled)
+    ]

@@ -1,0 +1,185 @@
+"""Several session hosts on one PostgreSQL log: sessions are spread over them, and go on where a host was killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from telemetry.log import open_log
+from tests import many, postgres
+from tests.aether import Aether, wait_until
+from tests.clusters import Head, Nodes, actors_in
+from tests.errands import SCENARIO, policy
+from tests.model_server import ModelServer
+
+PAYING = 20
+
+
+@pytest.fixture
+def url(server: postgres.Server) -> Iterator[str]:
+    """An empty log on the tests' server."""
+    place = server.schema()
+    yield place
+    postgres.drop(place)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        running.always = policy
+        yield running
+
+
+def test_several_hosts_on_sqlite_are_refused_with_the_reason(aether: Aether) -> None:
+    ran = aether("run", "examples/maze.toml", env={"AETHER_HOSTS": "2"})
+    assert ran.code == 2
+    assert "a SQLite log belongs to one host on one machine" in ran.err
+    assert not aether.log.exists()
+
+
+def test_more_hosts_than_the_cluster_has_room_for_are_refused_with_what_is_missing(attached: Aether, url: str) -> None:
+    with many.started(attached, url, sessions=20, cycles=5, hosts=20) as running:
+        ran = running.end()
+    assert ran.code == 6
+    assert "20 session hosts ask for 20 CPUs" in ran.out + ran.err
+    assert many.position(url) == 0
+
+
+def test_sessions_on_two_hosts_end_as_on_one(attached: Aether, url: str) -> None:
+    calm = many.calm(attached, sessions=4, cycles=25)
+    with many.started(attached, url, sessions=4, cycles=25) as running:
+        spread = running.end()
+    assert spread.code == 0, spread.err
+    assert spread.json["summary"]["hosts"] == 2
+    assert [row["state_hash"] for row in spread.rows] == [row["state_hash"] for row in calm]
+    assert [many.recalled(url, row) for row in spread.rows] == [
+        many.recalled(attached.folder / "calm.db", row) for row in calm
+    ]
+    owners = [many.owners(url, row)[0] for row in spread.rows]
+    assert sorted(map(owners.count, set(owners))) == [2, 2], "each host had as many"
+
+
+def test_sessions_of_a_killed_host_go_on_at_the_other_and_end_undisturbed(
+    attached: Aether, head: Head, url: str
+) -> None:
+    calm = many.calm(attached, sessions=20, cycles=40)
+    with many.started(attached, url, sessions=20, cycles=40) as running:
+        deaths = many.strike(url, 4, lambda: head.actors("SessionHost"), random.Random(3))
+        struck = running.end(timeout_s=many.BOUND_S)
+    assert struck.code == 0, struck.err
+    assert [row["state_hash"] for row in struck.rows] == [row["state_hash"] for row in calm]
+    assert sum(many.check_moves(url, row, deaths) for row in struck.rows) >= 10, "each had about half of the sessions"
+    many.check_whole(url)
+
+
+def test_a_memory_that_is_killed_again_and_again_brings_back_the_same(attached: Aether, head: Head, url: str) -> None:
+    calm = many.calm(attached, sessions=4, cycles=60)
+    killed: set[int] = set()
+
+    def others() -> set[int]:
+        return set(head.actors("MemoryActor")) - killed
+
+    with many.started(attached, url, sessions=4, cycles=60) as running:
+        for kill in range(1, 4):
+            many.reach(url, kill * 15 * many.EVENTS_A_CYCLE)
+            wait_until(lambda: bool(others()), timeout_s=many.BOUND_S, what="a memory to kill")
+            (victim,) = others()
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
+        struck = running.end(timeout_s=many.BOUND_S)
+    assert struck.code == 0, struck.err
+    assert [row["state_hash"] for row in struck.rows] == [row["state_hash"] for row in calm]
+    assert [many.recalled(url, row) for row in struck.rows] == [
+        many.recalled(attached.folder / "calm.db", row) for row in calm
+    ]
+
+
+def test_no_payment_is_made_twice_where_the_hosts_are_killed_while_they_pay(
+    aether: Aether, url: str, model: ModelServer
+) -> None:
+    till = aether.folder / "till"
+    hold = Path(f"{till}.hold")
+    hold.touch()
+    file = aether.folder / "errands.toml"
+    file.write_text(SCENARIO.format(url=model.url, errand="pay"), encoding="utf-8")
+    command = ("run", str(file), "--sessions", str(PAYING), "--log", url, "--json")
+    killed: set[int] = set()
+    with aether.start(*command, env={"TILL": str(till), "AETHER_HOSTS": "2"}) as running:
+        for sent in (PAYING, 2 * PAYING - PAYING // 2, 3 * PAYING - PAYING // 2):
+            _sent(url, sent)
+            living = set(actors_in(aether.folder, "SessionHost")) - killed
+            victim = int(Path(f"{till}.pid").read_text())
+            assert victim in living
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
+        hold.unlink()
+        ran = running.end(timeout_s=many.BOUND_S)
+    assert ran.code == 0, ran.err
+    assert [row["outcome"] for row in ran.rows] == ["done"] * PAYING
+    lines = till.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(set(lines)) == PAYING, "each was paid once"
+    many.check_whole(url)
+
+
+def _sent(url: str, goal: int) -> None:
+    """Waits until so many payments were attempted."""
+
+    def count() -> int:
+        if many.position(url) == 0:
+            return 0
+        with closing(open_log(url, mode="read")) as log:
+            return sum(1 for _ in log.read_all(types=("execute.dispatched",)))
+
+    wait_until(lambda: count() >= goal, timeout_s=many.BOUND_S, what=f"{goal} payments under way")
+
+
+def test_sessions_of_a_node_that_is_lost_go_on_at_another(aether: Aether, nodes: Nodes, url: str) -> None:
+    calm = many.calm(aether, sessions=6, cycles=60)
+    lost = nodes.add(cpus=1)
+    aether.attach(nodes)
+    with many.started(aether, url, sessions=6, cycles=60) as running:
+        wait_until(
+            lambda: many.position(url) > 60 * many.EVENTS_A_CYCLE, timeout_s=many.BOUND_S, what="they are under way"
+        )
+        assert len(nodes.actors("SessionHost", on=lost)) == 1, "the hosts are spread over the nodes"
+        nodes.kill(lost)
+        struck = running.end(timeout_s=many.BOUND_S)
+    assert struck.code == 0, struck.err
+    assert [row["state_hash"] for row in struck.rows] == [row["state_hash"] for row in calm]
+    moved = [owners for row in struck.rows if len(owners := many.owners(url, row)) > 1]
+    assert moved
+    for first, second in moved:
+        assert lost.id in first
+        assert nodes.head.id in second
+    many.check_whole(url)
+
+
+def test_a_host_that_was_stopped_while_another_took_its_session_up_writes_nothing_more(
+    attached: Aether, url: str
+) -> None:
+    with many.started(attached, url, sessions=2, cycles=150) as running:
+        wait_until(
+            lambda: many.position(url) > 40 * many.EVENTS_A_CYCLE, timeout_s=many.BOUND_S, what="both are under way"
+        )
+        first = attached("session", "list", "--log", url, "--json").rows[0]
+        owner = many.owners(url, first)[0]
+        os.kill(many.pid(owner), signal.SIGSTOP)
+        try:
+            taken = attached("session", "resume", first["session"], "--log", url, "--json", timeout_s=many.BOUND_S)
+        finally:
+            os.kill(many.pid(owner), signal.SIGCONT)
+        ended = running.end(timeout_s=many.BOUND_S)
+    assert taken.code == 0, taken.err
+    assert ended.code == 6, ended.err
+    (error,) = ended.json["errors"]
+    before, after = many.owners(url, first)
+    assert before == owner
+    assert after in error, "it is told who has the session now"
+    assert {row["status"] for row in ended.rows} == {"closed"}
+    many.check_whole(url)
