@@ -8,8 +8,7 @@ import asyncio
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,13 @@ from runtime.errors import OwnedElsewhere
 from runtime.executors import life_here, named, over, parse, this_process
 from runtime.placement import Placement, epoch_in, gateway_of
 from runtime.replay import replay
-from runtime.runner import SessionRunner
-from runtime.scenario import parse_scenario
-from runtime.sessions import SessionRow
-from telemetry.errors import LogUnwritable
 from telemetry.events import execute
 from telemetry.log import EventLog
 from tests import courier
 from tests.aether import wait_until
 from tests.local import Cut
 from tests.model_server import ModelServer, call, calls, says
+from tests.owner import Owner
 
 PATIENCE_S = 60.0
 NEVER = 1 << 62
@@ -84,40 +80,6 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "1000"]) as running:
         yield running
         running.kill()
-
-
-class Owner:
-    """A host's part in one session: a runner of its own, with the process' or another's way out."""
-
-    def __init__(
-        self, log: EventLog, text: str, *, gateway: Gateway | None = None, kind: type[Placement] = Placement
-    ) -> None:
-        file = parse_scenario(text, source="scenario")
-        self._threads = ThreadPoolExecutor(4)
-        self._runs = ThreadPoolExecutor(1)
-
-        async def stall(error: LogUnwritable) -> None:
-            raise error
-
-        self.runner = SessionRunner(
-            "session/s",
-            file,
-            log=log,
-            placement=kind(file.scenario, file.text, log, self._threads, gateway=gateway),
-            memory=None,
-            owner="tests/1",
-            stall=stall,
-        )
-
-    def run(self, stop: Callable[[], bool] = lambda: False) -> SessionRow:
-        return asyncio.run(self.runner.run(seed=7, cycles=None, stop=stop))
-
-    def start(self) -> Future[SessionRow]:
-        return self._runs.submit(self.run)
-
-    @property
-    def waits(self) -> bool:
-        return self.runner.progress.waiting is not None
 
 
 class Dying(Placement):
