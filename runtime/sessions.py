@@ -118,7 +118,7 @@ def opened(log: EventLog, stream: str) -> session.Opened:
         if isinstance(recorded.event, session.Opened):
             return recorded.event
     if (removed := log.removed(stream)) is not None:
-        raise removed.error(log.url)
+        raise removed.error(log.name)
     known = [head.stream.removeprefix(PREFIX) for head in log.heads(prefix=PREFIX, limit=1000)]
     hint = nearest(stream.removeprefix(PREFIX), known) if known else "; this log holds no session yet"
     raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.name}{hint}")

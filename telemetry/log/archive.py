@@ -67,7 +67,7 @@ def write_archive(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bo
     read back to the head's hash, or when a damaged file of that name is there; no file is changed then."""
     head = log.head(stream)
     if head is None:
-        raise StreamNotFound(f"there is no {stream} in {log.url} to archive")
+        raise StreamNotFound(f"there is no {stream} in {log.name} to archive")
     path = folder / name_of(stream)
     if path.exists():
         there = verify_archive(path)

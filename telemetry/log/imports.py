@@ -200,7 +200,7 @@ class Importer:
         if removed is not None and before == removed.version:
             hash_ = removed.hash
         elif removed is not None and head is None:
-            raise InvalidEvent(str(removed.error(self.log.url)))
+            raise InvalidEvent(str(removed.error(self.log.name)))
         elif origin is not None and origin.at_version == before:
             hash_ = bytes.fromhex(origin.at_hash)
         elif before < 1:

@@ -290,7 +290,7 @@ class StoredLog:
         """Raises `EventsPruned` when the stream's own events from `after` on were removed."""
         ((first, _),) = self._rows(ENDS, (stream, stream))
         if after + 1 < int(first) and (removed := self.removed(stream)) is not None:
-            raise removed.error(self.url)
+            raise removed.error(self.name)
 
     def _pages(
         self, select: str, stream: str, after: int, to: int | None, types: Collection[str] = ()

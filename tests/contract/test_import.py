@@ -116,6 +116,7 @@ def test_a_stream_that_went_another_way_is_left_alone_and_the_first_other_event_
     before = list(log.read("a"))
     with pytest.raises(ImportRefused, match=r"line 5: event a@3 is another than the one that stands") as caught:
         import_lines(log, lines)
+    assert f"stands in {log.name}" in str(caught.value)
     assert "a was left as it is" in str(caught.value)
     assert list(log.read("a")) == before
     assert log.verify().ok

@@ -75,6 +75,7 @@ def test_reading_what_was_removed_says_where_it_went(log: EventLog, tmp_path: Pa
     removed = log.removed("a")
     assert removed is not None
     assert (removed.version, removed.archive) == (to or 10, "a.parquet")
+    assert f"removed from {log.name} on" in str(removed.error(log.name))
     assert log.removed("b") is None
     if to is None:
         assert log.head("a") is None
@@ -83,8 +84,9 @@ def test_reading_what_was_removed_says_where_it_went(log: EventLog, tmp_path: Pa
     back = log.read_back("a")
     assert [next(back).version for _ in range(4)] == [10, 9, 8, 7]
     for reading in (log.read("a"), log.read("a", after=5), log.read("a", to=2), log.facts("a"), back):
-        with pytest.raises(EventsPruned, match=r"up to version 6 were archived and removed .* import a\.par"):
+        with pytest.raises(EventsPruned, match=r"up to version 6 were archived and removed .* import a\.par") as caught:
             next(reading)
+        assert log.name in str(caught.value)
 
 
 def test_a_reader_between_two_pages_is_told_when_what_it_reads_is_removed(log: EventLog, tmp_path: Path) -> None:

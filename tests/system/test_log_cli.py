@@ -11,6 +11,7 @@ import pytest
 
 from telemetry.log import open_log
 from tests.aether import AETHER, ROOT, Aether
+from tests.postgres import PASSWORD, Server
 
 MAZE = str(ROOT / "tests" / "golden" / "maze.jsonl")
 REFUND = str(ROOT / "tests" / "golden" / "refund.jsonl")
@@ -134,6 +135,29 @@ def test_sessions_are_archived_removed_and_brought_back(aether: Aether, path: Pa
     assert aether("session", "list", *at).out == listed
     assert aether("replay", "maze", *at).code == 0
     assert aether("log", "verify", "--seal", str(seal), *at).code == 0
+
+
+def test_a_log_moves_to_postgresql_and_back_and_no_password_is_shown(
+    aether: Aether, server: Server, path: Path
+) -> None:
+    url, folder, out = server.schema(), path.with_name("archive"), path.with_name("all.jsonl")
+    ran = [
+        aether("log", "import", MAZE, REFUND, "--log", url),
+        aether("log", "import", MAZE, "--log", url),
+        aether("log", "import", BROKEN, "--log", url),
+        aether("log", "archive", "maze", "refund", "--folder", str(folder), "--log", url),
+        aether("log", "prune", "refund", "--folder", str(folder), "--log", url),
+        aether("log", "verify", "--log", url),
+        aether("replay", "refund", "--log", url),
+        aether("replay", "nowhere", "--log", url),
+        aether("log", "export", "--out", str(out), "--log", url),
+        aether("log", "import", str(out), "--log", str(path)),
+        aether("log", "verify", "--log", str(path)),
+        aether("log", "import", str(folder / "session%2Frefund.parquet"), "--log", url),
+        aether("replay", "refund", "--log", url),
+    ]
+    assert [each.code for each in ran] == [0, 0, 4, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0], [each.err for each in ran]
+    assert not [each for each in ran if PASSWORD in each.out + each.err]
 
 
 def test_what_is_not_said_is_not_removed(aether: Aether, path: Path) -> None:
