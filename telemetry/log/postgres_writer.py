@@ -7,7 +7,7 @@ Invariant: what `commit` acknowledges is committed, also where the connection wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -16,16 +16,20 @@ from psycopg import errors
 
 from telemetry.errors import LogDamaged, LogError, LogUnreachable, LogUnwritable
 from telemetry.log.decide import Group
-from telemetry.log.forks import hash_at_cut
-from telemetry.log.lineage import Origin
 from telemetry.log.postgres_connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, WRITER, Connection, Patience, Server
-from telemetry.log.removed import removed_of
+from telemetry.log.postgres_standing import (
+    INSERT,
+    MustLook,
+    PostgresTables,
+    Remembered,
+    Seen,
+    columns_of,
+    execute,
+)
 from telemetry.log.rows import (
-    COLUMNS,
     COMMAND,
     HASH,
     HEAD,
-    KINDS,
     LAST_POSITION,
     ORDINAL,
     POSITION,
@@ -52,23 +56,6 @@ AND holder.wait_event = 'ClientRead' AND holder.query_start < now() - interval '
 """Ends a writer that has sent nothing for so long while it holds the lock. The server's own time limit for an idle
 transaction does not count in the middle of a pipeline, where a host can be stopped as well as anywhere else."""
 
-_TYPES = {int: "bigint", str: "text", bytes: "bytea"}
-_NAMES = ", ".join(f'"{name}"' for name in COLUMNS[1:])
-_ARRAYS = ", ".join(f"%b::{_TYPES[kind]}[]" for kind in KINDS[1:])
-
-INSERT = f"""WITH kept AS (
-    INSERT INTO events (position, {_NAMES})
-    SELECT last.position + place, {_NAMES}
-    FROM unnest({_ARRAYS}) WITH ORDINALITY AS new ({_NAMES}, place),
-        (SELECT coalesce(max(position), 0) AS position FROM events) AS last
-    RETURNING position)
-SELECT min(position) - 1 FROM kept"""
-"""Inserts a column an array, and says after which position."""
-
-INSERT_AT = f"""INSERT INTO events (position, {_NAMES})
-SELECT position, {_NAMES} FROM unnest(%b::bigint[], {_ARRAYS}) AS given (position, {_NAMES})"""
-"""The same, at positions that are given."""
-
 HEADS = f"""SELECT head.* FROM unnest(%s::text[]) AS asked (name)
 CROSS JOIN LATERAL ({HEAD.replace("stream = ?", "stream = asked.name")}) AS head"""
 
@@ -76,88 +63,6 @@ COMMANDS = f"""{SELECT} JOIN unnest(%s::text[], %s::text[], %s::bigint[]) AS ask
 ON stream = s AND command = c AND ordinal = o"""
 
 KEPT = "SELECT position - 1 FROM events WHERE stream = %s AND version = %s AND hash = %s"
-
-
-class _MustLook(Exception):
-    """What this host remembers does not decide."""
-
-
-class _Remembered:
-    """`Standing` without a look at the database: only streams whose ends are cached are decided. Where the cache is
-    stale, because another host wrote, the stream's next version or the command is taken, and inserting fails."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-
-    def head(self, stream: str) -> Head | None:
-        raise _MustLook
-
-    def command(self, stream: str, command: str, ordinal: int) -> Row | None:
-        raise _MustLook
-
-    def cut(self, stream: str, origin: Origin) -> bytes | LogError:
-        raise _MustLook
-
-    def keep(self, rows: list[Row]) -> bool:
-        self.rows += rows
-        return True
-
-
-class _Seen:
-    """`Standing` as it is under the lock."""
-
-    def __init__(self, connection: Connection, heads: list[Row], commands: list[Row]) -> None:
-        self.rows: list[Row] = []
-        self.inserted = 0
-        """How many of `rows` are in the table already."""
-        self._connection = connection
-        self._heads = {str(row[0]): Head(*row) for row in heads}  # type: ignore[arg-type]  # columns of these types
-        self._commands = {_command_of(row): row for row in commands}
-
-    def head(self, stream: str) -> Head | None:
-        found = self._heads.get(stream)
-        if found is None and SYSTEM in self._heads:
-            removed = removed_of(PostgresTables(self._connection).rows, stream)
-            return removed and removed.head
-        return found
-
-    def command(self, stream: str, command: str, ordinal: int) -> Row | None:
-        return self._commands.get((stream, command, ordinal))
-
-    def cut(self, stream: str, origin: Origin) -> bytes | LogError:
-        if self.rows[self.inserted :]:  # a fork may be cut off at an event of this group
-            _execute(self._connection, INSERT, _columns(self.rows[self.inserted :]))
-            self.inserted = len(self.rows)
-        return hash_at_cut(PostgresTables(self._connection).rows, stream, origin)
-
-    def keep(self, rows: list[Row]) -> bool:
-        if any(_command_of(row) in self._commands for row in rows):
-            return False
-        self._commands.update((_command_of(row), row) for row in rows)
-        self.rows += rows
-        return True
-
-
-class PostgresTables:
-    """`Tables` inside a transaction of `connection` that holds the lock."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
-        return _execute(self._connection, query.replace("?", "%s"), values).fetchall()
-
-    def run(self, statement: str, values: Sequence[str | int]) -> int:
-        return _execute(self._connection, statement.replace("?", "%s"), values).rowcount
-
-    def insert(self, rows: Sequence[Row]) -> bool:
-        _execute(self._connection, "SAVEPOINT upkeep")
-        try:
-            _execute(self._connection, INSERT_AT, [list(column) for column in zip(*rows, strict=True)])
-        except errors.UniqueViolation:
-            _execute(self._connection, "ROLLBACK TO upkeep")
-            return False
-        return True
 
 
 class _Kept(NamedTuple):
@@ -201,14 +106,14 @@ class PostgresCommitter:
         try:
             if self._connection.closed:
                 self._connection = self._server.connect(WRITER)
-            _execute(self._connection, BEGIN)
-            _execute(self._connection, LOCK)
+            execute(self._connection, BEGIN)
+            execute(self._connection, LOCK)
             outcome = upkeep.order(PostgresTables(self._connection))
             if isinstance(outcome, LogError):
                 self._rollback()
                 return outcome
             committing = True
-            _execute(self._connection, "COMMIT")
+            execute(self._connection, "COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, no future may be lost
             answered = self._rollback()
             return self._not_carried_out(error, unknown=committing and not answered)
@@ -235,7 +140,7 @@ class PostgresCommitter:
         if self._doubt is None:
             try:
                 return self._by_memory(group)
-            except _MustLook:
+            except MustLook:
                 pass
             except errors.UniqueViolation:  # somebody else wrote, and what is remembered is old
                 self._rollback()
@@ -243,7 +148,7 @@ class PostgresCommitter:
 
     def _by_memory(self, group: list[Pending]) -> list[Outcome]:
         """One way there and back, and what this host computes is computed before it takes the lock."""
-        standing = _Remembered()
+        standing = Remembered()
         deciding = Group(self._heads, standing, position=0)
         outcomes = [deciding.take(append) for append in group]
         if standing.rows:
@@ -257,16 +162,16 @@ class PostgresCommitter:
         events = [event.columns for append in group for event in append.events]
         asked = tuple([columns[place - 1] for columns in events] for place in (STREAM, COMMAND, ORDINAL))
         with self._connection.pipeline():
-            _execute(self._connection, BEGIN)
-            _execute(self._connection, LOCK)
-            last = _execute(self._connection, LAST_POSITION)
-            heads = _execute(self._connection, HEADS, ([*streams, SYSTEM],))
-            commands = _execute(self._connection, COMMANDS, asked)
+            execute(self._connection, BEGIN)
+            execute(self._connection, LOCK)
+            last = execute(self._connection, LAST_POSITION)
+            heads = execute(self._connection, HEADS, ([*streams, SYSTEM],))
+            commands = execute(self._connection, COMMANDS, asked)
         if self._doubt is not None and (stood := self._settled(self._doubt)) is not None:
             return stood
         for stream in streams:
             self._heads.pop(stream, None)
-        standing = _Seen(self._connection, heads.fetchall(), commands.fetchall())
+        standing = Seen(self._connection, heads.fetchall(), commands.fetchall())
         deciding = Group(self._heads, standing, position=int(last.fetchall()[0][0]))
         outcomes = [deciding.take(append) for append in group]
         if standing.rows:
@@ -280,7 +185,7 @@ class PostgresCommitter:
     def _settled(self, doubt: _Kept) -> list[Outcome] | None:
         """What became of the group in doubt, if it stands. The lock is ours, so whoever committed it has ended."""
         first = doubt.first
-        found = _execute(self._connection, KEPT, (first[STREAM], first[VERSION], first[HASH])).fetchone()
+        found = execute(self._connection, KEPT, (first[STREAM], first[VERSION], first[HASH])).fetchone()
         self._doubt = None
         if found is None:
             return None
@@ -294,9 +199,9 @@ class PostgresCommitter:
         try:
             with self._connection.pipeline():
                 for statement in before:
-                    _execute(self._connection, statement)
-                after = _execute(self._connection, INSERT, _columns(rows))
-                _execute(self._connection, "COMMIT")
+                    execute(self._connection, statement)
+                after = execute(self._connection, INSERT, columns_of(rows))
+                execute(self._connection, "COMMIT")
             answered = True
         finally:
             if answered or self._rollback():
@@ -350,16 +255,3 @@ class PostgresCommitter:
         )
         refusal.__cause__ = error
         return refusal
-
-
-def _columns(rows: list[Row]) -> list[list[int | str | bytes]]:
-    """All but the position, a list a column."""
-    return [list(column) for column in zip(*rows, strict=True)][1:] or [[] for _ in COLUMNS[1:]]
-
-
-def _command_of(row: Row) -> tuple[str, str, int]:
-    return str(row[STREAM]), str(row[COMMAND]), int(row[ORDINAL])
-
-
-def _execute(connection: Connection, statement: str, values: Sequence[object] | None = None) -> psycopg.Cursor[Row]:
-    return connection.execute(statement, values, binary=True)  # ours, not a user's
