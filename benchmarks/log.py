@@ -99,9 +99,10 @@ def _bytes(folder: Path) -> None:
         ours = {}
         for sessions, steps in ((50, STORED_STEPS // 50), (1, STORED_STEPS), (1, LONG_STEPS)):
             _say(f"bytes a step of a session of {steps:,}")
-            ours[steps] = contender.call("ours", sessions, steps)
+            ours[steps], snapshots = contender.call("ours", sessions, steps)
             bound = BYTES_PER_STEP if steps == STORED_STEPS else None
             _stored(f"bytes_per_step_{steps}", ours[steps], floor=bound)
+            _stored(f"bytes_per_step_snapshots_{steps}", snapshots)
         middle = ours[STORED_STEPS]
         apart = [abs(value / middle - 1) * 100 for steps, value in ours.items() if steps != STORED_STEPS]
         figure("bytes_per_step_spread", value=max(apart), unit="%", op="<=", floor=BYTES_SPREAD_PERCENT, samples=apart)
@@ -113,7 +114,7 @@ def _bytes(folder: Path) -> None:
         ):
             _say(f"bytes a step of {whose}, a session of {steps:,}")
             name = whose.removesuffix(" history").replace(" ", "_")
-            _stored(f"bytes_per_step_{name}_{steps}", contender.call(whose, sessions, steps))
+            _stored(f"bytes_per_step_{name}_{steps}", contender.call(whose, sessions, steps).file)
 
 
 def _stored(name: str, value: float, *, floor: float | None = None) -> None:

@@ -78,6 +78,7 @@ async def taken(log: EventLog, stream: str, steps: int, way: Way) -> None:
         after = state_hash(apply(journal.state, closing_event), at_most=MAX_STATE_BYTES)
         journal.record(f"{cycle}.close", (closing_event.model_copy(update={"state_hash": after}),))
         await journal.commit()
+    await journal.rest()
 
 
 async def _give_up(error: LogUnwritable) -> None:

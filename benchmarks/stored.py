@@ -6,29 +6,38 @@ Invariant: whole files are measured: rows, indexes, checkpoints, and of ours the
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Whose = Literal["ours", "langgraph history", "langgraph small", "dbos"]
 
 
+class Stored(NamedTuple):
+    """Bytes a step."""
+
+    file: float
+    beside: float
+    """In other files: our snapshots, a cache that can be dropped at any time."""
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Callable[[Whose, int, int], float]]:
+def serving(folder: Path) -> Iterator[Callable[[Whose, int, int], Stored]]:
     """Yields what says the bytes a step. Each contender is loaded where it is asked for."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def measure(whose: Whose, sessions: int, steps: int) -> float:
-        file, empty = folder / f"{whose}-{steps}.db", folder / f"{whose}-{steps}-empty.db"
+    def measure(whose: Whose, sessions: int, steps: int) -> Stored:
         write = {"ours": _ours, "dbos": _dbos}.get(whose, _langgraph)
-        write(whose, empty, 0, 0)
-        write(whose, file, sessions, steps)
-        try:
-            return (file.stat().st_size - empty.stat().st_size) / (sessions * steps)
-        finally:
-            for path in folder.glob(f"{whose}-{steps}*"):
-                path.unlink()
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            file, empty = Path(name) / "steps.db", Path(name) / "empty.db"
+            write(whose, empty, 0, 0)
+            write(whose, file, sessions, steps)
+            beside = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
+            beside -= file.stat().st_size + empty.stat().st_size
+            steps_in_all = sessions * steps
+            return Stored((file.stat().st_size - empty.stat().st_size) / steps_in_all, beside / steps_in_all)
 
     yield measure
 
