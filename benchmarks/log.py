@@ -7,6 +7,7 @@ how long each is measured; the modules beside it know how.
     rebuild  taking a session up, from its history and from a snapshot, and replaying it beside eventsourcing's library
     fork     time and bytes of a fork of a short session, of a long one, and of a fork of forks
     effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
+    postgres events that a live subscriber of a log on PostgreSQL missed beside writers that hold transactions open
     takeover how long the sessions of a killed host stand still before another has them
 
 `benchmarks.steps` says what a step is. Everything lies under build/, so on the disk that holds the checkout: a
@@ -22,6 +23,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from benchmarks import effects, paces
 from benchmarks.contender import Contender, preload
@@ -37,6 +39,7 @@ SNAPSHOT_MS = 150.0
 REPLAY_RATIO, REPLAY_RATIO_AIM = 2.5, 5.0
 FORK_MS = 5.0
 TAKEOVER_S = 2.0
+PG_MISSED = 0
 TWICE = 0
 MISSING = 0
 """Floors and ceilings of issue "The log keeps its promises", section "Figures"."""
@@ -51,6 +54,7 @@ UNSAFE, UNSAFE_KILLS = 100, 10
 MOVED, MOVED_KILLS = 20, 12
 
 Part = Callable[[Path], None]
+T = TypeVar("T")
 
 
 def main() -> int:
@@ -61,6 +65,7 @@ def main() -> int:
         "rebuild": _rebuild,
         "fork": _fork,
         "effects": _effects,
+        "postgres": _postgres,
         "takeover": _takeover,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,15 +204,46 @@ def _fork(folder: Path) -> None:
         figure(f"{name}_bytes", value=added, unit="bytes", op="<=", samples=[added])
 
 
+def _postgres(_: Path) -> None:
+    from benchmarks.postgres_log import measure
+
+    measured = _served(lambda: measure(say=_say))
+    if measured is None:
+        return
+    figure("pg_missed", value=measured.missed, unit="events", op="<=", floor=PG_MISSED, samples=[measured.missed])
+    figure("pg_twice", value=measured.twice, unit="events", op="<=", floor=0, samples=[measured.twice])
+    figure("pg_events", value=measured.events, unit="events", op=">=", samples=[measured.events])
+    inverted = measured.inverted
+    figure("pg_neighbours_inverted", value=inverted, unit="events", op=">=", samples=[inverted])
+    rate = measured.events_per_s
+    figure("pg_events_per_s", value=rate, unit="events/s", op=">=", samples=[rate])
+
+
 def _takeover(folder: Path) -> None:
     from benchmarks.takeover import measure_takeover
     from tests.postgres import Server
 
     kills = 3 if short() else MOVED_KILLS
-    _say(f"{MOVED} sessions on two hosts, {kills} kills")
-    with closing(Server()) as server:
-        spent_s = measure_takeover(folder, server.schema(), sessions=MOVED, kills=kills)
-    figure("takeover_s_p50", value=median(spent_s), unit="s", op="<=", floor=TAKEOVER_S, samples=spent_s)
+
+    def measure() -> list[float]:
+        with closing(Server()) as server:
+            _say(f"{MOVED} sessions on two hosts, {kills} kills")
+            return measure_takeover(folder, server.schema(), sessions=MOVED, kills=kills)
+
+    spent_s = _served(measure)
+    if spent_s is not None:
+        figure("takeover_s_p50", value=median(spent_s), unit="s", op="<=", floor=TAKEOVER_S, samples=spent_s)
+
+
+def _served(measure: Callable[[], T]) -> T | None:
+    """What is measured on a PostgreSQL server; None, and why on stderr, where it is not installed."""
+    from tests.postgres import NoServer
+
+    try:
+        return measure()
+    except NoServer as error:
+        _say(f"PostgreSQL is not measured: {error}")
+        return None
 
 
 def _say(what: str) -> None:
