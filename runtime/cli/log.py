@@ -57,8 +57,8 @@ def verify(
     with examining(log) as store:
         report = store.verify(seal=sealed)
     if as_json:
-        figures = {"ok": report.ok, "events": report.events, "streams": report.streams, "intact": report.intact}
-        answer(_problems(report), as_of=report.as_of, more=figures)
+        names = ("ok", "events", "streams", "removed", "intact")
+        answer(_problems(report), as_of=report.as_of, more={name: getattr(report, name) for name in names})
     else:
         typer.echo(str(report))
     if not report.ok:

@@ -61,6 +61,8 @@ class VerifyReport:
     streams: int
     problems: tuple[Problem, ...]
     intact: dict[str, int]
+    removed: int = 0
+    """Events that facts of this log say were archived and removed from it."""
 
     @property
     def ok(self) -> bool:
@@ -68,7 +70,8 @@ class VerifyReport:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"{self.events:,} events of {self.streams:,} streams are intact up to position {self.as_of:,}"
+            gone = f"; {self.removed:,} were archived and removed" if self.removed else ""
+            return f"{self.events:,} events of {self.streams:,} streams are intact up to position {self.as_of:,}{gone}"
         lines = [str(problem) for problem in self.problems]
         for stream, version in self.intact.items():
             rest = f"events 1–{version} are intact. Try: aether log export {stream} --to {version}"
@@ -174,7 +177,7 @@ class Checker:
             self._judge_seal(self.seal)
         chains = self._chains.items()
         intact = {name: chain.intact for name, chain in chains if chain.broken or chain.lost or self.damaged}
-        return VerifyReport(self._last, self.events, len(self._chains), tuple(self.problems), intact)
+        return VerifyReport(self._last, self.events, len(self._chains), tuple(self.problems), intact, self._freed)
 
     def _blame(self, problem: Problem) -> None:
         self._chains[problem.stream].broken = True
@@ -268,12 +271,10 @@ class Checker:
     def _judge_seal(self, seal: Seal) -> None:
         for stream, version, end in seal.heads:
             found = self._sealed.pop(stream, None)
-            if found == (version, end):
+            if found == (version, end) or (found is None and self._was_removed(stream, version, end)):
                 continue
             chain = self._chains.setdefault(stream, _Chain(0, self.genesis))
             if chain.broken:
-                continue
-            if found is None and self._was_removed(stream, version, end):
                 continue
             if found is None:
                 what, text = "deleted", "no event"

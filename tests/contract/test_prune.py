@@ -62,6 +62,7 @@ def test_a_removed_prefix_leaves_a_stream_that_verifies_from_its_anchor(store: S
     for opened in (log, store.open(mode="read")):
         report = opened.verify()
         assert report.ok, str(report)
+        assert str(report).endswith("15 events of 3 streams are intact up to position 21; 6 were archived and removed")
         assert opened.verify(streams=["a"]).ok
     head = log.head("a")
     assert head is not None
@@ -192,6 +193,7 @@ def test_a_seal_from_before_holds_and_one_of_another_past_does_not(log: EventLog
     prune(log, tmp_path, "a")
     prune(log, tmp_path, "b", to=8)
     assert log.verify(seal=seal).ok
+    assert log.verify(seal=seal).streams == 3
     assert lacking(log, seal) == []
     assert log.verify(seal=log.seal()).ok
     other = Seal.of([("a", 10, "0" * 64)], as_of=seal.as_of)
