@@ -103,7 +103,7 @@ def _log(url: str) -> dict[str, object]:
             **found,
             "state": "readable",
             "position": log.position(),
-            "size_mib": log.size_bytes() // 2**20,
+            "size_mib": round(log.size_bytes() / 2**20, 1),
             "writer": ", ".join(log.writers()) or "nobody",
         }
     finally:
