@@ -9,7 +9,6 @@ how long each is measured; the modules beside it know how.
     effects  effects done twice or lost across kills right after they became visible, and what was honestly unknown
     postgres events that a live subscriber of a log on PostgreSQL missed beside writers that hold transactions open
     takeover how long the sessions of a killed host stand still before another has them
-    postgres what a live subscriber misses beside many hosts that write one log on PostgreSQL, and how much they write
 
 `benchmarks.steps` says what a step is. Everything lies under build/, so on the disk that holds the checkout: a
 temporary folder may lie in memory, where fsync costs nothing."""
@@ -52,7 +51,6 @@ SHORT_EVENTS, EVENTS, LONG_EVENTS = 10, 5_000, 100_000
 FORKS, FORKS_DEEP = 100, 5
 EFFECTS, KILLS = 200, 25
 UNSAFE, UNSAFE_KILLS = 100, 10
-PG_EVENTS = 200_000
 MOVED, MOVED_KILLS = 20, 12
 
 Part = Callable[[Path], None]
@@ -69,7 +67,6 @@ def main() -> int:
         "effects": _effects,
         "postgres": _postgres,
         "takeover": _takeover,
-        "postgres": _postgres,
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=tuple(parts), help="all of them when it is left out")
@@ -247,16 +244,6 @@ def _served(measure: Callable[[], T]) -> T | None:
     except NoServer as error:
         _say(f"PostgreSQL is not measured: {error}")
         return None
-
-
-def _postgres(_folder: Path) -> None:
-    from benchmarks.postgres_log import measure
-
-    found = measure(events=PG_EVENTS // 10 if short() else PG_EVENTS, say=_say)
-    missed = found.missed + found.twice
-    figure("pg_missed", value=missed, unit="events", op="<=", floor=PG_MISSED, samples=(missed,))
-    rate = round(found.events_per_s)
-    figure("pg_events_per_s", value=rate, unit="events/s", op=">=", floor=None, samples=(rate,))
 
 
 def _say(what: str) -> None:

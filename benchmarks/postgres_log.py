@@ -25,6 +25,7 @@ from telemetry.log.postgres_writer import PostgresCommitter
 from telemetry.log.stored import StoredLog
 from tests.postgres import Server
 
+EVENTS = 200_000
 WRITERS, HOLDING = 16, 4
 SESSIONS = 50
 """Of one writer."""
@@ -50,7 +51,7 @@ class Measured:
 
 
 def measure(
-    *, events: int, writers: int = WRITERS, holding: int = HOLDING, say: Callable[[str], None] = lambda _: None
+    *, events: int = EVENTS, writers: int = WRITERS, holding: int = HOLDING, say: Callable[[str], None] = lambda _: None
 ) -> Measured:
     """Raises `tests.postgres.NoServer` where PostgreSQL is not installed."""
     with closing(Server()) as server:
@@ -149,4 +150,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["writer"]:
         _write(**json.loads(sys.argv[2]))
     else:
-        print(measure(events=200_000, say=print))
+        print(measure(say=print))
