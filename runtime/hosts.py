@@ -189,17 +189,22 @@ class Hosts:
 
     def _weighed(self, lost: Sequence[_Lost]) -> Iterator[tuple[SessionOrder, Unavailable | None]]:
         """The sessions whose host died, each with why it is given to no further one, if it has died with too many."""
-        if not lost:
-            return
+        versions = self._versions([order.session for order, _ in lost])
+        for order, death in lost:
+            version = versions.get(order.session, 0)
+            before, times = self._stood.get(order.session, (-2, 0))
+            times = 0 if version > before + 1 else times + 1  # one event says that it was resumed
+            self._stood[order.session] = version, times
+            vain = f"the session host died {times} times in a row before anything came of it: {death}. {REST}"
+            yield order, Unavailable(vain) if times >= FRUITLESS_DEATHS else None
+
+    def _versions(self, sessions: Sequence[str]) -> dict[str, int]:
+        """How far sessions are, of those that are on the log."""
+        if not sessions:
+            return {}
         with closing(open_log(self.url, mode="read")) as log:
-            for order, death in lost:
-                head = log.head(stream_of(order.session))
-                version = 0 if head is None else head.version
-                before, times = self._stood.get(order.session, (-2, 0))
-                times = 0 if version > before + 1 else times + 1  # one event says that it was resumed
-                self._stood[order.session] = version, times
-                vain = f"the session host died {times} times in a row before anything came of it: {death}. {REST}"
-                yield order, Unavailable(vain) if times >= FRUITLESS_DEATHS else None
+            heads = {session: log.head(stream_of(session)) for session in sessions}
+        return {session: head.version for session, head in heads.items() if head is not None}
 
     def _goes_on_elsewhere(self, order: SessionOrder, error: Exception | None) -> bool:
         """Whether a host that was given up still writes the session: it is soon gone, and then it can be taken up."""
@@ -216,7 +221,8 @@ class Hosts:
 
     def position(self) -> int:
         """Position of the log's last event."""
-        position: int = answer(self._members[0].actor.position.remote, START_TIMEOUT_S)
+        living = next(member for member in self._members if member.up)
+        position: int = answer(living.actor.position.remote, START_TIMEOUT_S)
         return position
 
     def status(self) -> RunStatus:

@@ -32,6 +32,15 @@ episodes = 1000
 when = "surprise"
 recall = 4
 """
+POOLS = f"""\
+{MAZE}
+[placement]
+reason = "away"
+execute = "away"
+learn = "away"
+[pools.away]
+cpus = 1
+"""
 
 
 @dataclass(frozen=True)
@@ -42,21 +51,24 @@ class Death:
     survivors: frozenset[int]
 
 
-def calm(aether: Aether, *, sessions: int, cycles: int) -> list[Row]:
+def calm(aether: Aether, *, sessions: int, cycles: int, scenario: str = MAZE) -> list[Row]:
     """The sessions on one SQLite host that nobody disturbs."""
-    ran = aether(*_command(aether, aether.folder / "calm.db", sessions, cycles), timeout_s=BOUND_S)
+    ran = aether(*_command(aether, scenario, aether.folder / "calm.db", sessions, cycles), timeout_s=BOUND_S)
     assert ran.code == 0, ran.err
     return ran.rows
 
 
-def started(aether: Aether, url: str, *, sessions: int, cycles: int, hosts: int = 2) -> Started:
-    """The same sessions, from the same seeds, on several hosts."""
-    return aether.start(*_command(aether, url, sessions, cycles), env={"AETHER_HOSTS": str(hosts)})
+def started(
+    aether: Aether, url: str, *, sessions: int, cycles: int, hosts: int | None = 2, scenario: str = MAZE
+) -> Started:
+    """The same sessions, from the same seeds, on several hosts; on as many as there are by default when None."""
+    env = {} if hosts is None else {"AETHER_HOSTS": str(hosts)}
+    return aether.start(*_command(aether, scenario, url, sessions, cycles), env=env)
 
 
-def _command(aether: Aether, log: object, sessions: int, cycles: int) -> tuple[str, ...]:
+def _command(aether: Aether, scenario: str, log: object, sessions: int, cycles: int) -> tuple[str, ...]:
     file = aether.folder / "maze.toml"
-    file.write_text(MAZE)
+    file.write_text(scenario)
     return "run", str(file), "--sessions", str(sessions), "--cycles", str(cycles), "--log", str(log), "--json"
 
 

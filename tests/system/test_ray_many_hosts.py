@@ -78,6 +78,37 @@ def test_sessions_of_a_killed_host_go_on_at_the_other_and_end_undisturbed(
     many.check_whole(url)
 
 
+def test_each_host_has_pools_of_its_own_and_they_end_with_it(attached: Aether, head: Head, url: str) -> None:
+    calm = many.calm(attached, sessions=6, cycles=40, scenario=many.POOLS)
+    with many.started(attached, url, sessions=6, cycles=40, hosts=None, scenario=many.POOLS) as running:
+        many.reach(url, 15 * many.EVENTS_A_CYCLE)
+        hosts, pools = head.actors("SessionHost"), head.actors("PhaseActor")
+        assert (len(hosts), len(pools)) == (4, 4), "eight CPUs, and a host takes two with its pool"
+        os.kill(hosts[0], signal.SIGKILL)
+        struck = running.end(timeout_s=many.BOUND_S)
+    assert struck.code == 0, struck.err
+    assert struck.json["summary"]["hosts"] == 4
+    assert [row["state_hash"] for row in struck.rows] == [row["state_hash"] for row in calm]
+    wait_until(lambda: not head.actors("PhaseActor"), timeout_s=20, what="the pools are gone with their hosts")
+    many.check_whole(url)
+
+
+def test_an_interrupted_run_rests_on_every_host_and_resume_all_goes_on(attached: Aether, url: str) -> None:
+    calm = many.calm(attached, sessions=4, cycles=60)
+    with many.started(attached, url, sessions=4, cycles=60) as running:
+        many.reach(url, 40 * many.EVENTS_A_CYCLE)
+        running.signal_group(signal.SIGINT)
+        rested = running.end(timeout_s=many.BOUND_S)
+    assert rested.code == 130, rested.err
+    assert {row["status"] for row in rested.rows} == {"suspended"}
+    two = {"AETHER_HOSTS": "2"}
+    ended = attached("session", "resume", "--all", "--log", url, "--json", timeout_s=many.BOUND_S, env=two)
+    assert ended.code == 0, ended.err
+    assert ended.json["summary"]["hosts"] == 2
+    ends = {row["session"]: row["state_hash"] for row in ended.rows}
+    assert [ends[row["session"]] for row in rested.rows] == [row["state_hash"] for row in calm]
+
+
 def test_a_memory_that_is_killed_again_and_again_brings_back_the_same(attached: Aether, head: Head, url: str) -> None:
     calm = many.calm(attached, sessions=4, cycles=60)
     killed: set[int] = set()
