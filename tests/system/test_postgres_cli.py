@@ -15,7 +15,9 @@ from telemetry.log import open_log
 from tests.aether import Aether, Ran, wait_until
 from tests.clusters import Head
 from tests.local import Local
+from tests.model_server import ModelServer, says
 from tests.postgres import PASSWORD, Server
+from tests.system.test_chat import Counter, pays
 from tests.unit.test_approvals import ASKS, asked_in
 
 MAZE = "examples/maze.toml"
@@ -138,6 +140,31 @@ def test_a_session_that_does_not_rest_is_not_written_to_by_others(shared: Shared
         head = log.head("session/taken")
         assert head is not None
         assert head.version == before.version
+
+
+def test_a_conversation_is_held_and_its_question_answered_from_another_process(aether: Aether, server: Server) -> None:
+    aether.env["AETHER_LOG"] = server.database()
+    with ModelServer() as model:
+        counter = Counter(aether, model)
+        model.will(pays(500), says("Paid 500."))
+        with counter.typed() as typed:
+            typed.see("› ")
+            typed.type("pay bob 500")
+            typed.see("asks for leave")
+            (row,) = counter("session", "list", "--json").rows
+            asked = asked_in(aether.env["AETHER_LOG"], row["session"])
+            answered = counter("session", "approve", row["session"], asked.effect[:12])
+            assert answered.code == 0, answered.err
+            assert "resume" not in answered.err, "its host goes on at once"
+            typed.type("y")  # the terminal waits for a line, and then hears that it was answered
+            typed.see("Paid 500.")
+            typed.see("› ")
+            typed.type("/quit")
+            ended = typed.end()
+        assert ended.code == 0
+        assert PASSWORD not in ended.out
+        (row,) = counter("session", "list", "--json").rows
+        assert row["status"] == "suspended"
 
 
 def test_doctor_says_where_the_log_is_and_who_writes_it(shared: Shared, sessions: list[str]) -> None:
