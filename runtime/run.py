@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import fmean
@@ -21,12 +21,14 @@ from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, 
 from runtime.settings import Settings, log_url
 from telemetry.events import execute, feel, learn, reason, sense, session
 from telemetry.events.values import Message
-from telemetry.log import EventLog, open_log
+from telemetry.log import EventLog, is_postgres, open_log
 
 TENTH = 10
 """Parts that a session's surprises are cut into; its first and last are shown."""
 
 _COUNTED = ("sense.surprised", "session.cycle_closed", "feel.inhibited", "learn.rewarded")
+_OWNED = ("session.resumed", "session.suspended", "session.forked", "execute.dispatched")
+"""What says whose a session is, or that it rests."""
 _SPOKEN = (
     "sense.observed",
     "execute.succeeded",
@@ -138,6 +140,23 @@ def resume_orders(log: EventLog, sessions: Sequence[str]) -> list[SessionOrder]:
                 f"{name} was observed by a gateway: its agent runs elsewhere, so nothing can be resumed here"
             )
     return [SessionOrder(session=name.removeprefix(PREFIX)) for name in sessions]
+
+
+def at_work(log: EventLog, sessions: Collection[str]) -> set[str]:
+    """Those that a living process of this machine has taken up. On SQLite none: there the log itself has one owner."""
+    if not is_postgres(log.url):
+        return set()
+    from runtime.executors import life_here, parse  # loads Ray
+
+    found = set()
+    for name in sessions:
+        latest = next(iter(log.read_back(stream_of(name), types=_OWNED)), None)
+        match latest and latest.event:
+            case session.Resumed(owner=owner) | execute.Dispatched(executor=owner):
+                executor = parse(owner)
+                if executor is not None and life_here(executor) == "alive":
+                    found.add(name)
+    return found
 
 
 def _observed(log: EventLog, session: str) -> bool:

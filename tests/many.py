@@ -99,6 +99,20 @@ def position(url: str) -> int:
         return 0
 
 
+def owned(url: str, number: int) -> list[tuple[Row, str]]:
+    """So many sessions, by their ids alone, each with the host that opened it; waits until they have acted."""
+    found: list[tuple[Row, str]] = []
+
+    def there() -> bool:
+        with closing(open_log(url, mode="read")) as log:
+            rows: list[Row] = [{"session": head.stream.removeprefix(PREFIX)} for head in log.heads(prefix=PREFIX)]
+        found[:] = [(row, had[0]) for row in rows if (had := owners(url, row))]
+        return len(found) == number
+
+    wait_until(there, timeout_s=BOUND_S, what=f"{number} sessions at work")
+    return found
+
+
 def events(url: str, row: Row, *types: str) -> list[Recorded]:
     with closing(open_log(url, mode="read")) as log:
         return list(log.read(PREFIX + row["session"], types=types))

@@ -268,19 +268,24 @@ def resume(
     Example: aether session resume 7f3a9c01d2e4
     """
     from runtime.errors import UsageError
-    from runtime.run import resume_orders, run_orders
+    from runtime.run import at_work, resume_orders, run_orders
     from runtime.settings import read_settings
 
     if bool(sessions) == everything:
         raise UsageError("name the sessions to resume, or give --all; nothing was resumed")
     with reading(log) as store:
         orders = resume_orders(store, sessions or [])
+        busy = at_work(store, [order.session for order in orders]) if everything else set()
         as_of = store.position()
+    orders = [order for order in orders if order.session not in busy]
+    if busy:
+        talk(f"{len(busy)} sessions are at work at living hosts and were left there; one that is named is taken over")
     if not orders:
         if as_json:
             answer([], as_of=as_of)
         else:
-            typer.echo("Every session of this log is closed; there is nothing to resume.")
+            others = "Every other" if busy else "Every"
+            typer.echo(f"{others} session of this log is closed; there is nothing to resume.")
         return
     settings = read_settings({"log": log, "address": address}).settings
     with watching("resume", quiet=as_json) as watch:

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -195,17 +195,15 @@ def test_a_host_that_was_stopped_while_another_took_its_session_up_writes_nothin
     attached: Aether, url: str
 ) -> None:
     with many.started(attached, url, sessions=2, cycles=150) as running:
-        wait_until(
-            lambda: many.position(url) > 40 * many.EVENTS_A_CYCLE, timeout_s=many.BOUND_S, what="both are under way"
-        )
-        first = attached("session", "list", "--log", url, "--json").rows[0]
-        owner = many.owners(url, first)[0]
-        os.kill(many.pid(owner), signal.SIGSTOP)
-        try:
+        many.reach(url, 40 * many.EVENTS_A_CYCLE)
+        owned = many.owned(url, 2)
+        first, owner = owned[0]
+        with _stopped(*(host for _, host in owned)):
+            left = attached("session", "resume", "--all", "--log", url, "--json")
             taken = attached("session", "resume", first["session"], "--log", url, "--json", timeout_s=many.BOUND_S)
-        finally:
-            os.kill(many.pid(owner), signal.SIGCONT)
         ended = running.end(timeout_s=many.BOUND_S)
+    assert (left.code, left.rows) == (0, []), "what is at work is not taken from its host unless it is named"
+    assert "2 sessions are at work at living hosts" in left.err
     assert taken.code == 0, taken.err
     assert ended.code == 6, ended.err
     (error,) = ended.json["errors"]
@@ -214,3 +212,15 @@ def test_a_host_that_was_stopped_while_another_took_its_session_up_writes_nothin
     assert after in error, "it is told who has the session now"
     assert {row["status"] for row in ended.rows} == {"closed"}
     many.check_whole(url)
+
+
+@contextmanager
+def _stopped(*owners: str) -> Iterator[None]:
+    """Hosts that do nothing meanwhile, and live."""
+    for owner in owners:
+        os.kill(many.pid(owner), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for owner in owners:
+            os.kill(many.pid(owner), signal.SIGCONT)
