@@ -30,7 +30,7 @@ PRELOADED = (
     "loops.environments.tools.environment",
     "loops.reasoners.language.reasoner",
     "telemetry.log.schema",
-    "telemetry.log.sqlite",
+    "telemetry.log.sqlite.database",
 )
 """What a contender would load while it is waited for."""
 

@@ -19,9 +19,9 @@ from examples.refund.endpoint import MODEL
 from examples.refund.policy import Messages, Reply
 from loops.randomness import derive
 from loops.reasoners.language.settings import ModelDefaults
-from runtime.executors import this_process
-from runtime.orders import Surroundings
-from runtime.placement import Placement
+from runtime.hosting.executors import this_process
+from runtime.hosting.orders import Surroundings
+from runtime.hosting.placement import Placement
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario
 from runtime.sessions import stream_of

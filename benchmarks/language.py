@@ -146,7 +146,7 @@ def _refunds(name: str, kills: Kills, *, duplicates: int | None = None, missing:
 def _ours(folder: Path) -> Iterator[Model]:
     """The model, the shop and a Ray of our own."""
     from benchmarks.scripted import model, settings, surroundings
-    from runtime.cluster import connected
+    from runtime.hosting.cluster import connected
 
     folder.mkdir(parents=True)
     with surroundings(folder / "shop.db"), model() as scripted, connected(settings(folder, scripted.url)):

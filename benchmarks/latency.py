@@ -26,8 +26,8 @@ from benchmarks.scenarios import NULL, POOLS, maze, order
 from loops.cycle import Result, run_cycle
 from loops.frame import Cycle
 from runtime import runner
-from runtime.host import SessionHost
-from runtime.pools import Handle
+from runtime.hosting.host import SessionHost
+from runtime.hosting.pools import Handle
 from runtime.sessions import SessionRow
 from telemetry.log import open_log
 

@@ -22,7 +22,7 @@ from benchmarks.report import ROOT, figure, progress, short
 from benchmarks.startup import measure_help
 from benchmarks.storage import measure_overhead
 from benchmarks.throughput import Load, measure_load
-from runtime.cluster import connected
+from runtime.hosting.cluster import connected
 from runtime.settings import Settings
 
 CYCLE_MINUS_NOOP_MS = 1.0

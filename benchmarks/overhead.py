@@ -26,7 +26,7 @@ import openai
 
 from benchmarks.scripted import Body, Model, looked_up, order, please_look, settings
 from examples.refund.shop import find_order
-from runtime.hosts import Hosts
+from runtime.hosting.hosts import Hosts
 from runtime.sessions import stream_of
 from telemetry.log import open_log
 

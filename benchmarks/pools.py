@@ -19,11 +19,11 @@ import ray
 
 from benchmarks.report import ROOT, figure, short
 from benchmarks.scenarios import POOLS, order
-from runtime import placement
-from runtime.cluster import connected
-from runtime.host import SessionHost
-from runtime.lanes import Lane, within
-from runtime.pools import Handle, remote
+from runtime.hosting import placement
+from runtime.hosting.cluster import connected
+from runtime.hosting.host import SessionHost
+from runtime.hosting.lanes import Lane, within
+from runtime.hosting.pools import Handle, remote
 from runtime.sessions import SessionRow
 from runtime.settings import Settings
 from telemetry.log import open_log

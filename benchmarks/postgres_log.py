@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from telemetry.events import Draft, sense
 from telemetry.events.values import Text, digest_of
 from telemetry.log import EventLog, open_log
-from telemetry.log.postgres_writer import PostgresCommitter
+from telemetry.log.postgres.writer import PostgresCommitter
 from telemetry.log.stored import StoredLog
 from tests.postgres import Server
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.kills import Fell, Kills, result, strike, until
 from benchmarks.scripted import order, orders, please_refund, settings, stock
-from runtime.hosts import Hosts
+from runtime.hosting.hosts import Hosts
 from runtime.sessions import stream_of
 from telemetry.events import execute, session
 from telemetry.events.values import ToolCalls

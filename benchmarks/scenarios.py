@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.report import ROOT
 from loops.randomness import derive
-from runtime.orders import SessionOrder
+from runtime.hosting.orders import SessionOrder
 from runtime.scenario import parse_scenario
 
 NULL = """\

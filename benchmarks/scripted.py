@@ -23,7 +23,7 @@ from examples.refund.endpoint import MODEL, running
 from examples.refund.policy import Messages, Policy, Reply, refunds
 from examples.refund.shop import ORDERS, shop
 from loops.randomness import derive
-from runtime.orders import SessionOrder
+from runtime.hosting.orders import SessionOrder
 from runtime.scenario import parse_scenario
 from runtime.settings import Settings
 

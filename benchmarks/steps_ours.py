@@ -18,8 +18,8 @@ from benchmarks.storage import EVENTS_A_CYCLE
 from loops.journal import Journal
 from loops.randomness import derive
 from loops.state import MAX_STATE_BYTES, REDUCER, apply, state_hash
-from runtime.host import BLOCKING_CALLS, SWITCH_INTERVAL_S
-from runtime.placement import Placement
+from runtime.hosting.host import BLOCKING_CALLS, SWITCH_INTERVAL_S
+from runtime.hosting.placement import Placement
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario
 from runtime.sessions import PREFIX

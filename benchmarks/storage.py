@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.scenarios import NULL, order
-from runtime.hosts import Hosts
+from runtime.hosting.hosts import Hosts
 from runtime.settings import Settings
 from telemetry.log import open_log
 

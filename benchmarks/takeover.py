@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.scenarios import maze, order
-from runtime.cluster import connected
-from runtime.hosts import Hosts
-from runtime.orders import RunStatus
+from runtime.hosting.cluster import connected
+from runtime.hosting.hosts import Hosts
+from runtime.hosting.orders import RunStatus
 from runtime.sessions import stream_of
 from runtime.settings import Settings
 from telemetry.log import EventLog, open_log

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scenarios import NULL, order
-from runtime.hosts import Hosts
-from runtime.orders import RunStatus
+from runtime.hosting.hosts import Hosts
+from runtime.hosting.orders import RunStatus
 from runtime.sessions import PREFIX
 from runtime.settings import Settings
 from telemetry.log import open_log

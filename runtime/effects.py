@@ -22,7 +22,7 @@ from telemetry.errors import IdempotencyConflict
 from telemetry.events import Draft, Recorded, execute, session, split_id
 from telemetry.events.values import Action, Digest, EffectClass, EventId, ToolCalls, ToolResult, canonical_json
 from telemetry.log import EventLog, open_log
-from telemetry.log.removed import begins_after
+from telemetry.log.retention.removed import begins_after
 
 Standing = Literal[
     "intended", "dispatched", "succeeded", "failed", "unknown", "cancelled", "happened", "did not happen"

@@ -15,9 +15,9 @@ from runtime.sessions import OBSERVED, PREFIX, UNANSWERED, WAITING, SessionRow, 
 from telemetry.events import Event, Recorded, Unknown, execute, session, system
 from telemetry.log import EventLog
 from telemetry.log.lineage import FORKED
-from telemetry.log.place import Cell, Rows
-from telemetry.log.project import Projected
-from telemetry.log.removed import begins_after
+from telemetry.log.projection.place import Cell, Rows
+from telemetry.log.projection.project import Projected
+from telemetry.log.retention.removed import begins_after
 from telemetry.log.verify import SYSTEM
 
 TELLING = frozenset(

@@ -17,7 +17,7 @@ from runtime.fork import CUT, cut_before
 from runtime.sessions import PREFIX, all_heads, opened, row_of, stream_of
 from telemetry.errors import ArchiveDamaged
 from telemetry.log import EventLog, Head
-from telemetry.log.archive import ArchiveFile, digest_of, name_of, write_archive
+from telemetry.log.retention.archive import ArchiveFile, digest_of, name_of, write_archive
 
 NS = 1_000_000_000
 

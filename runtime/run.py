@@ -14,8 +14,8 @@ from loops.environments import make_environment
 from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose
 from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
+from runtime.hosting.orders import RunStatus, SessionOrder, Surroundings
 from runtime.ledger import ledger
-from runtime.orders import RunStatus, SessionOrder, Surroundings
 from runtime.scenario import Scenario, ScenarioFile
 from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, row_of, stream_of
 from runtime.settings import Settings, log_url
@@ -166,8 +166,8 @@ def _observed(log: EventLog, session: str) -> bool:
 
 def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
     """Runs the orders on Ray. Ctrl-C lets every session finish its cycle and rest; the exit code is 130 then."""
-    from runtime.cluster import connected  # loads Ray, which a wrong scenario should not wait for
-    from runtime.hosts import Hosts
+    from runtime.hosting.cluster import connected  # loads Ray, which a wrong scenario should not wait for
+    from runtime.hosting.hosts import Hosts
 
     exit_code = DONE
     errors: list[str] = []

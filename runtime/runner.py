@@ -26,13 +26,13 @@ from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
 from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
-from runtime.executors import over
+from runtime.hosting.executors import over
+from runtime.hosting.placement import Placement
+from runtime.hosting.recall import Memory
 from runtime.people.attend import Attendant
 from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
-from runtime.placement import Placement
 from runtime.playbooks import find
-from runtime.recall import Memory
 from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion

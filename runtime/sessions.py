@@ -144,7 +144,7 @@ def check_rests(log: EventLog, stream: str) -> None:
         return
     owner = latest.event.owner if isinstance(latest.event, session.Resumed) else None
     if owner is not None:
-        from runtime.executors import life_here, parse  # loads Ray, which a session at rest should not wait for
+        from runtime.hosting.executors import life_here, parse  # loads Ray, which a session at rest should not wait for
 
         executor = parse(owner)
         if executor is not None and life_here(executor) == "dead":

@@ -11,8 +11,8 @@ from typing import cast
 
 import ray
 
-from runtime.executors import life, life_here, parse, this_process
-from runtime.pools import Handle
+from runtime.hosting.executors import life, life_here, parse, this_process
+from runtime.hosting.pools import Handle
 
 POLLS = 500
 

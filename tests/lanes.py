@@ -13,8 +13,8 @@ from typing import cast
 import ray
 
 from runtime.errors import Backpressure
-from runtime.lanes import Lane
-from runtime.pools import MAX_PENDING_CALLS, Handle, PhaseActor, remote
+from runtime.hosting.lanes import Lane
+from runtime.hosting.pools import MAX_PENDING_CALLS, Handle, PhaseActor, remote
 
 ASKS = 200
 LIMIT_S = 30.0

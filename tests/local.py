@@ -15,8 +15,8 @@ import orjson
 
 from loops.context import Context
 from loops.state import SessionState, apply
-from runtime.placement import Placement
-from runtime.recall import HostMemory
+from runtime.hosting.placement import Placement
+from runtime.hosting.recall import HostMemory
 from runtime.runner import SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loops.gateway import Gateway
 from runtime.errors import OwnedElsewhere
-from runtime.placement import Placement
+from runtime.hosting.placement import Placement
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario
 from runtime.sessions import SessionRow

@@ -11,9 +11,9 @@ from contextlib import closing
 
 from telemetry.events import Recorded
 from telemetry.log import EventLog, open_log
-from telemetry.log.place import Cell, Rows
-from telemetry.log.place_sqlite import SqliteRows
-from telemetry.log.project import Projected
+from telemetry.log.projection.place import Cell, Rows
+from telemetry.log.projection.project import Projected
+from telemetry.log.sqlite.place import SqliteRows
 
 Table = list[tuple[Cell, ...]]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from loops.randomness import derive
 from runtime.chaos.values import Certificate, ChaosOrder, Kills, Line, Undisturbed, Verdict
 from runtime.errors import RuntimeFailure, UsageError
-from runtime.orders import ONE_THREAD
+from runtime.hosting.orders import ONE_THREAD
 from runtime.scenario import ScenarioFile
 from runtime.settings import Settings
 

@@ -14,11 +14,11 @@ from typing import cast
 
 from runtime.chaos.lives import NEVER, SESSION, DyingLog, acknowledged_file, surroundings_of
 from runtime.chaos.values import ChaosOrder
-from runtime.cluster import connected
 from runtime.errors import EXPECTED
-from runtime.host import SessionHost
-from runtime.hosts import Hosts
-from runtime.orders import SessionOrder
+from runtime.hosting.cluster import connected
+from runtime.hosting.host import SessionHost
+from runtime.hosting.hosts import Hosts
+from runtime.hosting.orders import SessionOrder
 from runtime.settings import Settings
 from telemetry.log import EventLog
 

@@ -20,8 +20,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, cast
 
 from runtime.chaos.values import ChaosOrder
-from runtime.orders import Surroundings
-from runtime.placement import Placement
+from runtime.hosting.orders import Surroundings
+from runtime.hosting.placement import Placement
 from runtime.runner import SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import stream_of
@@ -30,7 +30,7 @@ from telemetry.events import Draft, Recorded
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
-    from runtime.recall import HostMemory
+    from runtime.hosting.recall import HostMemory
 
 SESSION = "chaos"
 """The same in every life, so that effects keep their keys from life to life."""
@@ -166,7 +166,7 @@ def _memory(file: ScenarioFile, log: EventLog) -> Iterator[HostMemory | None]:
         yield None
         return
     from memory.project import EpisodeProjection  # loads Qdrant, which not every scenario needs
-    from runtime.recall import HostMemory
+    from runtime.hosting.recall import HostMemory
 
     with closing(HostMemory(EpisodeProjection(log, folder=Path(f"{log.url}.memory")))) as memory:
         yield memory

@@ -26,7 +26,7 @@ from runtime.sessions import row_of
 from telemetry.log import EventLog, open_log
 
 LEDGER_TIMEOUT_S = 60.0
-LOADED_EARLY = ("telemetry.log.schema", "telemetry.log.sqlite", "memory.project")
+LOADED_EARLY = ("telemetry.log.schema", "telemetry.log.sqlite.database", "memory.project")
 LOADED_BY_WORLDS = ("loops.environments.gymnasium", "minigrid")
 LOADED_BY_CONVERSATIONS = ("loops.reasoners.language.reasoner", "loops.environments.tools.environment")
 """Modules that lives would load each for itself; loading them starts no threads."""

@@ -12,7 +12,7 @@ from runtime.cli.output import LogUrl, command
 from runtime.cli.run import Address
 
 if TYPE_CHECKING:
-    from runtime.orders import SessionOrder
+    from runtime.hosting.orders import SessionOrder
     from runtime.settings import Settings
 
 BUILT_IN = """\
@@ -79,7 +79,7 @@ def _order(settings: Settings, scenario: Path | None, session: str | None, perso
 
 def _resumed(settings: Settings, session: str) -> SessionOrder:
     from runtime.errors import UsageError
-    from runtime.orders import SessionOrder
+    from runtime.hosting.orders import SessionOrder
     from runtime.scenario import parse_scenario
     from runtime.sessions import PREFIX, opened, row_of, stream_of
     from runtime.settings import log_url

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runtime.cli.terminal import Terminal
 from runtime.errors import DONE, EXPECTED, FAILED, NotFound, Unavailable, UsageError
 from runtime.fork import fork
-from runtime.orders import SessionOrder
+from runtime.hosting.orders import SessionOrder
 from runtime.people.approvals import whoami
 from runtime.people.chat import Chat, Do, Intent, Judge, Settle, Speak, Tip, Undo, clean, going_on, said_in, undo_of
 from runtime.people.letters import NobodyThere
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def converse(settings: Settings, order: SessionOrder) -> int:
     """Talks until the person or the session ends it; the exit code."""
-    from runtime.cluster import connected  # loads Ray
+    from runtime.hosting.cluster import connected  # loads Ray
 
     with Terminal(history=settings.home.expanduser() / "chat.history") as terminal:
         terminal.say("dim", "Starting…")

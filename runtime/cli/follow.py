@@ -20,7 +20,7 @@ from runtime.cli.output import LogUrl, command, document, reading
 
 if TYPE_CHECKING:
     from telemetry.log import EventLog, Subscription
-    from telemetry.log.cursor import Cursor
+    from telemetry.log.projection.cursor import Cursor
 
 IDLE_S = 0.5
 """How often an idle follower looks whether anybody still reads what it prints."""
@@ -103,7 +103,7 @@ def _checked(store: EventLog, types: Collection[str], session: str | None, name:
     from runtime.explain import nearest
     from runtime.sessions import opened, stream_of
     from telemetry.events.registry import CLASSES
-    from telemetry.log.cursor import NAME
+    from telemetry.log.projection.cursor import NAME
 
     if name is not None and not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name of a cursor: 1 to 64 letters, digits, '_', '-' and '.', no dot first")
@@ -120,7 +120,7 @@ def _cursor(store: EventLog, name: str | None) -> AbstractContextManager[Cursor 
     """The place kept under that name: beside a log that is a file, and in AETHER_HOME of one that is elsewhere."""
     from runtime.settings import read_settings
     from telemetry.log import is_postgres
-    from telemetry.log.cursor import Cursor
+    from telemetry.log.projection.cursor import Cursor
 
     if name is None:
         return nullcontext()

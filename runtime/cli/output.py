@@ -105,7 +105,7 @@ def reading(url: str | None) -> AbstractContextManager[EventLog]:
 def examining(url: str | None) -> Iterator[EventLog]:
     """The log that a command verifies or exports, which may be damaged and is not touched."""
     from runtime.settings import log_url, read_settings
-    from telemetry.log.rest import examined
+    from telemetry.log.sqlite.rest import examined
 
     with examined(log_url(read_settings({"log": url}).settings)) as log:
         yield log

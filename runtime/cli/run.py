@@ -14,7 +14,7 @@ import typer
 from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
-    from runtime.orders import RunStatus
+    from runtime.hosting.orders import RunStatus
     from runtime.run import RunResult, Summary, Watch
 
 PLAIN_EVERY_S = 5.0

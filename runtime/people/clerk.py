@@ -12,8 +12,8 @@ from contextlib import aclosing, suppress
 from runtime.effects import append_reconciled, command_of, finding
 from runtime.errors import NotFound
 from runtime.fork import fork
-from runtime.live import Live
-from runtime.orders import SessionOrder
+from runtime.hosting.live import Live
+from runtime.hosting.orders import SessionOrder
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Notice
 from runtime.people.talk import Evicted

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Self, TypeVar
 
 from runtime.errors import NotFound
-from runtime.hosts import START_TIMEOUT_S, Hosts
-from runtime.orders import RunStatus, SessionOrder
+from runtime.hosting.hosts import START_TIMEOUT_S, Hosts
+from runtime.hosting.orders import RunStatus, SessionOrder
 from runtime.people.desk import Notice
 from runtime.people.mailbox import Mailbox, NobodyThere, Watching
 from runtime.settings import Settings

@@ -38,10 +38,10 @@ def open_log(url: str | Path, *, mode: Literal["write", "read"] = "write", creat
     URL that names no store of this version."""
     # a store loads the event vocabulary, which `aether --help` must not
     if is_postgres(url):
-        from telemetry.log.postgres import open_postgres
+        from telemetry.log.postgres.database import open_postgres
 
         return open_postgres(str(url), mode=mode, create=create)
     path = sqlite_path(url)
-    from telemetry.log.sqlite import open_sqlite
+    from telemetry.log.sqlite.database import open_sqlite
 
     return open_sqlite(path, mode=mode, create=create)

@@ -12,13 +12,12 @@ from typing import BinaryIO
 
 from telemetry.errors import ImportRefused, InvalidEvent, LogClosed, LogError, LogUnwritable
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
-from telemetry.log.archive import ArchiveFile, verify_archive
 from telemetry.log.export import MAX_LINE_BYTES, event_of
 from telemetry.log.lineage import FORKED
-from telemetry.log.removed import Removed
+from telemetry.log.retention.archive import ArchiveFile, verify_archive
 from telemetry.log.rows import pointer
 from telemetry.log.seal import Seal
-from telemetry.log.store import EventLog
+from telemetry.log.store import EventLog, Removed
 from telemetry.log.verify import SYSTEM
 
 WINDOW_EVENTS = 8_192

@@ -12,7 +12,7 @@ from telemetry.errors import EventError, InvalidEvent
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.log.forks import origin_of, place_of
 from telemetry.log.lineage import Origin, lineage
-from telemetry.log.removed import freed_by, removed_of
+from telemetry.log.retention.removed import freed_by, removed_of
 from telemetry.log.rows import KINDS, LAST_POSITION, POSITION, SELECT, STREAM, VERSION, Row, blob_digest, recorded
 from telemetry.log.seal import Seal
 from telemetry.log.store import Each

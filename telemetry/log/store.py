@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from telemetry.errors import EventsPruned
 from telemetry.log.lineage import Origin
 
 if TYPE_CHECKING:
     from telemetry.events.envelope import Draft, Recorded
     from telemetry.log.facts import Anchor, Fact
-    from telemetry.log.removed import Removed
     from telemetry.log.seal import Seal
     from telemetry.log.verify import VerifyReport
 
@@ -29,6 +30,30 @@ class Head:
     hash: bytes
     epoch: int
     position: int
+
+
+class Removed(NamedTuple):
+    """A stream's own events up to `version` are gone; what stands of it goes on from `hash`."""
+
+    stream: str
+    version: int
+    hash: bytes
+    epoch: int
+    at: int
+    """UTC ns of the fact."""
+    archive: str
+
+    @property
+    def head(self) -> Head:
+        """Where the stream ends when nothing of it stands."""
+        return Head(self.stream, self.version, self.hash, self.epoch, 0)
+
+    def error(self, log: str) -> EventsPruned:
+        day = datetime.fromtimestamp(self.at / 1e9, UTC).date()
+        return EventsPruned(
+            f"the events of {self.stream} up to version {self.version} were archived and removed from {log} on {day}. "
+            f"To get them back: aether log import {self.archive}, from the folder it was archived to"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from telemetry.log.lineage import FORKED, Origin
 from telemetry.log.rows import Prepared, pointer, prepare_recorded
 
 if TYPE_CHECKING:
-    from telemetry.log.prune import Tables
+    from telemetry.log.retention.prune import Tables
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """What may wait for the writer before `submit` blocks: several hundred thousand small events."""

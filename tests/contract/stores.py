@@ -14,7 +14,7 @@ import pytest
 
 from telemetry.events import Draft, Recorded, learn
 from telemetry.log import EventLog, open_log
-from telemetry.log.postgres_writer import LOCK
+from telemetry.log.postgres.writer import LOCK
 from tests.postgres import Server, drop
 
 

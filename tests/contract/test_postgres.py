@@ -11,8 +11,10 @@ import pytest
 
 from telemetry.errors import FencedWriter, IdempotencyConflict, LogError, WrongExpectedVersion
 from telemetry.events import Draft, Recorded, session
-from telemetry.log import EventLog, postgres_connect, postgres_writer
-from telemetry.log.postgres_writer import LOCK, PostgresCommitter
+from telemetry.log import EventLog
+from telemetry.log.postgres import connect as postgres_connect
+from telemetry.log.postgres import writer as postgres_writer
+from telemetry.log.postgres.writer import LOCK, PostgresCommitter
 from telemetry.log.stored import StoredLog
 from tests.contract.stores import PostgresStore, fill, note, notes, why
 
@@ -201,7 +203,7 @@ def test_a_stream_that_another_host_began_as_a_fork_cannot_begin_at_one(hosts: t
 def test_a_notice_wakes_who_follows_from_another_process(
     hosts: tuple[EventLog, EventLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("telemetry.log.postgres.POLL_S", 600.0)  # so that only a notice can wake in time
+    monkeypatch.setattr("telemetry.log.postgres.database.POLL_S", 600.0)  # so that only a notice can wake in time
     subscription = hosts[1].subscribe()
     seen: list[str] = []
     following = threading.Thread(target=lambda: seen.extend(event.id for event in subscription.next().events))

@@ -98,7 +98,7 @@ def test_a_server_that_acknowledges_what_is_not_on_disk_is_not_written_to() -> N
 
 def test_a_session_that_would_acknowledge_too_early_waits_for_the_disk(server: Server, url: str) -> None:
     lazy = url.replace("?options=", "?options=-csynchronous_commit%3Doff%20")
-    from telemetry.log.postgres_connect import Server as Connecting
+    from telemetry.log.postgres.connect import Server as Connecting
 
     with Connecting(lazy).connect() as connection:
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)

@@ -11,8 +11,8 @@ import pytest
 
 from telemetry.errors import EventsPruned, LogError, WrongExpectedVersion
 from telemetry.log import EventLog
-from telemetry.log.archive import digest_of, write_archive
 from telemetry.log.imports import import_archive
+from telemetry.log.retention.archive import digest_of, write_archive
 from tests.contract.stores import PostgresStore, fill, note, notes
 from tests.contract.test_fork import fork
 from tests.contract.test_postgres import connection_of

@@ -11,8 +11,8 @@ from runtime.ledger import ledger
 from runtime.sessions import PREFIX, SessionRow, row_of
 from telemetry.events import Recorded
 from telemetry.log import EventLog
-from telemetry.log.place import Rows
-from telemetry.log.project import Projected, place_of
+from telemetry.log.projection.place import Rows
+from telemetry.log.projection.project import Projected, place_of
 from tests.contract.stores import Store, fill
 from tests.local import Local
 from tests.projections import Chains, chains, undisturbed

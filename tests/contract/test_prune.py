@@ -12,9 +12,9 @@ from telemetry.errors import EventsPruned, FencedWriter, ImportRefused, LogError
 from telemetry.events import Recorded, system
 from telemetry.events.envelope import GENESIS
 from telemetry.log import EventLog, Seal, open_log
-from telemetry.log.archive import ArchiveFile, digest_of, name_of, verify_archive, write_archive
 from telemetry.log.export import export_lines, export_whole
 from telemetry.log.imports import import_archive, import_lines, lacking
+from telemetry.log.retention.archive import ArchiveFile, digest_of, name_of, verify_archive, write_archive
 from tests.contract.stores import Store, fill, note
 from tests.contract.test_fork import fork, named
 

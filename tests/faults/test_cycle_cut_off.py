@@ -13,7 +13,7 @@ import pytest
 from loops.errors import Diverged
 from memory.project import EpisodeProjection
 from runtime.errors import OwnedElsewhere
-from runtime.recall import HostMemory
+from runtime.hosting.recall import HostMemory
 from telemetry.errors import FencedWriter
 from telemetry.events import Draft, Recorded, execute, sense, session, split_id
 from telemetry.log import EventLog

@@ -17,7 +17,7 @@ from telemetry.events import Recorded
 from telemetry.log import VerifyReport, open_log
 from telemetry.log.export import export_lines
 from telemetry.log.imports import import_lines
-from telemetry.log.rest import examined
+from telemetry.log.sqlite.rest import examined
 from tests.contract.stores import note, notes
 from tests.contract.test_fork import fork
 

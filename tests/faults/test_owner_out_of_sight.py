@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.executors import life_here, parse
+from runtime.hosting.executors import life_here, parse
 from telemetry.events import execute
 from telemetry.log import open_log
 from tests import courier

@@ -30,8 +30,8 @@ def own() -> Iterator[Server]:
 def test_a_server_restarted_under_load_loses_nothing_that_was_acknowledged_and_doubles_nothing(
     own: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("postgres_writer", "postgres_connect"):  # a busy machine restarts it late
-        monkeypatch.setattr(f"telemetry.log.{module}.PATIENCE_S", 120.0)
+    for module in ("writer", "connect"):  # a busy machine restarts it late
+        monkeypatch.setattr(f"telemetry.log.postgres.{module}.PATIENCE_S", 120.0)
     url = own.schema()
     acknowledged: list[Recorded] = []
     counted = threading.Semaphore(0)
@@ -163,8 +163,8 @@ def test_a_server_that_stays_away_stalls_appends_and_says_so(own: Server, monkey
     url = own.schema()
     with closing(open_log(url)) as log:
         fill(log, "a", 2)
-        monkeypatch.setattr("telemetry.log.postgres_writer.PATIENCE_S", 0.5)
-        monkeypatch.setattr("telemetry.log.postgres_connect.PATIENCE_S", 0.5)
+        monkeypatch.setattr("telemetry.log.postgres.writer.PATIENCE_S", 0.5)
+        monkeypatch.setattr("telemetry.log.postgres.connect.PATIENCE_S", 0.5)
         own.stop()
         with pytest.raises(LogUnreachable) as caught:
             log.append("a", [note(command="x")], expected_version=2, epoch=1)

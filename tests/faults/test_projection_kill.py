@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from telemetry.log import EventLog
-from telemetry.log.project import Projected, place_of
+from telemetry.log.projection.project import Projected, place_of
 from tests.aether import ROOT, end_with_parent, wait_until
 from tests.contract.stores import STORES, fill
 from tests.projections import Chains, chains, undisturbed

@@ -9,8 +9,8 @@ import pytest
 
 from telemetry.events import Recorded
 from telemetry.log import EventLog, open_log
-from telemetry.log.place import Rows
-from telemetry.log.project import Projected, place_of
+from telemetry.log.projection.place import Rows
+from telemetry.log.projection.project import Projected, place_of
 from tests.contract.stores import fill
 from tests.postgres import PASSWORD, Server, drop
 from tests.projections import Chains, chains, undisturbed

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from telemetry.log import EventLog, open_log
-from telemetry.log.archive import name_of, verify_archive
 from telemetry.log.imports import import_archive, import_lines
+from telemetry.log.retention.archive import name_of, verify_archive
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 from runtime.retention import archive, prune
 from telemetry.log import open_log
-from telemetry.log.archive import name_of
+from telemetry.log.retention.archive import name_of
 from telemetry.log.imports import import_archive
 log, folder, names = open_log(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
 while True:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from runtime.executors import life_here, parse
+from runtime.hosting.executors import life_here, parse
 from telemetry.errors import LogError
 from telemetry.events import execute
 from telemetry.log import open_log

@@ -17,7 +17,7 @@ import orjson
 
 from examples.refund.endpoint import running
 from memory.project import EpisodeProjection
-from runtime.recall import HostMemory
+from runtime.hosting.recall import HostMemory
 from telemetry.events import Draft, session
 from telemetry.log import open_log
 from telemetry.log.export import export_lines

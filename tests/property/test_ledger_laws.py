@@ -22,7 +22,7 @@ from runtime.sessions import PREFIX, UNANSWERED, WAITING, SessionRow, row_of
 from telemetry.events import Draft, Event, Recorded, execute, session
 from telemetry.events.values import Usage
 from telemetry.log import EventLog, open_log
-from telemetry.log.place_sqlite import SqliteRows
+from telemetry.log.sqlite.place import SqliteRows
 from tests.local import Cut, Cutter, Local
 from tests.projections import Table
 

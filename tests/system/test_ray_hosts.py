@@ -75,9 +75,9 @@ from pathlib import Path
 
 import ray
 
-from runtime.cluster import connected
+from runtime.hosting.cluster import connected
 from runtime.errors import Backpressure
-from runtime.hosts import Hosts
+from runtime.hosting.hosts import Hosts
 from runtime.run import new_orders
 from runtime.scenario import read_scenario
 from runtime.settings import read_settings

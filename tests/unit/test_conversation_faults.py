@@ -17,11 +17,11 @@ import pytest
 from loops.errors import ScenarioInvalid
 from loops.scene import Scene
 from runtime.errors import NotFound, Unavailable
-from runtime.host import SessionHost
-from runtime.orders import SessionOrder
+from runtime.hosting.host import SessionHost
+from runtime.hosting.orders import SessionOrder
+from runtime.hosting.placement import Placement
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Ended, Notice
-from runtime.placement import Placement
 from runtime.replay import replay
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario

@@ -24,13 +24,13 @@ from runtime.effects import (
 )
 from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.fork import fork
-from runtime.host import SessionHost
+from runtime.hosting.host import SessionHost
+from runtime.hosting.orders import SessionOrder
+from runtime.hosting.placement import Placement
 from runtime.ledger import ledger
-from runtime.orders import SessionOrder
 from runtime.people import letters
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Idle
-from runtime.placement import Placement
 from runtime.replay import replay
 from runtime.runner import SessionRunner
 from runtime.scenario import parse_scenario

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import NotFound
-from runtime.host import SessionHost
-from runtime.orders import SessionOrder
+from runtime.hosting.host import SessionHost
+from runtime.hosting.orders import SessionOrder
 from runtime.people import letters
 from runtime.people.approvals import open_question
 from runtime.people.desk import Asks, Idle

@@ -19,8 +19,8 @@ from loops.errors import ToolFailed
 from loops.gateway import Gateway, Warrant
 from loops.spaces import Spaces, ToolActions, ToolSpec
 from runtime.errors import OwnedElsewhere
-from runtime.executors import life_here, named, over, parse, this_process
-from runtime.placement import Placement, epoch_in, gateway_of
+from runtime.hosting.executors import life_here, named, over, parse, this_process
+from runtime.hosting.placement import Placement, epoch_in, gateway_of
 from runtime.replay import replay
 from telemetry.events import execute
 from telemetry.log import EventLog

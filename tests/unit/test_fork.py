@@ -13,7 +13,7 @@ from loops.journal import Journal
 from memory.project import EpisodeProjection
 from runtime.errors import NotFound, UsageError
 from runtime.fork import SEARCHED, cut_before, fork
-from runtime.recall import HostMemory
+from runtime.hosting.recall import HostMemory
 from runtime.replay import replay
 from runtime.sessions import opened, row_of
 from telemetry.errors import LogUnwritable

@@ -13,7 +13,7 @@ import pytest
 
 from telemetry.errors import ArchiveDamaged, EventsPruned, LogNotFound, StreamNotFound
 from telemetry.log import EventLog, open_log
-from telemetry.log.archive import ArchiveFile, name_of, read_archive, verify_archive, write_archive
+from telemetry.log.retention.archive import ArchiveFile, name_of, read_archive, verify_archive, write_archive
 from tests.contract.stores import fill, note
 from tests.contract.test_fork import fork
 from tests.contract.test_prune import prune
@@ -112,6 +112,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_pyarrow_is_loaded_only_when_an_archive_is_read_or_written() -> None:
-    code = "import sys, telemetry.log.archive, telemetry.log.imports, runtime.cli; print('pyarrow' in sys.modules)"
+    modules = "sys, telemetry.log.retention.archive, telemetry.log.imports, runtime.cli"
+    code = f"import {modules}; print('pyarrow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

@@ -10,7 +10,7 @@ import pytest
 
 from telemetry.errors import CursorRefused, LogUnwritable
 from telemetry.log import EventLog, open_log
-from telemetry.log.cursor import Cursor
+from telemetry.log.projection.cursor import Cursor
 from tests.contract.stores import fill
 
 

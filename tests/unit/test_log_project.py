@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.log import EventLog, open_log
-from telemetry.log.project import Projected
+from telemetry.log.projection.project import Projected
 from tests.contract.stores import fill
 from tests.projections import Chains, chains, undisturbed
 

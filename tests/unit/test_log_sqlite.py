@@ -171,8 +171,8 @@ def test_the_folder_of_a_new_log_is_made(tmp_path: Path) -> None:
 @pytest.fixture
 def small(path: Path) -> Iterator[tuple[EventLog, sqlite3.Connection]]:
     """A log, and the writer's own connection, on which SQLite itself can be told that the disk is full."""
-    from telemetry.log.sqlite import SqliteDatabase
-    from telemetry.log.sqlite_writer import SqliteCommitter
+    from telemetry.log.sqlite.database import SqliteDatabase
+    from telemetry.log.sqlite.writer import SqliteCommitter
     from telemetry.log.stored import StoredLog
 
     database = SqliteDatabase(path, mode="write", create=True)
@@ -233,7 +233,7 @@ def test_a_write_that_the_system_refuses_keeps_nothing_and_the_writer_goes_on(pa
 
 WITHOUT_RIGHTS = """
 import os, sys
-import telemetry.log.sqlite  # while its files may be read
+import telemetry.log.sqlite.database  # while its files may be read
 from telemetry.errors import LogUnwritable
 from telemetry.log import open_log
 if os.geteuid() == 0:

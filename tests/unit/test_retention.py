@@ -19,8 +19,8 @@ from runtime.retention import Gone, archive, closed_before, prune
 from runtime.sessions import all_heads, row_of
 from telemetry.errors import ArchiveDamaged, EventsPruned, LogError, LogNotFound
 from telemetry.log import EventLog, open_log
-from telemetry.log.archive import name_of
 from telemetry.log.imports import import_archive, import_lines
+from telemetry.log.retention.archive import name_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SESSIONS = ("lava", "maze", "refund")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import NotFound, Unavailable
-from runtime.executors import named, this_process
+from runtime.hosting.executors import named, this_process
 from runtime.people import letters
 from runtime.people.approvals import answer, append_answer
 from runtime.people.letters import host_address, host_addresses

@@ -23,10 +23,10 @@ from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
 from runtime.compose import Heard, compose
 from runtime.errors import Unavailable
-from runtime.executors import this_process
-from runtime.lanes import Lane, within
-from runtime.orders import Surroundings
-from runtime.pools import BESIDE, ActorAway, Handle, check_room, remote, remote_once, start, total
+from runtime.hosting.executors import this_process
+from runtime.hosting.lanes import Lane, within
+from runtime.hosting.orders import Surroundings
+from runtime.hosting.pools import BESIDE, ActorAway, Handle, check_room, remote, remote_once, start, total
 from runtime.scenario import HOST, Phase, Pool, Scenario
 from telemetry.errors import LogError
 from telemetry.events import execute

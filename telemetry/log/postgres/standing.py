@@ -14,8 +14,8 @@ from psycopg import errors
 from telemetry.errors import LogError
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
-from telemetry.log.postgres_connect import Connection
-from telemetry.log.removed import removed_of
+from telemetry.log.postgres.connect import Connection
+from telemetry.log.retention.removed import removed_of
 from telemetry.log.rows import COLUMNS, COMMAND, KINDS, ORDINAL, STREAM, Row
 from telemetry.log.store import Head
 from telemetry.log.verify import SYSTEM

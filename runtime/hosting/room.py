@@ -13,8 +13,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runtime.errors import Unavailable, UsageError
-from runtime.orders import SessionOrder
-from runtime.pools import ROUNDING
+from runtime.hosting.orders import SessionOrder
+from runtime.hosting.pools import ROUNDING
 from runtime.scenario import parse_scenario
 from runtime.sessions import opened, stream_of
 from runtime.settings import Settings, log_url

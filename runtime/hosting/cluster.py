@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayError
 
 from runtime.errors import Unavailable
-from runtime.orders import ONE_THREAD
+from runtime.hosting.orders import ONE_THREAD
 from runtime.settings import Settings
 
 KNOCK_TIMEOUT_S = 5.0

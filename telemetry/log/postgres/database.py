@@ -11,11 +11,11 @@ from typing import Literal
 import psycopg
 
 from telemetry.errors import LogNotFound
-from telemetry.log.postgres_blobs import PostgresBlobs
-from telemetry.log.postgres_connect import READER, WRITER, Connection, Readers, Server, check_durable, identify, make
-from telemetry.log.postgres_notify import Announcer, Listener
-from telemetry.log.postgres_snapshots import PostgresSnapshots
-from telemetry.log.postgres_writer import PostgresCommitter
+from telemetry.log.postgres.blobs import PostgresBlobs
+from telemetry.log.postgres.connect import READER, WRITER, Connection, Readers, Server, check_durable, identify, make
+from telemetry.log.postgres.notify import Announcer, Listener
+from telemetry.log.postgres.snapshots import PostgresSnapshots
+from telemetry.log.postgres.writer import PostgresCommitter
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal

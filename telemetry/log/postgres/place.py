@@ -12,8 +12,8 @@ import psycopg
 from psycopg import errors, sql
 
 from telemetry.errors import LogUnreachable, LogUnwritable
-from telemetry.log.place import Cell, Damaged, Lost, Rows
-from telemetry.log.postgres_connect import PATIENCE_S, Connection, Patience, Server, passing
+from telemetry.log.postgres.connect import PATIENCE_S, Connection, Patience, Server, passing
+from telemetry.log.projection.place import Cell, Damaged, Lost, Rows
 
 SHARED = """SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '60s'"""
 """A crash may take the last transactions, rows and cursor alike, and they are made again. Readers take their time."""

@@ -17,15 +17,15 @@ import ray
 
 from loops.gateway import Gateway
 from runtime.errors import Backpressure
-from runtime.executors import this_process
-from runtime.live import Live
-from runtime.memory_actor import SharedMemory
-from runtime.orders import HostStatus, SessionOrder, Surroundings
+from runtime.hosting.executors import this_process
+from runtime.hosting.live import Live
+from runtime.hosting.memory_actor import SharedMemory
+from runtime.hosting.orders import HostStatus, SessionOrder, Surroundings
+from runtime.hosting.placement import Placement, gateway_of
+from runtime.hosting.recall import HostMemory, Memory, open_index
 from runtime.people.clerk import Clerk
 from runtime.people.letters import host_address
 from runtime.people.serving import Serving, serve
-from runtime.placement import Placement, gateway_of
-from runtime.recall import HostMemory, Memory, open_index
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow, opened, stream_of

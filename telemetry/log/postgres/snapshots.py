@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psycopg
 
 from telemetry.errors import LogUnwritable
-from telemetry.log.postgres_blobs import Statement
-from telemetry.log.postgres_connect import Server
+from telemetry.log.postgres.blobs import Statement
+from telemetry.log.postgres.connect import Server
 
 PUT = """INSERT INTO snapshots (stream, version, content) VALUES (%s, %s, %s)
 ON CONFLICT (stream, version) DO UPDATE SET content = excluded.content"""

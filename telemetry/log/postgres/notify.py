@@ -14,7 +14,7 @@ from contextlib import suppress
 import psycopg
 
 from telemetry.errors import LogError
-from telemetry.log.postgres_connect import Connection, Server
+from telemetry.log.postgres.connect import Connection, Server
 
 PACE_S = 0.01
 """At most a hundred notices a second from a writer, however many groups it commits."""

@@ -14,7 +14,7 @@ from telemetry.errors import LogDamaged, LogError, LogUnwritable
 from telemetry.log.decide import Group
 from telemetry.log.forks import hash_at_cut
 from telemetry.log.lineage import Origin
-from telemetry.log.removed import removed_of
+from telemetry.log.retention.removed import removed_of
 from telemetry.log.rows import COLUMNS, HEAD, LAST_POSITION, SELECT, Row
 from telemetry.log.store import Head
 from telemetry.log.writer import Outcome, Pending, Upkeep, what_of

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from telemetry.errors import LogUnwritable
-from telemetry.log.place import Cell, Damaged, Rows
+from telemetry.log.projection.place import Cell, Damaged, Rows
 
 BUSY_S = 10.0
 """How long a transaction waits for another process' to end; one is a batch, which takes well below a second."""

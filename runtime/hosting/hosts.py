@@ -17,11 +17,11 @@ from ray import ObjectRef
 from ray.exceptions import PendingCallsLimitExceeded, RayActorError
 
 from runtime.errors import Backpressure, OwnedElsewhere, Unavailable
-from runtime.host import SessionHost
-from runtime.member import POLL_S, REST, REVIVAL_POLL_S, HostGone, Member, answer, awaited, crowded, error_of
-from runtime.memory_actor import start_memory
-from runtime.orders import RunStatus, SessionOrder, Surroundings
-from runtime.room import count, here
+from runtime.hosting.host import SessionHost
+from runtime.hosting.member import POLL_S, REST, REVIVAL_POLL_S, HostGone, Member, answer, awaited, crowded, error_of
+from runtime.hosting.memory_actor import start_memory
+from runtime.hosting.orders import RunStatus, SessionOrder, Surroundings
+from runtime.hosting.room import count, here
 from runtime.sessions import SessionRow, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.log import is_postgres, open_log

@@ -28,8 +28,8 @@ def examined(url: str | Path) -> Iterator[EventLog]:
         finally:
             log.close()
         return
-    from telemetry.log.lock import lock_owner
-    from telemetry.log.sqlite import open_sqlite
+    from telemetry.log.sqlite.database import open_sqlite
+    from telemetry.log.sqlite.lock import lock_owner
 
     before = _marks(path)
     log = open_sqlite(path, mode="rest")
@@ -49,7 +49,7 @@ def examined(url: str | Path) -> Iterator[EventLog]:
 
 def _at_rest(url: str | Path) -> Path | None:
     """The log's file, if it is one and nobody writes it."""
-    from telemetry.log.lock import lock_owner
+    from telemetry.log.sqlite.lock import lock_owner
 
     if is_postgres(url):
         return None

@@ -1,6 +1,6 @@
 """The episodic memory of several hosts: one actor that follows the log they share, where their driver runs.
 
-Knows Ray; how an index is kept and asked, `runtime.recall` knows. Invariant: a recall is pinned by versions and a
+Knows Ray; how an index is kept and asked, `recall` knows. Invariant: a recall is pinned by versions and a
 position, so it is answered alike before and after the actor was killed, and whichever host asks."""
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayTaskErro
 
 from loops.context import Context
 from memory.errors import RecallLate
-from runtime.pools import Handle
-from runtime.recall import RECALL_TIMEOUT_S, Wanted, nearest, open_index, wanted
-from runtime.room import here
+from runtime.hosting.pools import Handle
+from runtime.hosting.recall import RECALL_TIMEOUT_S, Wanted, nearest, open_index, wanted
+from runtime.hosting.room import here
 from runtime.settings import Settings, log_url
 from telemetry.events import sense
 from telemetry.events.values import Hit

@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayTaskError
 
 from loops.errors import EnvironmentFailed
-from runtime.pools import DIRECT_CALLS, ActorAway, Answers, Handle, remote
+from runtime.hosting.pools import DIRECT_CALLS, ActorAway, Answers, Handle, remote
 
 T = TypeVar("T")
 

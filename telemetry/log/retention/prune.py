@@ -15,7 +15,7 @@ from telemetry.events.event import Event
 from telemetry.events.system import Pruned, Restored
 from telemetry.log.forks import hash_at_cut, place_of
 from telemetry.log.lineage import FORKED
-from telemetry.log.removed import command_of, newest_of, removed_of
+from telemetry.log.retention.removed import command_of, newest_of, removed_of
 from telemetry.log.rows import HEAD, LAST_POSITION, SELECT, STREAM, Row, pointer, prepare, recorded
 from telemetry.log.verify import SYSTEM
 

@@ -16,8 +16,8 @@ from psycopg import errors
 
 from telemetry.errors import LogDamaged, LogError, LogUnreachable, LogUnwritable
 from telemetry.log.decide import Group
-from telemetry.log.postgres_connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, WRITER, Connection, Patience, Server
-from telemetry.log.postgres_standing import (
+from telemetry.log.postgres.connect import LOCK_TIMEOUT_MS, PASSING, PATIENCE_S, WRITER, Connection, Patience, Server
+from telemetry.log.postgres.standing import (
     INSERT,
     MustLook,
     PostgresTables,

@@ -1,7 +1,7 @@
 """One session host as its driver sees it: its actor, the sessions that it was given, and how it last stood.
 
-Knows one actor; what becomes of the sessions of one that died, `runtime.hosts` knows. Invariant: whatever a session or
-host raised comes out of here as that error, not as Ray's wrapping of it."""
+Knows one actor; what becomes of the sessions of one that died, `hosts` knows. Invariant: whatever a session or host
+raised comes out of here as that error, not as Ray's wrapping of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ray import ObjectRef
 from ray.exceptions import GetTimeoutError, PendingCallsLimitExceeded, RayActorError, RayTaskError
 
 from runtime.errors import Backpressure, Unavailable
-from runtime.host import SessionHost
-from runtime.orders import HostStatus, SessionOrder, Surroundings
-from runtime.pools import Handle
-from runtime.room import Place
+from runtime.hosting.host import SessionHost
+from runtime.hosting.orders import HostStatus, SessionOrder, Surroundings
+from runtime.hosting.pools import Handle
+from runtime.hosting.room import Place
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
 

@@ -5,41 +5,13 @@ ordinals, so that the newest is found by key, however many there are."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import NamedTuple
-
-from telemetry.errors import EventsPruned
 from telemetry.events.envelope import Recorded
 from telemetry.events.system import Pruned, Restored
 from telemetry.log.rows import SELECT, Rows, recorded
-from telemetry.log.store import EventLog, Head
+from telemetry.log.store import EventLog, Removed
 from telemetry.log.verify import SYSTEM
 
 NEWEST = f"{SELECT} WHERE stream = ? AND command = ? ORDER BY ordinal DESC LIMIT 1"
-
-
-class Removed(NamedTuple):
-    """A stream's own events up to `version` are gone; what stands of it goes on from `hash`."""
-
-    stream: str
-    version: int
-    hash: bytes
-    epoch: int
-    at: int
-    """UTC ns of the fact."""
-    archive: str
-
-    @property
-    def head(self) -> Head:
-        """Where the stream ends when nothing of it stands."""
-        return Head(self.stream, self.version, self.hash, self.epoch, 0)
-
-    def error(self, log: str) -> EventsPruned:
-        day = datetime.fromtimestamp(self.at / 1e9, UTC).date()
-        return EventsPruned(
-            f"the events of {self.stream} up to version {self.version} were archived and removed from {log} on {day}. "
-            f"To get them back: aether log import {self.archive}, from the folder it was archived to"
-        )
 
 
 def command_of(stream: str) -> str:

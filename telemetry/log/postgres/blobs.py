@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from telemetry.errors import InvalidEvent, LogDamaged, LogUnwritable
-from telemetry.log.postgres_connect import Server
+from telemetry.log.postgres.connect import Server
 from telemetry.log.rows import Row, blob_digest
 
 PUT = "INSERT INTO blobs (digest, content) VALUES (%s, %s) ON CONFLICT (digest) DO NOTHING"

@@ -1,6 +1,6 @@
 """Episodic memory as the loop's `Recall` port: one index, one thread, the session's own lineage.
 
-Knows what is looked for and where an index lies; the index of several hosts, `runtime.memory_actor` keeps."""
+Knows what is looked for and where an index lies; the index of several hosts, `runtime.hosting.memory_actor` keeps."""
 
 from __future__ import annotations
 

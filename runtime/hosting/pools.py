@@ -20,8 +20,8 @@ from loops.ports import Step
 from loops.spaces import Spaces
 from runtime.compose import Phases, compose
 from runtime.errors import Backpressure, Unavailable
-from runtime.executors import this_process
-from runtime.orders import Surroundings
+from runtime.hosting.executors import this_process
+from runtime.hosting.orders import Surroundings
 from runtime.scenario import Phase, Pool, parse_scenario
 from telemetry.events.values import Digest, EffectClass
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from telemetry.errors import LogDamaged, LogNotFound, LogUnwritable
-from telemetry.log.blobs import Blobs
-from telemetry.log.lock import WriterLock, lock_owner
 from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal
-from telemetry.log.snapshot_files import SnapshotFiles
-from telemetry.log.sqlite_connect import Readers, open_at_rest, open_for_reading, open_for_writing
-from telemetry.log.sqlite_writer import SqliteCommitter
+from telemetry.log.sqlite.blobs import Blobs
+from telemetry.log.sqlite.connect import Readers, open_at_rest, open_for_reading, open_for_writing
+from telemetry.log.sqlite.lock import WriterLock, lock_owner
+from telemetry.log.sqlite.snapshots import SnapshotFiles
+from telemetry.log.sqlite.writer import SqliteCommitter
 from telemetry.log.store import Each
 from telemetry.log.stored import StoredLog
 from telemetry.log.subscribe import POLL_S, Notice

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from telemetry.errors import LogUnwritable
-from telemetry.log.place import Damaged, Lost, Place, Rows
-from telemetry.log.place_sqlite import SqlitePlace
+from telemetry.log.projection.place import Damaged, Lost, Place, Rows
+from telemetry.log.sqlite.place import SqlitePlace
 from telemetry.log.store import EventLog, Subscription
 from telemetry.log.urls import is_postgres
 
@@ -133,7 +133,7 @@ class Projected:
 def place_of(log: EventLog, name: str) -> Place:
     """Where the rows of the projection `name` of that log lie."""
     if is_postgres(log.url):
-        from telemetry.log.place_postgres import PostgresPlace
+        from telemetry.log.postgres.place import PostgresPlace
 
         return PostgresPlace(log.url, f"aether_{log.id.replace('-', '')}_{name}")
     return SqlitePlace(Path(f"{log.url}.projections") / f"{name}.db")
