@@ -98,8 +98,8 @@ def test_an_altered_archive_is_refused_or_holds_the_same(log: EventLog, tmp_path
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     with pytest.raises(LogNotFound):
         read_archive(tmp_path / "none.parquet")

@@ -24,7 +24,7 @@ from telemetry.log.rows import COLUMNS, KINDS, recorded
 from telemetry.log.store import EventLog
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow as pa
 
 FORMAT = "aetherloop-archive-1"
 SUFFIX = ".parquet"
@@ -122,7 +122,7 @@ class ArchiveFile:
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
+        import pyarrow.parquet as pq
 
         if not path.is_file():
             raise LogNotFound(f"there is no archive at {path}. Check the folder; `aether log archive` writes one.")
