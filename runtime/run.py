@@ -146,7 +146,7 @@ def at_work(log: EventLog, sessions: Collection[str]) -> set[str]:
     """Those that a living process of this machine has taken up. On SQLite none: there the log itself has one owner."""
     if not is_postgres(log.url):
         return set()
-    from runtime.executors import life_here, parse  # loads Ray
+    from runtime.hosting.executors import life_here, parse  # loads Ray
 
     found = set()
     for name in sessions:
