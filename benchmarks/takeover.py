@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
+import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 from benchmarks.scenarios import maze, order
@@ -64,7 +65,7 @@ def measure_takeover(folder: Path, url: str, *, sessions: int, kills: int) -> li
     """Seconds of each session of each killed host, on a Ray of its own and the empty log at `url`."""
     settings = Settings(home=folder, log=url, hosts=HOSTS)
     orders = [order(maze(), index=index) for index in range(sessions)]
-    with connected(settings):
+    with redirect_stdout(sys.stderr), connected(settings):  # Ray prints what dies, and stdout is for figures
         hosts = Hosts(settings, orders)
         try:
             with closing(open_log(url, mode="read")) as log:
