@@ -5,6 +5,7 @@ is judged by what the lives left there, never by what they returned."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import shlex
@@ -26,6 +27,8 @@ from runtime.sessions import row_of
 from telemetry.log import EventLog, open_log
 
 LEDGER_TIMEOUT_S = 60.0
+PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>."""
 LOADED_EARLY = ("telemetry.log.schema", "telemetry.log.sqlite.database", "memory.project")
 LOADED_BY_WORLDS = ("loops.environments.gymnasium", "minigrid")
 LOADED_BY_CONVERSATIONS = ("loops.reasoners.language.reasoner", "loops.environments.tools.environment")
@@ -33,6 +36,8 @@ LOADED_BY_CONVERSATIONS = ("loops.reasoners.language.reasoner", "loops.environme
 
 
 def main() -> None:
+    if sys.platform == "linux":  # elsewhere a command that is killed leaves its worker to end by itself
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not come between the lines
     order = ChaosOrder.model_validate_json(sys.stdin.readline())

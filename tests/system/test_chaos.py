@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from examples.refund.endpoint import MODEL, running
 from tests.aether import Aether, Ran, processes_naming, wait_until
 from tests.errands import SCENARIO, policy
@@ -108,6 +110,15 @@ def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> Non
     assert not list(aether.folder.glob("aether-chaos-*"))
     for pid in children:
         wait_until(lambda pid=pid: not Path("/proc", pid).exists(), timeout_s=10, what=f"the end of {pid}")  # type: ignore[misc]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system has no word for a parent's death")
+def test_a_command_that_is_killed_leaves_no_worker_behind(aether: Aether) -> None:
+    with aether.start("chaos", "examples/lava.toml", "--cycles", "50") as started:
+        wait_until(lambda: bool(list(aether.folder.glob("aether-chaos-*/world/*.db"))), timeout_s=60, what="a life")
+        (worker,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="utf-8").split()
+        started.kill()
+    wait_until(lambda: not Path("/proc", worker).exists(), timeout_s=10, what="the end of the worker")
 
 
 def test_a_scenario_that_does_not_run_undisturbed_is_not_certified(aether: Aether) -> None:
