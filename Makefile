@@ -23,10 +23,10 @@ run: $(VENV)/.installed-run  ## install, then run the main job: 8 sessions of a 
 demo-refund: $(VENV)/.installed-run  ## a language agent refunds exactly once, across a kill -9; OPENAI_BASE_URL and AETHER_MODEL for a real model
 	$(BIN)/python -m examples.refund.demo
 
-test: $(VENV)/.installed-dev lint types contracts  ## install, then lint, types, import contracts and all tests but the slow ones
+test: $(VENV)/.installed-bench lint types contracts  ## install, then lint, types, import contracts and all tests but the slow ones
 	$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: $(VENV)/.installed-dev lint types contracts  ## the same with the slow tests
+test-all: $(VENV)/.installed-bench lint types contracts  ## the same with the slow tests
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
@@ -37,7 +37,7 @@ format: $(VENV)/.installed-dev  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(VENV)/.installed-dev  ## mypy, strict, of code, benchmarks and tests
+types: $(VENV)/.installed-bench  ## mypy, strict, of code, benchmarks with their peers, and tests
 	$(BIN)/mypy
 
 contracts: $(VENV)/.installed-dev  ## who may import whom
