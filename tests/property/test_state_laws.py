@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
+from functools import reduce
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,6 @@ from loops.state import SessionState, apply, state_hash
 from telemetry.events import Recorded, Unknown
 from telemetry.events.values import canonical
 from telemetry.log import open_log
-from telemetry.log.fold import fold
 from tests.local import Local, facts_of
 
 SCENARIOS = {
@@ -73,10 +73,10 @@ def test_folding_a_log_in_two_parts_is_folding_it_whole(
 ) -> None:
     events = logs[name]
     at = data.draw(st.integers(0, len(events)))
-    whole = fold(events, step, start=SessionState())
-    assert fold(events[at:], step, start=fold(events[:at], step, start=SessionState())) == whole
-    scene = fold(events, see, start=Scene())
-    assert fold(events[at:], see, start=fold(events[:at], see, start=Scene())) == scene
+    whole = reduce(step, events, SessionState())
+    assert reduce(step, events[at:], reduce(step, events[:at], SessionState())) == whole
+    scene = reduce(see, events, Scene())
+    assert reduce(see, events[at:], reduce(see, events[:at], Scene())) == scene
 
 
 @settings(max_examples=60, deadline=None)
@@ -90,7 +90,7 @@ def test_events_of_another_version_between_known_ones_change_nothing(
         if data.draw(st.booleans()):
             state = apply(state, unknown)
         state = apply(state, recorded.event)
-    assert state == fold(logs[name], step, start=SessionState())
+    assert state == reduce(step, logs[name], SessionState())
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
@@ -120,7 +120,7 @@ def test_rebuilding_in_two_parts_is_rebuilding_whole_and_is_the_fold(
     whole = rebuild(facts_of(events[at:]), first)
     assert whole == rebuild(facts_of(events))
     assert first == rebuild(facts_of(events[:at])), "a standing is not changed by what goes on from it"
-    assert whole.state == fold(events, step, start=SessionState())
-    assert whole.scene == fold(events, see, start=Scene())
+    assert whole.state == reduce(step, events, SessionState())
+    assert whole.scene == reduce(see, events, Scene())
     assert whole.positions == {recorded.type: recorded.position for recorded in events}
     assert (whole.version, whole.epoch, whole.last_type) == (len(events), 2, "session.closed")
