@@ -45,7 +45,7 @@ import os, sys
 from pathlib import Path
 from runtime.retention import archive, prune
 from telemetry.log import open_log
-from telemetry.log import prune as pruning
+from telemetry.log.retention import prune as pruning
 carried_out = pruning.Prune.__call__
 def dying(self, tables):
     carried_out(self, tables)
