@@ -6,6 +6,7 @@ While a file `<TILL>.hold` is there, what was paid or posted is answered late, a
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,9 @@ LATE_S = 60.0
 def _linger() -> None:
     hold, late = Path(f"{os.environ['TILL']}.hold"), time.monotonic() + LATE_S
     if hold.exists():
-        Path(f"{os.environ['TILL']}.pid").write_text(str(os.getpid()), encoding="utf-8")
+        aside = Path(f"{os.environ['TILL']}.{threading.get_native_id()}")
+        aside.write_text(str(os.getpid()), encoding="utf-8")
+        aside.replace(f"{os.environ['TILL']}.pid")
     while hold.exists() and time.monotonic() < late:
         time.sleep(0.02)
 

@@ -36,13 +36,37 @@ def connected(settings: Settings) -> Iterator[None]:
     address = settings.address
     folder = None if address else _folder()
     try:
-        _start(address, folder)
+        with _interrupts_later():
+            _start(address, folder)
         signal.signal(signal.SIGTERM, _interrupt)
         yield
     finally:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C inside takes effect at the end, so that what was begun there is whole and can be ended; a second one at
+    once. Python's own word would also come from the middle of a fork, as a traceback of the child's."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # who started this process wants something else
+        return
+    came: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if came:
+            _interrupt(number, frame)
+        came.append(number)
+
+    signal.signal(signal.SIGINT, take)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if came:
+            raise KeyboardInterrupt
 
 
 def _start(address: str | None, folder: str | None) -> None:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
-from runtime.errors import NotFound, Unavailable, UsageError
+from runtime.errors import Backpressure, NotFound, Unavailable, UsageError
 from runtime.people.desk import Ended, Notice
 from runtime.people.letters import (
     COMMAND_TIMEOUT_S,
@@ -163,6 +163,11 @@ class Mailbox:
             check_folder(address.parent)
             connection.settimeout(COMMAND_TIMEOUT_S)
             connection.connect(str(address))
+        except BlockingIOError as error:
+            connection.close()
+            raise Backpressure(
+                f"too many callers knock at the host of {self._log}; nothing was said. Try again"
+            ) from error
         except OSError as error:
             connection.close()
             raise self._gone() from error

@@ -68,7 +68,9 @@ def calm(head: Head) -> list[str]:
 def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(aether: Aether, calm: list[str]) -> None:
     with aether.start("run", _file(aether), terminal=True) as started:
         _wait_for_events(aether, 300)
-        wait_until(lambda: "episodes succeeded" in started.shown(), timeout_s=30, what="the live line tells of episodes")
+        wait_until(
+            lambda: "episodes succeeded" in started.shown(), timeout_s=30, what="the live line tells of episodes"
+        )
         started.signal_group(signal.SIGINT)
         ended = started.end(timeout_s=REST_TIMEOUT_S)
     assert ended.code == 130
