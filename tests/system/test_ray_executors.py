@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -16,8 +17,8 @@ from tests.clusters import APART, Head
     subprocess.run([*APART, "true"], capture_output=True, check=False).returncode != 0,
     reason="this user may not make a pid namespace, so there is one machine only",
 )
-def test_of_a_process_on_another_node_its_node_is_asked(head: Head) -> None:
-    with head.node_apart("far"):
+def test_of_a_process_on_another_node_its_node_is_asked() -> None:
+    with closing(Head()) as head, head.node_apart("far"):  # one that other tests have used long is slow to be asked
         ran = subprocess.run(
             (sys.executable, "-m", "tests.elsewhere", head.address),
             env=head.env | {"PYTHONPATH": str(ROOT)},
