@@ -18,7 +18,7 @@ from tests.clusters import APART, Head
     reason="this user may not make a pid namespace, so there is one machine only",
 )
 def test_of_a_process_on_another_node_its_node_is_asked() -> None:
-    with closing(Head()) as head, head.node_apart("far"):  # one that other tests have used long is slow to be asked
+    with closing(Head()) as head, head.node_apart("far"):  # the suite's shared one said "unknown"; why is not found
         ran = subprocess.run(
             (sys.executable, "-m", "tests.elsewhere", head.address),
             env=head.env | {"PYTHONPATH": str(ROOT)},
