@@ -1,14 +1,16 @@
 """Tools of every class that must be fenced, which take long on their way out: before they ask whether they may send, or
-after they asked.
+after they asked. A phase actor makes its calls side by side, so each changes what arrived under a lock.
 
 The file TILL is what arrived: a line `<tool> <what> <key>`, in the order it became visible. While `<TILL>.hold` is
 there it says where a call waits, `before` its check or `after` it; who waits adds `<tool> <pid>` to `<TILL>.waits`."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from loops.environments.tools import Check, EffectKey, tool
@@ -20,8 +22,8 @@ LATE_S = 200.0
 
 def arrived() -> list[str]:
     """What became visible so far."""
-    path = _file()
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    with _alone():
+        return _lines()
 
 
 def waiting() -> dict[str, int]:
@@ -33,6 +35,18 @@ def waiting() -> dict[str, int]:
 
 def _file(suffix: str = "") -> Path:
     return Path(f"{os.environ['TILL']}{suffix}")
+
+
+def _lines() -> list[str]:
+    path = _file()
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with _file(".lock").open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write(line: str, suffix: str = "") -> None:
@@ -48,7 +62,8 @@ def send(name: str, what: str, key: str, check: Callable[[], None], *, held: boo
     check()
     if where == "after":
         _wait(name)
-    _write(f"{name} {what} {key}")
+    with _alone():
+        _write(f"{name} {what} {key}")
     return f"{name} {what}: done"
 
 
@@ -80,8 +95,9 @@ def deliver(what: str, key: EffectKey, check: Check) -> str:
 
 
 def _unbook(what: str, key: EffectKey) -> None:
-    kept = [line for line in arrived() if line != f"book {what} {key}"]
-    _file().write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    with _alone():
+        kept = [line for line in _lines() if line != f"book {what} {key}"]
+        _file().write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 @tool(effect="compensable", undo=_unbook, timeout_s=250)
