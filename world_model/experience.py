@@ -1,0 +1,113 @@
+"""What was lived, as arrays: observations, what was done after each, and where episodes and sessions begin.
+
+Knows rows; knows no log and no environment. Invariant: rows of one episode stand together and in order, and the last
+of them has nothing done after it that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from world_model.errors import ShapeError
+from world_model.layout import Layout
+
+# N = observations, D = width of one, A = width of controls
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    layout: Layout
+    seen_ND: NDArray[np.float32]
+    """Flat observations, the achieved goal in the last `layout.goal` columns."""
+    done_NA: NDArray[np.float32]
+    """What was done after each observation; zeros after the last of an episode. Discrete choices are one-hot."""
+    reward_N: NDArray[np.float32]
+    """What doing it brought; 0 after the last."""
+    episode_N: NDArray[np.int64]
+    """A number for each episode; equal numbers stand together."""
+    session_N: NDArray[np.int64]
+    """A number for each session, the unit that is held out or bootstrapped."""
+    position_N: NDArray[np.int64]
+    """Position on the log of the event that holds the observation; -1 where it came from no log."""
+
+    def __post_init__(self) -> None:
+        n, columns = len(self.seen_ND), (self.layout.width, self.layout.controls.width)
+        found = (self.seen_ND.shape, self.done_NA.shape)
+        others = {len(a) for a in (self.reward_N, self.episode_N, self.session_N, self.position_N)}
+        if found != ((n, columns[0]), (n, columns[1])) or others - {n}:
+            raise ShapeError(f"{found} observations and controls, {others} of the rest; the layout asks for {columns}")
+
+    def __len__(self) -> int:
+        return len(self.seen_ND)
+
+    @property
+    def steps_N(self) -> NDArray[np.bool_]:
+        """Whether a row is followed by the next of its episode: a transition begins there."""
+        follows = np.zeros(len(self), dtype=np.bool_)
+        follows[:-1] = self.episode_N[:-1] == self.episode_N[1:]
+        return follows
+
+    @property
+    def transitions(self) -> int:
+        return int(self.steps_N.sum())
+
+    def starts(self, steps: int) -> NDArray[np.int64]:
+        """The rows from which `steps` transitions of one episode follow, shape (≤ N,)."""
+        n = len(self) - steps
+        if n <= 0:
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(self.episode_N[:n] == self.episode_N[steps:])
+
+    def of_sessions(self, sessions: NDArray[np.int64]) -> Experience:
+        """Only the rows of these sessions."""
+        return self._rows(np.isin(self.session_N, sessions))
+
+    def split(self, *, held_out: float, seed: int) -> tuple[Experience, Experience]:
+        """Those to learn from and those held out, by session, never by row; at least one session each.
+
+        Raises ShapeError when there are fewer than two sessions."""
+        sessions = np.unique(self.session_N)
+        if len(sessions) < 2:
+            raise ShapeError("holding sessions out needs at least two of them; there is only one")
+        order = np.random.default_rng(seed).permutation(sessions)
+        count = min(max(1, round(held_out * len(sessions))), len(sessions) - 1)
+        return self.of_sessions(order[count:]), self.of_sessions(order[:count])
+
+    def _rows(self, kept_N: NDArray[np.bool_]) -> Experience:
+        return Experience(
+            layout=self.layout,
+            seen_ND=self.seen_ND[kept_N],
+            done_NA=self.done_NA[kept_N],
+            reward_N=self.reward_N[kept_N],
+            episode_N=self.episode_N[kept_N],
+            session_N=self.session_N[kept_N],
+            position_N=self.position_N[kept_N],
+        )
+
+
+def joined(pieces: Sequence[Experience]) -> Experience:
+    """One after the other, episodes and sessions numbered anew so that none of two pieces are one."""
+    episode_columns: list[NDArray[np.int64]] = []
+    session_columns: list[NDArray[np.int64]] = []
+    episodes = sessions = 0
+    for piece in pieces:
+        if piece.layout != pieces[0].layout:
+            raise ShapeError(f"one piece is of {pieces[0].layout.describe()}, another of {piece.layout.describe()}")
+        known_episodes, episode_N = np.unique(piece.episode_N, return_inverse=True)
+        known_sessions, session_N = np.unique(piece.session_N, return_inverse=True)
+        episode_columns.append(episode_N + episodes)
+        session_columns.append(session_N + sessions)
+        episodes += len(known_episodes)
+        sessions += len(known_sessions)
+    return Experience(
+        layout=pieces[0].layout,
+        seen_ND=np.concatenate([piece.seen_ND for piece in pieces]),
+        done_NA=np.concatenate([piece.done_NA for piece in pieces]),
+        reward_N=np.concatenate([piece.reward_N for piece in pieces]),
+        episode_N=np.concatenate(episode_columns),
+        session_N=np.concatenate(session_columns),
+        position_N=np.concatenate([piece.position_N for piece in pieces]),
+    )
