@@ -5,6 +5,8 @@ LoopError
 ├── EnvironmentFailed       it raised, hung, answered NaN or left its declared spaces
 ├── ToolFailed              a tool call could not be made, raised, took too long or was found not to have happened
 ├── ScenarioInvalid         parts of a scenario do not fit each other
+├── NothingToLearn          no session, or none of them moved in a world of numbers
+├── SpacesDiffer            sessions that were to be learnt from together show or take different things
 ├── StateTooLarge           the session's state passed its bound
 ├── Diverged                a rebuilt simulator answered other than the log says
 └── Behind                  a replica needs history from the log before it can answer"""
@@ -58,6 +60,14 @@ class ToolFailed(LoopError):
 
 
 class ScenarioInvalid(LoopError):
+    pass
+
+
+class NothingToLearn(LoopError):
+    pass
+
+
+class SpacesDiffer(LoopError):
     pass
 
 
