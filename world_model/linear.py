@@ -7,6 +7,7 @@ calls in the same order give the same bits."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,6 +119,33 @@ class LinearModel:
     def spread(self) -> float:
         """Root mean predictive variance over the dimensions at the mean feature: observation units, > 0."""
         return math.sqrt(float(self._residual_variance().mean()) * (1 + self._leverage(self._mean_feature_F)))
+
+    def arrays(self) -> dict[str, Vector]:
+        """Copies of all that it is, from which `from_arrays` makes its equal."""
+        counts = [self._forgetting, self._ridge, self._weight, self._freedom, self._transitions]
+        return {
+            "weights": self._weights_DF.copy(),
+            "root": self._root_FF.copy(),
+            "squares": self._squares_D.copy(),
+            "mean_feature": self._mean_feature_F.copy(),
+            "counts": np.array(counts, dtype=np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Vector], *, width: int, action_width: int) -> LinearModel:
+        """Raises ShapeError where they are not those of a model of these widths."""
+        model = cls(width, action_width)
+        for name, own in model.arrays().items():
+            found = arrays[name].shape if name in arrays else None
+            if found != own.shape:
+                raise ShapeError(f"a linear model of these widths has {name} of shape {own.shape}; found {found}")
+        model._weights_DF = arrays["weights"].copy()
+        model._root_FF = arrays["root"].copy()
+        model._squares_D = arrays["squares"].copy()
+        model._mean_feature_F = arrays["mean_feature"].copy()
+        model._forgetting, model._ridge, model._weight, model._freedom, transitions = map(float, arrays["counts"])
+        model._transitions = int(transitions)
+        return model
 
     def predict(self, x: ArrayLike, u: ArrayLike) -> Prediction:
         """What follows when `u`, shape (A,), is done while `x`, shape (D,), is seen."""

@@ -1,0 +1,1 @@
+"""Trained models: how one comes from a log, where it lies, and its pictures."""
