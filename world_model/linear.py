@@ -191,6 +191,10 @@ class LinearModel:
         self._mean_feature_F += (feature_F - self._mean_feature_F) / self._weight
         self._transitions += 1
 
+    def coefficients(self) -> tuple[Vector, Vector]:
+        """Copies of W, shape (D, F), and of S with P = S Sᵀ, shape (F, F), as they stand."""
+        return self._weights_DF.copy(), self._root_FF.copy()
+
     def _forget(self) -> None:
         if self._forgetting == 1.0 or float(np.square(self._root_FF).sum()) > self._prior_trace:
             return

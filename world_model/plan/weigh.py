@@ -1,0 +1,46 @@
+"""What courses of action are worth to each session: a model's foresight, turned into expected free energy.
+
+Knows rollouts and costs; knows no search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from world_model.plan.cost import Cost
+from world_model.plan.energy import Energy, expected_free_energy
+from world_model.plan.forward import Forward
+from world_model.plan.settings import PlanSettings
+
+# B = sessions, N = courses of action, H = decisions ahead, A = width of controls, Z = width of what is believed,
+# G = width of outcome space
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Courses, their energies (B, N), and what is foreseen after the first decision of each."""
+
+    controls_BNHA: Tensor
+    energy: Energy
+    outcome_BNG: Tensor
+    latent_BNZ: Tensor
+
+
+def weigh(
+    forward: Forward, start_BZ: Tensor, costs: Sequence[Cost], controls_BNHA: Tensor, settings: PlanSettings
+) -> Weighed:
+    """E[ln p(o|C)] is taken at the mean outcome: the spread of what is foreseen counts as what could be learnt, not
+    as a risk."""
+    foreseen = forward.rollout(start_BZ, controls_BNHA)
+    cost_BNH = torch.stack([cost(outcome_NHG) for cost, outcome_NHG in zip(costs, foreseen.outcome_BNHG, strict=True)])
+    return Weighed(
+        controls_BNHA=controls_BNHA,
+        energy=expected_free_energy(
+            cost_BNH, foreseen.epistemic_BNH, temperature=settings.temperature, weight=settings.epistemic
+        ),
+        outcome_BNG=foreseen.outcome_BNHG[:, :, 0],
+        latent_BNZ=foreseen.latent_BNHZ[:, :, 0],
+    )
