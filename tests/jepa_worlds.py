@@ -1,0 +1,45 @@
+"""Small worlds as experience, for tests of models that learn from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from world_model.experience import Experience
+from world_model.jepa.config import JepaConfig
+from world_model.layout import Controls, Layout, Part
+
+CONFIG = JepaConfig(latent=4, hidden=32, heads=3, horizon=3, batch=64, slices=16, learning_rate=5e-3)
+"""A model that trains in a second."""
+
+
+def spring(*, rows: int, seed: int = 0, episodes: int = 20) -> Experience:
+    """A mass on a spring that is pushed, with a wall at 1: place and speed are seen, its place is the achieved goal."""
+    rng = np.random.default_rng(seed)
+    layout = Layout(
+        parts=(Part(name="state", shape=(2,), dtype="float64"),),
+        goal=1,
+        controls=Controls(kind="box", width=1, low=(-1.0,), high=(1.0,)),
+    )
+    episode_N = np.arange(rows) * episodes // rows
+    seen_ND, done_NA = np.zeros((rows, 3), np.float32), np.zeros((rows, 1), np.float32)
+    place = speed = 0.0
+    for i in range(rows):
+        if i == 0 or episode_N[i] != episode_N[i - 1]:
+            place, speed = rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)
+        seen_ND[i] = (place, speed, place)
+        if i + 1 < rows and episode_N[i + 1] == episode_N[i]:
+            push = rng.uniform(-1, 1)
+            done_NA[i] = push
+            speed += 0.3 * push - 0.2 * place
+            place += 0.3 * speed
+            if place > 1:
+                place, speed = 1.0, -0.5 * speed
+    return Experience(
+        layout=layout,
+        seen_ND=seen_ND,
+        done_NA=done_NA,
+        reward_N=np.zeros(rows, np.float32),
+        episode_N=episode_N,
+        session_N=episode_N,
+        position_N=np.arange(rows) + 100,
+    )

@@ -1,0 +1,1 @@
+"""A joint-embedding predictive model: what follows an action, foreseen in the space of what was seen."""
