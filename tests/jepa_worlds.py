@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from world_model.experience import Experience
@@ -42,4 +44,45 @@ def spring(*, rows: int, seed: int = 0, episodes: int = 20) -> Experience:
         episode_N=episode_N,
         session_N=episode_N,
         position_N=np.arange(rows) + 100,
+    )
+
+
+def hidden_speed(*, rows: int, seed: int = 0, episodes: int = 20) -> Experience:
+    """The spring, of which only the place is seen: how fast it goes follows from two places, never from one."""
+    whole = spring(rows=rows, seed=seed, episodes=episodes)
+    layout = whole.layout.model_copy(update={"parts": (Part(name="place", shape=(1,), dtype="float64"),), "goal": 0})
+    return dataclasses.replace(whole, layout=layout, seen_ND=whole.seen_ND[:, :1])
+
+
+def room(*, rows: int, picture: bool, seed: int = 0, episodes: int = 20, side: int = 5) -> Experience:
+    """A walker on a torus of cells that steps left, right, up or down, seen as a `picture` of its surroundings with
+    many shades, or as a grid of codes; discrete controls, and no goal."""
+    rng = np.random.default_rng(seed)
+    floor = rng.integers(0, 40, size=(side, side, 1)) * (1 if picture else 0)
+    layout = Layout(
+        parts=(Part(name="image", shape=(side, side, 1), dtype="uint8"),),
+        controls=Controls(kind="discrete", width=4),
+    )
+    moves = np.array([(0, -1), (0, 1), (-1, 0), (1, 0)])
+    episode_N = np.arange(rows) * episodes // rows
+    seen_ND, done_NA = np.zeros((rows, side * side), np.float32), np.zeros((rows, 4), np.float32)
+    cell = np.zeros(2, np.int64)
+    for i in range(rows):
+        if i == 0 or episode_N[i] != episode_N[i - 1]:
+            cell = rng.integers(0, side, size=2)
+        seen = floor.copy()
+        seen[cell[0], cell[1]] = 255 if picture else 8
+        seen_ND[i] = seen.reshape(-1)
+        if i + 1 < rows and episode_N[i + 1] == episode_N[i]:
+            choice = int(rng.integers(4))
+            done_NA[i, choice] = 1
+            cell = (cell + moves[choice]) % side
+    return Experience(
+        layout=layout,
+        seen_ND=seen_ND,
+        done_NA=done_NA,
+        reward_N=np.zeros(rows, np.float32),
+        episode_N=episode_N,
+        session_N=episode_N,
+        position_N=np.full(rows, -1),
     )

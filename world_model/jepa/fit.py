@@ -102,13 +102,14 @@ def _first_network(anatomy: Anatomy, lesson: Lesson, start: Jepa | None, *, seed
             f"the model to go on from is of {start.layout.describe()}; what was lived is of "
             f"{anatomy.layout.describe()}. Train a new model"
         )
-    here, there = ({k: tuple(v.shape) for k, v in source.items()} for source in (network.state_dict(), start.tensors()))
+    states = (network.state_dict(), start.network.state_dict())
+    here, there = ({k: tuple(v.shape) for k, v in state.items()} for state in states)
     if here != there:
         other = next(k for k in here | there if here.get(k) != there.get(k))
         raise ShapeError(
             f"the model to go on from has {other} of {there.get(other)}, the configuration asks for {here.get(other)}"
         )
-    network.load_state_dict(start.tensors())
+    network.load_state_dict(start.network.state_dict())
     return network
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -55,14 +56,14 @@ class Jepa:
         self.config = anatomy.config
         self.history = anatomy.config.history
         self.network = network.eval().requires_grad_(requires_grad=False)
-        self.model_id: ModelId = f"{name}@{(digest or content_hash(anatomy, self.tensors()))[:12]}"
+        self.model_id: ModelId = f"{name}@{(digest or content_hash(anatomy, self.arrays()))[:12]}"
         variance_D = self._least_variance().mean()
         self.spread = math.sqrt(float(variance_D))
         """Root mean predictive variance over the columns one step ahead, heads agreeing: observation units, > 0."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every weight and statistic by name."""
-        return dict(self.network.state_dict())
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Every weight and statistic by name: what a checkpoint stores."""
+        return {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
 
     def believe(self, seen_KD: NDArray[np.floating], done_KA: NDArray[np.floating]) -> NDArray[np.float32]:
         """The belief after the last rows of an episode, shape (Z,), from at most `history` of them.
@@ -170,12 +171,12 @@ class Jepa:
             )
 
 
-def content_hash(anatomy: Anatomy, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over the canonical anatomy, all of it, and each tensor by name, type, shape and little-endian bytes."""
+def content_hash(anatomy: Anatomy, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """SHA-256 over the canonical anatomy, all of it, and each array by name, type, shape and little-endian bytes."""
     described: JsonValue = anatomy.model_dump(mode="json")
     sha = hashlib.sha256(canonical_json(described).encode())
-    for name in sorted(tensors):
-        values = np.ascontiguousarray(tensors[name].numpy())
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
         head = canonical_json([name, str(values.dtype), list(values.shape)]).encode()
         body = values.astype(values.dtype.newbyteorder("<")).tobytes()
         for piece in (head, body):

@@ -120,12 +120,15 @@ class Network(nn.Module):
 
 
 class Head(nn.Module):
-    """What a latent stands for: a straight map and one with a hidden layer, added up."""
+    """What a latent stands for: a straight map and one with two hidden layers, added up. One hidden layer read
+    PointMaze's place with an error of a seventh of its deviation."""
 
     def __init__(self, latent: int, hidden: int, width: int) -> None:
         super().__init__()
         self.straight = nn.Linear(latent, width)
-        self.bent = nn.Sequential(nn.Linear(latent, hidden), nn.SiLU(), nn.Linear(hidden, width))
+        self.bent = nn.Sequential(
+            nn.Linear(latent, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, width)
+        )
 
     def forward(self, latent_NZ: Tensor) -> Tensor:
         return torch.add(self.straight(latent_NZ), self.bent(latent_NZ))
