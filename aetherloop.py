@@ -69,9 +69,10 @@ def rerun(
 ) -> RerunReport:
     """What another policy would have decided in the recorded situations of `sessions`, of all when none is named.
 
-    An organ that is given replaces the session's own: by the name of a kind, or by a TOML file that is a scenario or
-    holds the organ's table. No tool and no simulator is called, and no model unless `live`. Raises `NotFound` for a
-    session that `log` does not have, `UsageError` for what cannot be meant or does not fit a session."""
+    An organ that is given replaces the session's own: by the name of a kind, by a TOML file that is a scenario or holds
+    the organ's table, or a world model by the name or folder of a trained one. No tool and no simulator is called, and
+    no model unless `live`. Raises `NotFound` for a session that `log` does not have, `UsageError` for what cannot be
+    meant or does not fit a session."""
     from runtime.rerun.many import chosen
     from runtime.rerun.many import rerun as compare
     from runtime.rerun.policy import read_policy
@@ -79,7 +80,8 @@ def rerun(
 
     given = {"reasoner": reasoner, "heart": heart, "world_model": world_model}
     replaced = {organ: str(what) for organ, what in given.items() if what is not None}
-    policy = read_policy(replaced, live=live, models=read_settings().settings.models)
+    settings = read_settings().settings
+    policy = read_policy(replaced, live=live, models=settings.models, home=str(settings.home.expanduser()))
     opened = open_log(log, mode="read") if isinstance(log, str) else log
     try:
         return compare(opened, sessions or chosen(opened), policy, cycles=cycles)

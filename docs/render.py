@@ -100,7 +100,7 @@ def _doc(owner: type[BaseModel], field: FieldInfo, path: str) -> str:
     name = path.rpartition(".")[2]
     body = inspect.getsource(owner)
     after = body.partition(f"    {name}:")[2].partition("\n")[2].lstrip()
-    said = after.partition('"""')[2].partition('"""')[0] if after.startswith('"""') else ""
+    said = after.partition('"""')[2].partition('"""')[0].replace("|", "\\|") if after.startswith('"""') else ""
     choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
     listed = " | ".join(f'"{choice}"' for choice in choices).replace("|", "\\|")
     return " ".join(" ".join((listed and f"{listed}.", field.description or said)).split())

@@ -21,7 +21,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "reason.requested": ("feel.appraised", "sense.observed"),
     "reason.answered": ("reason.requested",),
     "reason.unanswered": ("reason.requested",),
-    "reason.proposed": ("reason.answered", "feel.appraised", "sense.observed"),
+    "reason.planned": ("feel.appraised", "sense.observed"),
+    "reason.proposed": ("reason.planned", "reason.answered", "feel.appraised", "sense.observed"),
     "reason.predicted": ("reason.proposed",),
     "reason.decided": ("reason.proposed",),
     "execute.approval_asked": ("reason.decided",),
@@ -85,6 +86,7 @@ def _decided(scene: Scene, _: reason.Decided) -> tuple[str, ...]:
 
 _REFS: Mapping[type, Callable[[Scene, Any], tuple[str, ...]]] = {
     reason.Decided: _decided,
+    reason.Planned: lambda _, event: (f"model:{event.model}",),
     reason.Predicted: lambda _, event: (f"model:{event.model}",),
     learn.BeliefUpdated: lambda _, event: (f"model:{event.model}",),
     feel.Appraised: lambda _, event: tuple(f"rule:{ground.rule}" for ground in event.appraisal.grounds),

@@ -92,7 +92,7 @@ class Behind(LoopError):
 
     The caller restores it from the log and calls again; positional arguments keep it whole across processes."""
 
-    def __init__(self, replica: Literal["world_model", "environment"], stream: str) -> None:
+    def __init__(self, replica: Literal["world_model", "belief", "environment"], stream: str) -> None:
         super().__init__(replica, stream)
         self.replica = replica
         self.stream = stream

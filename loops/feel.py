@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from heart.affect import felt
 from heart.gate import Gate
 from loops.context import Context
-from loops.models import Models, seen
+from loops.models import Models, controls
 from loops.spaces import named_arrays, parts
 from telemetry.events import Event, feel
 from telemetry.events.values import Action, Appraisal, Message, Move, Say, Text
@@ -48,8 +47,7 @@ class Feel:
             spaces = context.spaces
             if not isinstance(action, Move):
                 return now  # only moves change what is seen before the world has answered
-            mean = self._models.of(context).predict(seen(spaces, observed), spaces.action.vector(action)).mean
-            return parts(spaces, np.asarray(mean))
+            return parts(spaces, self._models.of(context).predict(controls(spaces, (action,))).mean[0])
 
         judged = [
             self._gate.appraise(

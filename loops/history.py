@@ -16,7 +16,7 @@ from loops.spaces import named_arrays
 from loops.worlds import Taken
 from telemetry.errors import LogDamaged
 from telemetry.events import execute, learn, sense
-from telemetry.events.values import Digest
+from telemetry.events.values import Action, Digest
 from telemetry.log import EventLog
 
 _OF_TRANSITIONS = (
@@ -38,6 +38,28 @@ def transitions(log: EventLog, stream: str) -> Iterator[Transition]:
         if isinstance(event, learn.BeliefUpdated):
             assert scene.learned is not None, f"{recorded.id}: a belief is updated by a transition"
             yield scene.learned
+
+
+def recent(log: EventLog, stream: str, *, count: int) -> list[Transition]:
+    """The last `count` transitions of the episode that the log ends in, oldest first; fewer where it is younger."""
+    found: list[Transition] = []
+    happened: set[Digest] = set()
+    action: Action | None = None
+    after: sense.Observed | None = None
+    for recorded in log.read_back(stream, types=_OF_EPISODES):
+        match recorded.event:
+            case execute.Succeeded(effect=effect, observed=observed) if observed is not None:
+                happened.add(effect)
+            case execute.Intended(effect=effect, action=intended) if effect in happened:
+                action = intended
+            case sense.Observed() as seen:
+                if after is not None and action is not None:
+                    found.append(Transition(seen, action, after))
+                if after is None or action is not None:  # else nothing was done since: the same moment again
+                    after, action = seen, None
+                if seen.step == 0 or len(found) == count:
+                    break
+    return found[::-1]
 
 
 def episode(log: EventLog, stream: str) -> tuple[Digest, list[Taken]]:

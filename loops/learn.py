@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loops.context import Context
-from loops.models import Models, learn, seen
+from loops.models import Models, seen
 from loops.spaces import ToolActions
 from memory.embed import TextEmbedder, VectorEmbedder
 from memory.episode import why_remember
 from memory.settings import MemorySettings
 from telemetry.events import Event, execute
 from telemetry.events import learn as learning
-from telemetry.events.values import Array, AskHuman, Belief, Episode, Feedback, Message, Say
+from telemetry.events.values import Array, AskHuman, Episode, Feedback, Message, Say
 
 
 class Learn:
@@ -58,11 +58,7 @@ class Learn:
         transition = context.scene.transition
         if transition is None or not self._models.predicts(context.spaces):
             return ()
-        model = self._models.of(context)
-        prior = Belief(transitions=model.transitions, spread=model.spread)
-        learn(model, context.spaces, transition)
-        posterior = Belief(transitions=model.transitions, spread=model.spread)
-        return (learning.BeliefUpdated(model=model.model_id, prior=prior, posterior=posterior),)
+        return (self._models.learn(context, transition),)
 
     def _remembered(self, context: Context) -> Sequence[Event]:
         observed, done = context.scene.observed, context.scene.outcome

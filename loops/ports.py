@@ -74,8 +74,9 @@ Forecast = Callable[[Sequence[Action]], Prediction | None]
 class Reasoner(Protocol):
     """Proposes what could be done and says what it means to keep doing."""
 
-    def propose(self, context: Context, forecast: Forecast) -> Sequence[reason.Proposed]:
-        """At most MAX_OPTIONS proposals, best first, numbered from 0 in that order."""
+    def propose(self, context: Context, forecast: Forecast) -> Sequence[reason.Planned | reason.Proposed]:
+        """At most MAX_OPTIONS proposals, best first, numbered from 0 in that order; before them the plan that they
+        come from, where there is one."""
         ...
 
     def persist(self, context: Context, action: Action) -> Persistence | None:
@@ -94,6 +95,19 @@ class Asking(Reasoner, Protocol):
     def answer(self, context: Context, heard: Callable[[str], None]) -> Sequence[Event]:
         """Asks for every `context.scene.requests` and returns `reason.answered` or `reason.unanswered` for each, in
         their order. Blocks. `heard` gets the text as it streams in; it may be called from other threads."""
+        ...
+
+
+class Planning(Reasoner, Protocol):
+    """A reasoner that plans for several sessions at once in little more time than for one."""
+
+    def ahead(self, contexts: Sequence[Context]) -> None:
+        """Makes the plans that `propose` will be asked for in these contexts, each of another session. One whose
+        replica is behind is passed over: `propose` says so."""
+        ...
+
+    def forget(self, stream: str) -> None:
+        """Lets go of a plan that nobody asked for."""
         ...
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from heart.gate import Gate
 from loops.context import Context
-from loops.models import Models, seen
-from loops.ports import Asking, Forecast, Reasoner
+from loops.models import Models, controls
+from loops.ports import Asking, Forecast, Planning, Reasoner
 from telemetry.events import Event, reason
 from telemetry.events.values import Action, Array, Option, Wait, digest_of
-from world_model.linear import Prediction
 
 
 class Reason:
-    """`asking` is the reasoner where it asks models, None where it does not; `heard` gets a session's stream and the
-    text of its answer as it comes."""
+    """`asking` is the reasoner where it asks models, `planning` where it plans, None where it does not; `heard` gets a
+    session's stream and the text of its answer as it comes."""
 
     def __init__(
         self,
@@ -26,12 +23,14 @@ class Reason:
         models: Models,
         *,
         asking: Asking | None = None,
+        planning: Planning | None = None,
         heard: Callable[[str, str], None] = lambda _stream, _text: None,
     ) -> None:
         self._reasoner = reasoner
         self._gate = gate
         self._models = models
         self._asking = asking
+        self._planning = planning
         self._heard = heard
 
     def request(self, context: Context) -> Sequence[Event]:
@@ -43,8 +42,18 @@ class Reason:
         assert self._asking is not None, "only a reasoner that asks models has requests"
         return self._asking.answer(context, lambda text: self._heard(context.stream, text))
 
+    def ahead(self, contexts: Sequence[Context]) -> None:
+        """Is told which contexts will be proposed in; see `Planning.ahead`."""
+        if self._planning is not None:
+            self._planning.ahead(contexts)
+
+    def forget(self, stream: str) -> None:
+        """Lets go of what is kept for a session that does not run any more."""
+        if self._planning is not None:
+            self._planning.forget(stream)
+
     def propose(self, context: Context) -> Sequence[Event]:
-        """`reason.proposed` for each option, best first."""
+        """`reason.proposed` for each option, best first, after `reason.planned` where they come from a plan."""
         return self._reasoner.propose(context, self._forecast(context))
 
     def decide(self, context: Context) -> Sequence[Event]:
@@ -96,17 +105,10 @@ class Reason:
         )
 
     def _forecast(self, context: Context) -> Forecast:
-        observed = context.scene.observed
-        assert observed is not None, "reason follows sense"
         spaces = context.spaces
         if not self._models.predicts(spaces):
             return lambda _: None
-        now = seen(spaces, observed)
-
-        def forecast(actions: Sequence[Action]) -> Prediction:
-            return self._models.of(context).predict_many(now, np.stack([spaces.action.vector(a) for a in actions]))
-
-        return forecast
+        return lambda actions: self._models.of(context).predict(controls(spaces, actions))
 
 
 def _why_nothing(context: Context) -> str:

@@ -61,6 +61,7 @@ class Scene(NamedTuple):
     """What models were asked this cycle."""
     answers: tuple[reason.Answered, ...] = ()
     unanswered: tuple[reason.Unanswered, ...] = ()
+    planned: reason.Planned | None = None
     proposals: tuple[reason.Proposed, ...] = ()
     appraisals: tuple[Appraisal, ...] = ()
     judged_before: tuple[Appraisal, ...] = ()
@@ -245,6 +246,7 @@ _CHANGES: Mapping[type, Callable[[Scene, EventId, Any], Changes]] = {
     feel.Appraised: _appraised,
     feel.Inhibited: lambda scene, _, event: {"inhibited": scene.inhibited or event},
     feel.AlternativeOffered: lambda _, __, event: {"alternative": event},
+    reason.Planned: lambda _, __, event: {"planned": event},
     reason.Proposed: lambda scene, _, event: {"proposals": (*scene.proposals, event)},
     reason.Predicted: lambda _, __, event: {"predicted": event},
     reason.Decided: lambda _, __, event: {"decided": event},

@@ -94,6 +94,8 @@ class SessionState(Value):
     valence: float = 0.0
     arousal: float = 0.0
     virtues: dict[str, float] = {}
+    believed: Digest | None = None
+    """Of the encoding that the latest plan began from."""
     persist: Persistence | None = None
     remembered: int = 0
 
@@ -232,6 +234,7 @@ _CHANGES: Mapping[type, Callable[[SessionState, Any], Changes]] = {
     sense.Observed: _observed,
     sense.Surprised: _surprised,
     feel.Felt: lambda _, event: {"valence": event.valence, "arousal": event.arousal, "virtues": event.virtues},
+    reason.Planned: lambda _, event: {"believed": event.belief},
     reason.Decided: lambda _, event: {"persist": event.persist},
     execute.Intended: _intended,
     execute.Dispatched: lambda state, event: {"effects": _restage(state, event.ordinal, "dispatched")},

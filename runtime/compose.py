@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from heart.gate import Gate
@@ -16,10 +17,11 @@ from loops.errors import ScenarioInvalid
 from loops.execute import Execute
 from loops.feel import Feel
 from loops.gateway import Gateway
+from loops.layouts import layout_of
 from loops.learn import Learn
 from loops.models import Models
 from loops.percept import Percept
-from loops.ports import Asking, Reasoner, Toolbox
+from loops.ports import Asking, Planning, Reasoner, Toolbox
 from loops.reason import Reason
 from loops.reasoners.explore import Explore
 from loops.reasoners.greedy import Greedy
@@ -28,6 +30,7 @@ from loops.sense import Sense
 from loops.spaces import BoxActions, DiscreteActions, Spaces, ToolActions, flatten, named_arrays, parts
 from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
+from runtime.models.using import Chosen, read
 from runtime.scenario import HOST, ReasonerSettings, Scenario
 from runtime.settings import in_upload, secret
 from telemetry.events.values import EffectClass, ToolCall
@@ -57,6 +60,7 @@ class Phases:
     def forget(self, stream: str) -> None:
         """Lets go of what is kept for a session that does not run any more."""
         self.models.forget(stream)
+        self.reason.forget(stream)
         self.worlds.close(stream)
         self.toolboxes.close(stream)
 
@@ -72,21 +76,23 @@ def compose(
     folder: str | None = None,
     heard: Heard = lambda _stream, _text: None,
     gateway: Gateway | None = None,
+    model: Chosen | None = None,
 ) -> Phases:
     """The phases of `scenario`, with replicas of their own. A relative workspace lies in `folder`; effects go out by
-    `gateway`, without one none does."""
-    models = Models(scenario.world_model.kind)
+    `gateway`, without one none does; `model` is the trained model that the scenario names."""
+    models = make_models(scenario, model)
     worlds = Worlds(lambda: make_environment(scenario.environment))
     gate = Gate(scenario.heart)
     kept = _Secrets()
     tools = _placed(scenario.environment.tools, folder)
     asking = _language(scenario, defaults or ModelDefaults(), kept) if scenario.reasoner.kind == "language" else None
+    planning = _planning(scenario, models)
     toolboxes = Toolboxes(lambda stream, person: kept.toolbox(tools, stream, person))
-    reasoner = _reasoner(scenario.reasoner) if asking is None else asking
+    reasoner = asking or planning or _reasoner(scenario.reasoner)
     return Phases(
         sense=Sense(),
         feel=Feel(gate, models),
-        reason=Reason(reasoner, gate, models, asking=asking, heard=heard),
+        reason=Reason(reasoner, gate, models, asking=asking, planning=planning, heard=heard),
         execute=Execute(worlds, toolboxes, gateway or Gateway("nobody", epoch_of=lambda _: 0)),
         learn=Learn(models, scenario.memory),
         models=models,
@@ -94,6 +100,13 @@ def compose(
         toolboxes=toolboxes,
         conversation=scenario.environment.is_conversation,
     )
+
+
+def make_models(scenario: Scenario, model: Chosen | None) -> Models:
+    """The world models of a scenario that names the trained one `model`; it is read when it is first asked for."""
+    named = scenario.world_model.model is not None
+    assert named == (model is not None), "who names a model is told which one that is"
+    return Models(scenario.world_model.kind, read=None if model is None else partial(read, model))
 
 
 class _Secrets:
@@ -144,14 +157,23 @@ def _language(scenario: Scenario, defaults: ModelDefaults, redact: _Secrets) -> 
     return Language(settings, defaults=defaults, secret=secret, redact=redact, embed=TextEmbedder().embed)
 
 
+def _planning(scenario: Scenario, models: Models) -> Planning | None:
+    if scenario.reasoner.kind != "active_inference":
+        return None
+    from loops.reasoners.active_inference import ActiveInference  # loads torch, which not every process needs
+
+    return ActiveInference(models, scenario.reasoner.planning)
+
+
 def _reasoner(settings: ReasonerSettings) -> Reasoner:
     if settings.kind == "greedy":
         return Greedy(hold=settings.hold, explore=settings.explore)
     return Explore(hold=settings.hold)
 
 
-def check_fit(scenario: Scenario, spaces: Spaces) -> None:
-    """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give."""
+def check_fit(scenario: Scenario, spaces: Spaces, models: Models) -> None:
+    """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give, and what reading the
+    trained model raises that it names."""
     if scenario.environment.quantum is not None and not isinstance(spaces.action, BoxActions):
         raise ScenarioInvalid(
             f"environment.quantum is of continuous actions, and those of {scenario.environment.id} are "
@@ -160,21 +182,45 @@ def check_fit(scenario: Scenario, spaces: Spaces) -> None:
     if scenario.environment.is_conversation or scenario.reasoner.kind == "language":
         _check_conversation(scenario, spaces)
         return
-    where, greedy, gate = scenario.environment.id, scenario.reasoner.kind == "greedy", Gate(scenario.heart)
-    if greedy and spaces.goal is None:
+    where, kind, gate = scenario.environment.id, scenario.reasoner.kind, Gate(scenario.heart)
+    if kind == "greedy" and spaces.goal is None:
         raise ScenarioInvalid(
             f"the greedy reasoner needs a declared goal, and {where} shows none; "
             'use reasoner.kind = "explore", or a goal-conditioned environment'
         )
-    if (greedy or gate.needs_forecast) and not Models(scenario.world_model.kind).predicts(spaces):
+    if (kind in ("greedy", "active_inference") or gate.needs_forecast) and not models.predicts(spaces):
         raise ScenarioInvalid(
-            'the greedy reasoner and rules with at = "forecast" need predictions, and there are none: '
-            f"world_model.kind is {scenario.world_model.kind!r} and {where} shows {spaces.width} numbers"
+            'the reasoners greedy and active_inference, and rules with at = "forecast", need predictions, and there '
+            f"are none: world_model.kind is {scenario.world_model.kind!r} and {where} shows {spaces.width} numbers"
         )
+    _check_model(scenario, spaces, models)
     moves = [rule.id for rule in scenario.heart.rules if rule.actions is not None]
     if moves and not isinstance(spaces.action, DiscreteActions):
         raise ScenarioInvalid(
             f"the rule {moves[0]!r} forbids actions by number, and {where} takes arrays; use a region"
+        )
+
+
+def _check_model(scenario: Scenario, spaces: Spaces, models: Models) -> None:
+    """That the trained model is one of such a world, and gives what is asked of it."""
+    artifact, where = models.artifact, scenario.environment.id
+    if artifact is None:
+        return
+    layout, plans = layout_of(spaces), scenario.reasoner.kind == "active_inference"
+    if layout is None or layout != artifact.model.layout:
+        shown = "nothing that a model could learn" if layout is None else layout.describe()
+        raise ScenarioInvalid(
+            f"the model {artifact.model_id} is of {artifact.model.layout.describe()}, and {where} has {shown}. "
+            "Name a model that was trained in this world; there are: aether model list"
+        )
+    if plans and artifact.landmarks is None:
+        raise ScenarioInvalid(
+            f"the model {artifact.model_id} was kept without landmarks, and planning goes by them; train it again"
+        )
+    if plans and not models.trained and not layout.goal:
+        raise ScenarioInvalid(
+            f"{where} shows no goal, so the landmarks of {artifact.model_id} lie where only that model sees them: "
+            'world_model.kind must be "trained"'
         )
 
 

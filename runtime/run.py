@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from pathlib import Path
 from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
 from loops.environments import make_environment
 from loops.randomness import derive
-from runtime.compose import check_fit, check_regions, compose
+from runtime.compose import check_fit, check_regions, compose, make_models
 from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
-from runtime.hosting.orders import RunStatus, SessionOrder, Surroundings
+from runtime.hosting.orders import RunStatus, SessionOrder, surroundings_of
 from runtime.ledger import ledger
 from runtime.scenario import Scenario, ScenarioFile
 from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, row_of, stream_of
@@ -95,7 +94,8 @@ def check_scenario(file: ScenarioFile, settings: Settings) -> None:
         return
     environment = make_environment(file.scenario.environment)
     try:
-        check_fit(file.scenario, environment.spaces)
+        around = surroundings_of(settings).choosing(file.scenario.world_model.model)
+        check_fit(file.scenario, environment.spaces, make_models(file.scenario, around.model))
         if any(rule.region is not None for rule in file.scenario.heart.rules):
             check_regions(file.scenario, environment.spaces, environment.reset(seed=0))
     finally:
@@ -103,11 +103,11 @@ def check_scenario(file: ScenarioFile, settings: Settings) -> None:
 
 
 def _check_conversation(scenario: Scenario, settings: Settings) -> None:
-    Surroundings(folder=str(Path.cwd())).enter()
+    surroundings_of(settings).enter()
     phases = compose(scenario, defaults=settings.models)
     try:
         spaces, _ = phases.describe("check", scenario.conversation.person)
-        check_fit(scenario, spaces)
+        check_fit(scenario, spaces, phases.models)
     finally:
         phases.forget("check")
 

@@ -29,6 +29,8 @@ from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
 from runtime.hosting.executors import over
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import Memory
+from runtime.models.using import PINNED as MODEL
+from runtime.models.using import pinned_by
 from runtime.people.attend import Attendant
 from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
@@ -37,7 +39,7 @@ from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
 from telemetry.events import Recorded, execute, sense, session, split_id
-from telemetry.events.values import EffectClass
+from telemetry.events.values import EffectClass, ModelId
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
 
@@ -171,8 +173,8 @@ class SessionRunner:
         spaces, effect_class = await self._described(person)
         self._effect_class: EffectClass = effect_class
         if journal.version == 0:
-            check_fit(self._file.scenario, spaces)
-            journal.record("open", (self._opening(seed, cycles, spaces, person),))
+            model = await asyncio.to_thread(self._fitting, spaces)
+            journal.record("open", (self._opening(seed, cycles, spaces, person, model),))
         elif journal.scene.spaces is None or not journal.scene.spaces.fits(spaces):
             raise EnvironmentFailed(
                 f"the environment now has the spaces {spaces.describe()}, the session began with "
@@ -180,6 +182,7 @@ class SessionRunner:
                 "invalid",
             )
         else:
+            await asyncio.to_thread(self._same_model)
             rested = journal.last_type in ("session.suspended", "session.forked")
             journal.take_over()
             journal.record(
@@ -193,6 +196,31 @@ class SessionRunner:
                 ),
             )
         await journal.commit()
+
+    def _fitting(self, spaces: Spaces) -> ModelId | None:
+        """The trained model that a new session begins with, if any. Raises what `check_fit` raises."""
+        models = self._placement.local.models
+        check_fit(self._file.scenario, spaces, models)
+        return models.pinned
+
+    def _same_model(self) -> None:
+        """Raises `Unavailable` unless the trained model that the session began with is there."""
+        began = pinned_by(self._log, self._stream)
+        if began is None:
+            return
+        try:
+            now = self._placement.local.models.pinned
+        except (WorldModelError, Unavailable) as error:
+            raise Unavailable(f"{str(error).rstrip('.')}. {self._rests('When it is there again')}") from error
+        if now != began:
+            raise Unavailable(
+                f"the session began with the model {began}, and its scenario now leads to {now}. "
+                f"{self._rests(f'When {began} is there again')}"
+            )
+
+    def _rests(self, when: str) -> str:
+        name = self._stream.removeprefix(PREFIX)
+        return f"Nothing was written: the session rests at its last commit. {when}: aether session resume {name}"
 
     def _taken(self, error: Exception) -> OwnedElsewhere:
         """Who owns the session now that this host's append was refused."""
@@ -214,12 +242,12 @@ class SessionRunner:
             if self._journal.version == 0:
                 raise
             # A server that is down for now must not cost the session, nor what became of its last effect.
-            raise Unavailable(
-                f"{str(error).rstrip('.')}. Nothing was written: the session rests at its last commit. When that is "
-                f"put right: aether session resume {self._stream.removeprefix(PREFIX)}"
-            ) from error
+            why = str(error).rstrip(".")
+            raise Unavailable(f"{why}. {self._rests('When that is put right')}") from error
 
-    def _opening(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> session.Opened:
+    def _opening(
+        self, seed: int, cycles: int | None, spaces: Spaces, person: str | None, model: ModelId | None
+    ) -> session.Opened:
         scenario, playbook = self._file.scenario, self._file.scenario.reasoner.playbook
         return session.Opened(
             scenario=scenario.name,
@@ -229,7 +257,7 @@ class SessionRunner:
             cycles=cycles,
             environment=scenario.environment.id,
             spaces=spaces.describe(),
-            versions=_versions(),
+            versions=_versions() if model is None else _versions() | {MODEL: model},
             person=person,
             playbook=None if playbook is None else find(self._log, playbook),
         )

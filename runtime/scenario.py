@@ -19,6 +19,7 @@ from loops.reasoners.language.settings import LanguageSettings
 from memory.settings import MemorySettings
 from runtime.errors import UsageError
 from runtime.explain import explain_validation
+from world_model.plan.settings import PlanSettings
 
 Phase = Literal["sense", "feel", "reason", "execute", "learn"]
 HOST = "host"
@@ -30,13 +31,16 @@ class Closed(BaseModel):
 
 class ReasonerSettings(Closed):
     """`explore`: random persistent actions. `greedy`: one step on the linear model toward the declared goal.
-    `language`: language models that call tools."""
+    `active_inference`: courses of action many steps ahead, weighed by expected free energy. `language`: language
+    models that call tools."""
 
-    kind: Literal["explore", "greedy", "language"] = "explore"
+    kind: Literal["explore", "greedy", "active_inference", "language"] = "explore"
     hold: int = Field(default=4, ge=1)
     """Cycles that a random action is kept on average."""
     explore: float = Field(default=0.2, ge=0, le=1)
     """Share of its cycles in which `greedy` explores."""
+    planning: PlanSettings = PlanSettings()
+    """How `active_inference` looks ahead."""
     language: LanguageSettings = LanguageSettings()
     """What `language` asks, and how."""
     playbook: str | None = None
@@ -53,10 +57,22 @@ class ConversationSettings(Closed):
 
 
 class WorldModelSettings(Closed):
-    """`linear`: recursive least squares on the session's own transitions. `none`: nothing is predicted or learnt."""
+    """`linear`: recursive least squares on the session's own transitions. `trained`: a model that `aether train
+    world-model` made, its weights frozen. `none`: nothing is predicted or learnt."""
 
-    kind: Literal["linear", "none"] = "linear"
+    kind: Literal["linear", "trained", "none"] = "linear"
     """What predicts the next observation; `none` leaves prediction, surprise and belief out."""
+    model: str | None = None
+    """A trained model: `NAME` or `NAME@DIGEST` of this machine's, or the `FOLDER/` it lies in. With `linear` only its
+    landmarks are used, in planning."""
+
+    @model_validator(mode="after")
+    def _model_is_used(self) -> WorldModelSettings:
+        if self.kind == "trained" and self.model is None:
+            raise ValueError('kind = "trained" needs model, the name of one; there are: aether model list')
+        if self.kind == "none" and self.model is not None:
+            raise ValueError(f'kind = "none" predicts nothing, so the model {self.model!r} would not be used')
+        return self
 
 
 class Pool(Closed):

@@ -28,7 +28,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(default_factory=lambda: user_data_path("aetherloop"))
-    """Where logs lie that are named by no absolute path."""
+    """Where logs lie that are named by no absolute path, and trained models that are named by no folder."""
     log: str | None = None
     """URL or path of the log; `aether.db` in `home` when there is none."""
     address: str | None = None

@@ -146,6 +146,8 @@ def _facts(log: EventLog, event: Event | Unknown) -> Iterator[tuple[str, str]]:
             yield from _felt(event)
         case reason.Requested() | reason.Answered() | reason.Unanswered():
             yield from _asked_models(event)
+        case reason.Planned():
+            yield "planned", f"{len(event.options)} options, by the model {event.model}"
         case reason.Proposed():
             score = "" if event.score is None else f", score {event.score:g}"
             because = f": {shortened(event.why)}" if event.why else ""

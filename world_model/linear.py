@@ -108,6 +108,7 @@ class LinearModel:
         self._freedom = 0.0
         self._mean_feature_F = np.zeros(features)
         self._mean_feature_F[0] = 1.0
+        self._changes_D = np.zeros(width)
         self._transitions = 0
 
     @property
@@ -146,6 +147,11 @@ class LinearModel:
         model._forgetting, model._ridge, model._weight, model._freedom, transitions = map(float, arrays["counts"])
         model._transitions = int(transitions)
         return model
+
+    @property
+    def change_D(self) -> Vector:
+        """Root mean square of what a transition changed, per dimension: observation units, 0 before the first."""
+        return np.sqrt(self._changes_D / max(1, self._transitions))
 
     def predict(self, x: ArrayLike, u: ArrayLike) -> Prediction:
         """What follows when `u`, shape (A,), is done while `x`, shape (D,), is seen."""
@@ -189,6 +195,7 @@ class LinearModel:
         self._freedom += 1 - self._ridge * float(gain_F @ gain_F) / scale
         self._weight += 1
         self._mean_feature_F += (feature_F - self._mean_feature_F) / self._weight
+        self._changes_D += np.square(next_D - seen_D)
         self._transitions += 1
 
     def coefficients(self) -> tuple[Vector, Vector]:

@@ -25,8 +25,9 @@ def rerun(
         typer.Option(
             "--with",
             metavar="ORGAN=WHAT",
-            help="Replace the reasoner (explore, greedy), the heart (none) or the world_model (linear, none), by that "
-            "or by a TOML file: a scenario, or one with the organ's table. May be given for each organ.",
+            help="Replace the reasoner (explore, greedy, active_inference), the heart (none) or the world_model "
+            "(linear, none, a trained one's name or folder), by that or by a TOML file: a scenario, or one with the "
+            "organ's table. May be given for each organ.",
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every session of the log.")] = False,
@@ -58,7 +59,9 @@ def rerun(
     if sum((bool(sessions), everything, scenario is not None)) != 1:
         raise UsageError("name the sessions to rerun, or give one of --all and --scenario NAME")
     settings = read_settings({"log": log}).settings
-    policy = read_policy(_organs(replaced or []), live=live, models=settings.models)
+    policy = read_policy(
+        _organs(replaced or []), live=live, models=settings.models, home=str(settings.home.expanduser())
+    )
     with reading(log) as store:
         names = sessions or chosen(store, scenario=scenario)
         with _watching(len(names), quiet=as_json) as watch:

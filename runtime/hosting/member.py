@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar, cast
 
 import ray
@@ -17,7 +16,7 @@ from ray.exceptions import GetTimeoutError, PendingCallsLimitExceeded, RayActorE
 
 from runtime.errors import Backpressure, Unavailable
 from runtime.hosting.host import SessionHost
-from runtime.hosting.orders import HostStatus, SessionOrder, Surroundings
+from runtime.hosting.orders import HostStatus, SessionOrder, Surroundings, surroundings_of
 from runtime.hosting.pools import Handle
 from runtime.hosting.room import Place
 from runtime.sessions import SessionRow
@@ -76,7 +75,7 @@ class Member:
                 disk_patience_s=settings.disk_patience_s,
                 growth_patience_s=settings.growth_patience_s,
                 idle_patience_s=settings.idle_patience_s,
-                surroundings=surroundings or Surroundings(models=settings.models, folder=str(Path.cwd())),
+                surroundings=surroundings or surroundings_of(settings),
                 home=str(settings.home.expanduser()),
                 memory=memory,
             ),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
+from runtime.models.using import Chosen, choose
+from runtime.settings import Settings
+from telemetry.events.values import ModelId
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """One thread a process for BLAS and torch: several share few cores, and sums come out in one order."""
@@ -23,11 +27,26 @@ class Surroundings(BaseModel):
     """Where a relative workspace lies."""
     modules: str | None = None
     """Where a scenario's own modules are found, after everything that is installed; `folder` when None."""
+    home: str | None = None
+    """Where trained models lie that are named by no folder."""
+    model: Chosen | None = None
+    """The trained model that the scenario names, once it is known which one that is."""
 
     def enter(self) -> None:
         found = self.modules or self.folder
         if found is not None and found not in sys.path:
             sys.path.append(found)
+
+    def choosing(self, which: str | None, *, pinned: ModelId | None = None) -> Surroundings:
+        """With the trained model `which` of a scenario; see `choose`. What was chosen before stays."""
+        if which is None or self.model is not None:
+            return self
+        return self.model_copy(update={"model": choose(which, home=self.home, base=self.folder, pinned=pinned)})
+
+
+def surroundings_of(settings: Settings) -> Surroundings:
+    """Of a process that was started with these settings in the current folder."""
+    return Surroundings(models=settings.models, folder=str(Path.cwd()), home=str(settings.home.expanduser()))
 
 
 class SessionOrder(BaseModel):

@@ -18,7 +18,7 @@ import ray
 from loops.context import Context
 from loops.errors import Behind, Diverged, EnvironmentFailed, ToolFailed
 from loops.gateway import EpochOf, Gateway
-from loops.history import divergence, episode, transitions
+from loops.history import divergence, episode, recent, transitions
 from loops.ports import PhaseMethod, Step
 from loops.spaces import Spaces
 from runtime.compose import Heard, compose
@@ -64,8 +64,9 @@ class Placement:
         heard: Heard = lambda _stream, _text: None,
         gateway: Gateway | None = None,
     ) -> None:
+        """Raises `NotFound` when the scenario names a trained model that is not there."""
         self.scenario = scenario
-        self._surroundings = surroundings or Surroundings()
+        self._surroundings = (surroundings or Surroundings()).choosing(scenario.world_model.model)
         self._gateway = gateway or gateway_of(log)
         self.local = compose(
             scenario,
@@ -73,6 +74,7 @@ class Placement:
             folder=self._surroundings.folder,
             heard=heard,
             gateway=self._gateway,
+            model=self._surroundings.model,
         )
         self._log = log
         self._threads = threads
@@ -251,6 +253,14 @@ class Placement:
             except Diverged as error:
                 size = await asyncio.to_thread(divergence, self._log, context.stream, error)
                 raise Diverged(f"{error}. {size}", error.recorded, error.shown) from None
+            return
+        if behind.replica == "belief":
+            count = self.local.models.history - 1
+            latest = await asyncio.to_thread(recent, self._log, context.stream, count=count)
+            if actor is None:
+                self.local.models.recall(context, latest)
+            else:
+                await remote(lambda: actor.recall_belief.remote(context, latest))
             return
         past = transitions(self._log, context.stream)
         for begin in itertools.chain((True,), itertools.repeat(False)):

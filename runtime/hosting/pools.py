@@ -46,6 +46,8 @@ DIRECT_CALLS = 64
 MAX_PENDING_CALLS = 2 * DIRECT_CALLS
 """Of one host at one phase actor, whatever they are: Ray refuses more."""
 
+PROPOSE: tuple[Phase, str] = ("reason", "propose")
+
 Answers: TypeAlias = list[tuple[object, Exception | None]]
 """An answer or an error for each ask."""
 
@@ -62,7 +64,11 @@ class PhaseActor:
         scenario = parse_scenario(scenario_text, source="scenario").scenario
         self._gateway = Gateway(this_process(), epoch_of=lambda stream: _epoch_at(host, stream))
         self._phases: Phases = compose(
-            scenario, defaults=surroundings.models, folder=surroundings.folder, gateway=self._gateway
+            scenario,
+            defaults=surroundings.models,
+            folder=surroundings.folder,
+            gateway=self._gateway,
+            model=surroundings.model,
         )
 
     def ping(self) -> str:
@@ -89,6 +95,9 @@ class PhaseActor:
     def together(self, asks: Sequence[tuple[str, tuple[object, ...]]], budget_s: float) -> Answers:
         """What these methods of this actor answer or raise, each for itself, one after the other; as many as are done
         once the budget is spent, and at least one."""
+        proposed = _proposed_in(asks)
+        if len(proposed) > 1:
+            self._phases.reason.ahead(proposed)
         began = time.perf_counter()
         answers: Answers = []
         for method, arguments in asks:
@@ -103,6 +112,9 @@ class PhaseActor:
     def restore_model(self, context: Context, page: list[Any], *, begin: bool) -> None:
         self._phases.models.restore(context, page, begin=begin)
 
+    def recall_belief(self, context: Context, past: list[Any]) -> None:
+        self._phases.models.recall(context, past)
+
     def restore_world(self, context: Context, shown: str, taken: list[Any]) -> None:
         self._phases.worlds.restore(context, shown, taken)
 
@@ -111,6 +123,18 @@ class PhaseActor:
 
     def forget(self, stream: str) -> None:
         self._phases.forget(stream)
+
+
+def _proposed_in(asks: Sequence[tuple[str, tuple[object, ...]]]) -> list[Context]:
+    """The contexts in which these asks have their sessions' next actions proposed."""
+    contexts: list[Context] = []
+    for method, arguments in asks:
+        match method, arguments:
+            case "steps", (list(named), Context() as context) if PROPOSE in named:
+                contexts.append(context)
+            case "run", (phase, name, Context() as context, *_) if (phase, name) == PROPOSE:
+                contexts.append(context)
+    return contexts
 
 
 def check_room(pools: Mapping[str, Pool]) -> None:

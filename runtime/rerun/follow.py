@@ -1,9 +1,9 @@
 """One session, event by event, with the policy put into every situation that was recorded.
 
 Knows which events are the world's and people's, so facts for every policy, and which are the policy's own: its
-surprise, its prediction, its belief, and what it keeps of a decision. Invariants: what is folded is the record with
-these in place of the recorded ones, so until the first difference it is what the policy would have lived; and no more
-than one cycle is held."""
+surprise, its plan, its prediction, its belief, and what it keeps of a decision. Invariants: what is folded is the
+record with these in place of the recorded ones, so until the first difference it is what the policy would have lived;
+and no more than one cycle is held."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Follower:
                 self._believe()
                 self._fold(recorded.id, event)
                 self._settle()
-            case reason.Predicted() | learn.BeliefUpdated():
+            case reason.Planned() | reason.Predicted() | learn.BeliefUpdated():
                 pass  # the policy's own stand in their place
             case _:
                 self._fold(recorded.id, event)
@@ -108,6 +108,8 @@ class Follower:
         thought = None
         if situation is not None:
             thought = think(self._phases, situation, self._now.scene, live=self._live)
+            if thought.scene.planned is not None:
+                self._fold("", thought.scene.planned)
         for event in self._phases.reason.follow(self._now, decided):
             self._fold(recorded.id if isinstance(event, reason.Decided) else "", event)
         if thought is not None:

@@ -15,14 +15,17 @@ from typing import Literal, cast, get_args
 from pydantic import BaseModel, ValidationError
 
 from heart.rules import HeartSettings
+from loops.errors import ScenarioInvalid
 from loops.reasoners.language.settings import ModelDefaults
 from loops.spaces import Spaces
 from runtime.compose import Phases, check_fit, compose
-from runtime.errors import UsageError
+from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
+from runtime.models.using import PINNED, choose
 from runtime.scenario import Closed, ReasonerSettings, Scenario, WorldModelSettings, parse_scenario
 from runtime.sessions import PREFIX
 from telemetry.events import reason, session
+from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 
 Organ = Literal["reasoner", "heart", "world_model"]
@@ -34,11 +37,12 @@ SETTINGS: Mapping[Organ, type[BaseModel]] = {
     "world_model": WorldModelSettings,
 }
 KINDS: Mapping[Organ, tuple[str, ...]] = {
-    "reasoner": ("explore", "greedy"),
+    "reasoner": ("explore", "greedy", "active_inference"),
     "heart": ("none",),
     "world_model": ("linear", "none"),
 }
-"""What an organ can be replaced by in one word; a reasoner keeps the rest of what its scenario says of it."""
+"""What an organ can be replaced by in one word; a reasoner keeps the rest of what its scenario says of it. A world
+model can be a trained one's name or folder too."""
 
 
 class _Organs(Closed):
@@ -72,6 +76,8 @@ class Policy:
     live: bool = False
     models: ModelDefaults = field(default_factory=ModelDefaults)
     """What this machine says of models; used for those that are asked now."""
+    home: str | None = None
+    """Where trained models lie that are named by no folder."""
 
     def told(self) -> dict[str, str]:
         return {one.organ: one.given for one in self.replaced}
@@ -85,30 +91,39 @@ class Policy:
         return scenario
 
 
-def read_policy(replaced: Mapping[str, str], *, live: bool = False, models: ModelDefaults | None = None) -> Policy:
-    """The policy that replaces each organ by what is given: one of its KINDS, or a TOML file, which is a scenario or
-    holds the organ's table. Raises `UsageError`."""
-    read = tuple(_replacement(organ, given) for organ, given in replaced.items())
+def read_policy(
+    replaced: Mapping[str, str], *, live: bool = False, models: ModelDefaults | None = None, home: str | None = None
+) -> Policy:
+    """The policy that replaces each organ by what is given: one of its KINDS, a TOML file, which is a scenario or holds
+    the organ's table, or for a world model the name of a trained one in `home` or its folder. Raises `UsageError`."""
+    read = tuple(_replacement(organ, given, home) for organ, given in replaced.items())
     for one in read:
         if isinstance(one.settings, ReasonerSettings) and one.settings.kind == "language" and not live:
             raise UsageError(
                 f"the reasoner of {one.given} asks language models, and what they would answer is on no log. "
                 "Nothing was asked. To ask them, at their price: --live"
             )
-    return Policy(read, live, models or ModelDefaults())
+    return Policy(read, live, models or ModelDefaults(), home)
 
 
-def _replacement(organ: str, given: str) -> Replacement:
+def _replacement(organ: str, given: str, home: str | None) -> Replacement:
     if organ not in ORGANS:
         raise UsageError(f"there is no organ {organ!r} to replace{nearest(organ, ORGANS)}")
     name: Organ = next(one for one in ORGANS if one == organ)
     if given in KINDS[name]:
         return Replacement(name, given, HeartSettings()) if name == "heart" else Replacement(name, given, kind=given)
     path = Path(given)
-    if not path.is_file():
-        kinds = ", ".join(KINDS[name])
+    if path.is_file():
+        return Replacement(name, given, _read(name, path))
+    kinds = ", ".join(KINDS[name])
+    if name != "world_model":
         raise UsageError(f"{organ}={given}: there is no such file, and in one word it can be: {kinds}")
-    return Replacement(name, given, _read(name, path))
+    which = str(path.resolve()) if path.is_dir() else given
+    try:
+        choose(which, home=home)
+    except NotFound as error:
+        raise UsageError(f"{organ}={given}: it is no file, in one word it can be: {kinds}, and {error}") from error
+    return Replacement(name, given, WorldModelSettings(kind="trained", model=which))
 
 
 def _read(organ: Organ, path: Path) -> BaseModel:
@@ -142,17 +157,23 @@ class Composer:
         session sees and does."""
         source = f"the scenario of session {stream.removeprefix(PREFIX)}"
         recorded = parse_scenario(first.scenario_text, source=source).scenario
-        if recorded.reasoner.kind != "language" or self.policy.replaces("reasoner"):
-            scenario, phases = self._composed(first.scenario_text, source, None)
-        else:
-            scenario, phases = self._composed(first.scenario_text, source, self._model_asked(stream, recorded))
-        check_fit(scenario, Spaces.model_validate(first.spaces))
+        language = recorded.reasoner.kind == "language" and not self.policy.replaces("reasoner")
+        asked = self._model_asked(stream, recorded) if language else None
+        trained = None if self.policy.replaces("world_model") else first.versions.get(PINNED)
+        scenario, phases = self._composed(first.scenario_text, source, asked, trained)
+        check_fit(scenario, Spaces.model_validate(first.spaces), phases.models)
+        if trained is not None and phases.models.pinned != trained:
+            raise ScenarioInvalid(
+                f"it went by the model {trained}, and its scenario now leads to {phases.models.pinned}; put that one "
+                "back, or name another with --with world_model=NAME"
+            )
         return scenario, phases
 
-    def _compose(self, text: str, source: str, model: str | None) -> tuple[Scenario, Phases]:
+    def _compose(self, text: str, source: str, asked: str | None, trained: ModelId | None) -> tuple[Scenario, Phases]:
         scenario = self.policy.applied(parse_scenario(text, source=source).scenario)
-        defaults = self.policy.models
-        return scenario, compose(scenario, defaults=defaults if model is None else _with(defaults, model))
+        defaults, which = self.policy.models, scenario.world_model.model
+        chosen = None if which is None else choose(which, home=self.policy.home, pinned=trained)
+        return scenario, compose(scenario, defaults=defaults if asked is None else _with(defaults, asked), model=chosen)
 
     def _model_asked(self, stream: str, recorded: Scenario) -> str | None:
         """The model that was asked where the scenario names none: this machine may have another one in its settings."""

@@ -17,6 +17,7 @@ from telemetry.events.values import (
     Persistence,
     ToolCall,
     Usage,
+    Weighed,
 )
 
 
@@ -72,6 +73,20 @@ class Unanswered(Event):
     text: str = ""
     """What had come before the stream was cut."""
     usage: Usage = Usage()
+
+
+class Planned(Event):
+    """Courses of action were weighed by what the world model foresees of each; the best go on to be proposed."""
+
+    type: Literal["reason.planned"] = "reason.planned"
+    model: ModelId
+    belief: Digest
+    """Of what was planned from: the encoding of the latest observations of the episode."""
+    options: tuple[Weighed, ...] = ()
+    latent: Array | None = None
+    """float32, shape (Z,): what the model expects to believe once the first option is done."""
+    goal: Array | None = None
+    """float32, shape (G,): where that is in goal space, in its own units; None where there are no goals."""
 
 
 class Proposed(Event):

@@ -38,6 +38,7 @@ AnyEvent = Annotated[
     | reason.Requested
     | reason.Answered
     | reason.Unanswered
+    | reason.Planned
     | reason.Proposed
     | reason.Predicted
     | reason.Decided

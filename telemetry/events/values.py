@@ -269,6 +269,20 @@ class Option(Value):
     verdict: Verdict
 
 
+class Weighed(Value):
+    """What a planner makes of one proposal, in nats; the lower `energy`, the better.
+
+    `energy` is the expected free energy of the course of action that begins with it: `pragmatic`, what it costs to be
+    off from what is preferred, less what the planner gives for `epistemic`, what would be learnt on the way."""
+
+    proposal: int = Field(ge=0)
+    energy: float
+    pragmatic: float
+    epistemic: float = Field(ge=0)
+    probability: float = Field(ge=0, le=1)
+    """Of being put first, among the options of this plan."""
+
+
 class Hit(Value):
     """One remembered episode that a recall returned; `score` is a similarity in (0, 1], `text` the episode in words
     where it has any."""

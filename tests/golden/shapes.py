@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from telemetry.events import Event, execute, learn, privacy, reason, sense, session, system
-from telemetry.events.values import AskHuman, Playbook, ToolResult, Usage
+from telemetry.events.values import Array, AskHuman, Playbook, ToolResult, Usage, Weighed
 
 ONE, TWO = "1" * 64, "2" * 64
 OLD, NEW = f"gate@{ONE}", f"gate@{TWO}"
@@ -27,6 +27,16 @@ SHAPES: tuple[Event, ...] = (
         error="the stream ended early",
         text="I will",
         usage=Usage(model_calls=2, input_tokens=10, output_tokens=3, cost_usd=0.25),
+    ),
+    reason.Planned(
+        model="maze@1f0c44d2a9be",
+        belief=ONE,
+        options=(
+            Weighed(proposal=0, energy=3.25, pragmatic=3.5, epistemic=0.5, probability=0.625),
+            Weighed(proposal=1, energy=4.5, pragmatic=4.5, epistemic=0.0, probability=0.25),
+        ),
+        latent=Array.of([0.5, -1.25, 2.0], dtype="float32"),
+        goal=Array.of([0.75, -0.5], dtype="float32"),
     ),
     execute.ApprovalAsked(
         effect=ONE, ordinal=1, action=AskHuman(question="may I?"), arguments=TWO, why="above 100", until=2**61

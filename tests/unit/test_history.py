@@ -7,7 +7,7 @@ import pytest
 from loops.context import Context
 from loops.errors import Behind
 from loops.history import episode, transitions
-from loops.models import Models
+from loops.models import Learning, Models
 from loops.scene import Scene
 from loops.spaces import Spaces
 from telemetry.errors import LogDamaged
@@ -101,7 +101,9 @@ def test_a_model_one_transition_behind_learns_it_from_the_scene(local: Local) ->
     moment = context(local, "line")
     models = Models()
     models.restore(moment, list(transitions(local.log, "session/line"))[:-1], begin=True)
-    assert models.of(moment).transitions == moment.state.belief.transitions
+    outlook = models.of(moment)
+    assert isinstance(outlook, Learning)
+    assert outlook.model.transitions == moment.state.belief.transitions
     models.forget("session/line")
     with pytest.raises(Behind):
         models.of(moment)

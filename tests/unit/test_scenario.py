@@ -73,7 +73,7 @@ def test_a_key_in_the_second_table_of_an_array_is_answered_with_that_line() -> N
 
 def test_a_key_that_is_near_nothing_is_answered_with_the_names_there_are() -> None:
     said = refused(HEAD + "[reasoner]\nzzz = 1\n")
-    assert said == "s.toml:4: unknown key 'reasoner.zzz'; known here: explore, hold, kind, language, playbook"
+    assert said == "s.toml:4: unknown key 'reasoner.zzz'; known here: explore, hold, kind, language, planning, playbook"
 
 
 def test_every_problem_of_a_scenario_is_said_at_once() -> None:
@@ -89,7 +89,7 @@ def test_every_problem_of_a_scenario_is_said_at_once() -> None:
         (HEAD.replace('"x"', '"Not A Name"'), "s.toml:1: name:"),
         (
             HEAD + '[reasoner]\nkind = "magic"\n',
-            "s.toml:4: reasoner.kind: Input should be 'explore', 'greedy' or 'language'",
+            "s.toml:4: reasoner.kind: Input should be 'explore', 'greedy', 'active_inference' or 'language'",
         ),
         (HEAD + "[timeouts]\nsense_s = 0\n", "s.toml:4: timeouts.sense_s: Input should be greater than 0"),
         (HEAD + "[timeouts]\nsense_s = inf\n", "s.toml:4: timeouts.sense_s:"),

@@ -32,9 +32,14 @@ def step_scale(outcome_NG: NDArray[np.floating], experience: Experience) -> NDAr
         raise ShapeError(f"{len(outcome_NG)} outcomes of {len(experience)} observations; one for each is needed")
     outcomes = np.asarray(outcome_NG, dtype=np.float64)
     change_G = np.sqrt(np.square(outcomes[steps + 1] - outcomes[steps]).mean(axis=0)) if len(steps) else np.zeros(0)
-    moving = int((change_G > 0).sum())
-    if not moving:
+    if not change_G.any():
         raise ShapeError("no logged decision changed the outcome, so distances have no unit; log more transitions")
+    return scale_of(change_G)
+
+
+def scale_of(change_G: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`step_scale` where the root mean square of what a decision changes in each dimension is known already."""
+    moving = int((change_G > 0).sum())
     scale_G: NDArray[np.float64] = np.where(change_G > 0, change_G * np.sqrt(moving), np.inf)
     return scale_G
 

@@ -5,6 +5,9 @@ later changes nothing here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -39,6 +42,14 @@ class LinearForward:
         self._root_FF = torch.as_tensor(root_FF, dtype=torch.float32)
         self._centre_D = torch.as_tensor(np.broadcast_to(np.asarray(centre), model.width).copy(), dtype=torch.float32)
         self._spread_D = torch.as_tensor(np.broadcast_to(np.asarray(spread), model.width).copy(), dtype=torch.float32)
+
+    @classmethod
+    def beside(cls, forwards: Sequence[LinearForward]) -> LinearForward:
+        """For as many sessions, in this order, each by its own model; all of one layout."""
+        together = copy(forwards[0])
+        for name in ("_weights_FD", "_root_FF"):
+            setattr(together, name, torch.stack([getattr(each, name) for each in forwards]))
+        return together
 
     def rollout(self, start_BZ: Tensor, controls_BNHA: Tensor) -> Rollout:
         sessions, courses, horizon, _ = controls_BNHA.shape

@@ -27,6 +27,7 @@ class PlanSettings(Value):
     candidates: int = Field(default=64, ge=2)
     """N, courses of box controls weighed at once."""
     iterations: int = Field(default=3, ge=1)
+    """Times that box controls are drawn and weighed, each time nearer to the best."""
     elites: int = Field(default=8, ge=1)
     """Of the candidates, those that the next iteration of CEM is drawn around."""
     persistence: float = Field(default=0.7, ge=0, lt=1)

@@ -1,0 +1,64 @@
+"""Which trained model a session goes on with.
+
+Knows where models lie and what a session was begun with; what is in a folder, `world_model.checkpoint` knows.
+Invariant: a session that began with a model goes on with exactly that one, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from runtime.errors import NotFound, Unavailable
+from runtime.models.store import find
+from runtime.sessions import opened
+from telemetry.events.values import ModelId
+from telemetry.log import EventLog
+
+if TYPE_CHECKING:  # it loads torch
+    from world_model.checkpoint import Artifact
+
+PINNED = "world_model"
+"""What `session.opened` calls the model among the versions that it pins."""
+
+
+class Chosen(BaseModel):
+    """A model's folder, and what must lie in it; `model` is None where a folder itself was named."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str
+    model: ModelId | None
+
+
+def choose(which: str, *, home: str | None, base: str | None = None, pinned: ModelId | None = None) -> Chosen:
+    """The model that `which` names: of those under `home`, or, with a slash in it, a folder, relative to `base`. A
+    session that began with the model `pinned` gets that one, whatever its name means now. Raises `NotFound`."""
+    if "/" in which:
+        folder = Path(base or Path.cwd()) / Path(which).expanduser()
+        if not folder.is_dir():
+            raise NotFound(f"there is no model's folder at {folder}")
+        return Chosen(folder=str(folder), model=None)
+    if home is None:
+        raise NotFound(f"no place is named where the model {which!r} could lie; give its folder, with a slash in it")
+    found = find(Path(home) / "models", pinned or which)
+    return Chosen(folder=str(found.folder), model=found.model)
+
+
+def read(chosen: Chosen) -> Artifact:
+    """Loads it, and torch. Raises `Unavailable` when another model lies there, and what `checkpoint.load` raises."""
+    from world_model.checkpoint import load
+
+    artifact = load(Path(chosen.folder))
+    if chosen.model is not None and artifact.model_id != chosen.model:
+        raise Unavailable(
+            f"{chosen.folder} holds the model {artifact.model_id}, where {chosen.model} is looked for. "
+            "Nothing was written; put that model back, or train it again"
+        )
+    return artifact
+
+
+def pinned_by(log: EventLog, stream: str) -> ModelId | None:
+    """The model that the session began with; None for one that needs none, or is not on the log yet."""
+    return None if log.head(stream) is None else opened(log, stream).versions.get(PINNED)
