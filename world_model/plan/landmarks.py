@@ -18,18 +18,18 @@ from scipy.spatial import cKDTree
 from world_model.errors import ShapeError
 from world_model.experience import Experience
 from world_model.plan.cost import Cost, Indifferent, step_scale
-from world_model.plan.field import Field
+from world_model.plan.field import Field, Ground
 
 # N = observations, L = landmarks, G = width of outcome space, E = edges
 
 REACH: Final = 8
 """Decisions of one episode that an edge may span."""
 
-STRAIGHT: Final = 2.0
+STRAIGHT: Final = 1.5
 """An edge at most this many times as long as the straight line between its ends leads there directly: an outcome near
 its beginning may be judged by its distance to the end. What stands between two points makes the way around longer."""
 
-SLACK: Final = 2.0
+SLACK: Final = 1.0
 """Decisions that a straight edge may take beyond that: a body first turns round."""
 
 SHORTEST: Final = 1e-6
@@ -37,6 +37,14 @@ SHORTEST: Final = 1e-6
 
 FARTHEST_OF: Final = 50_000
 """Observations that landmarks are chosen among; a sample of them where there are more."""
+
+MOST: Final = 1000
+"""Landmarks are enough for 20,000 transitions of PointMaze Large at `SPACING`. With 200 instead, 2 to 10 of 100
+episodes of Medium and Large stay before a corner: a landmark on the other side of it is the nearest there."""
+
+SPACING: Final = 0.75
+"""Decisions within which everything visited has a landmark, where `MOST` suffice: less than what a wall's corner, the
+thinnest wall there is, keeps apart."""
 
 REWARDED_SHARE: Final = 0.125
 """At most this share of the landmarks is chosen among rewarded observations first."""
@@ -70,14 +78,17 @@ class Landmarks:
         self.preferred_L = preferred_L
         self._scaled_LG = nodes_LG / scale_G
         self._direct_LL = self._straight()
+        self._entered_L = np.diff(edges.tocsc().indptr) > 0
+        self._ground = Ground(nodes_LG, scale_G, self._direct_LL)
         self._fields: OrderedDict[bytes, Field] = OrderedDict()
 
     @classmethod
-    def of(cls, outcome_NG: NDArray[np.floating], experience: Experience, *, count: int, seed: int) -> Landmarks:
+    def of(cls, outcome_NG: NDArray[np.floating], experience: Experience, *, seed: int, count: int = MOST) -> Landmarks:
         """At most `count` landmarks among `outcome_NG`, one outcome for each row of `experience`.
 
         Chosen by farthest point (Gonzalez, *Theor. Comp. Sci.* 38, 1985), so they cover whatever was visited evenly,
-        however rarely it was; among rewarded observations first, so that what is wanted is one exactly."""
+        however rarely it was, until all of it is within `SPACING`; among rewarded observations first, so that what is
+        wanted is one exactly."""
         scale_G = step_scale(outcome_NG, experience)
         outcomes_NG = np.asarray(outcome_NG, dtype=np.float64)
         scaled_NG = outcomes_NG / scale_G
@@ -111,10 +122,6 @@ class Landmarks:
         scale_G = np.asarray(arrays["scale"], dtype=np.float64)
         return cls(nodes_LG, scale_G, edges, np.asarray(arrays["preferred"], dtype=np.bool_))
 
-    def nearest(self, outcome: ArrayLike) -> int:
-        """The landmark nearest to an outcome, shape (G,)."""
-        return int(np.linalg.norm(self._scaled_LG - np.asarray(outcome) / self.scale_G, axis=1).argmin())
-
     def decisions_to(self, targets_L: NDArray[np.float64]) -> NDArray[np.float64]:
         """From each landmark the cheapest way to any target, with what the target itself costs (inf: no target);
         directed, infinite where nothing leads. Shape (L,)."""
@@ -140,10 +147,12 @@ class Landmarks:
         field = self._fields.pop(key, None)
         if field is None:
             scaled_G = goal_G / self.scale_G
-            sees_L = self._direct_LL[:, self.nearest(goal_G)]
             distance_L = np.linalg.norm(self._scaled_LG - scaled_G, axis=1)
+            # One that was only ever left, an episode's beginning, is no place that anything leads to.
+            entered_L = self._entered_L if self._entered_L.any() else ~self._entered_L
+            sees_L = self._direct_LL[:, int(np.where(entered_L, distance_L, np.inf).argmin())]
             costs_L = self.decisions_to(np.where(sees_L, distance_L, np.inf))
-            field = Field(self._scaled_LG, self.scale_G, self._direct_LL, costs_L, goal=scaled_G, sees_goal=sees_L)
+            field = Field(self._ground, costs_L, goal=scaled_G, sees_goal=sees_L)
         self._fields[key] = field
         while len(self._fields) > FIELDS_KEPT:
             self._fields.popitem(last=False)
@@ -154,7 +163,7 @@ class Landmarks:
         if not self.preferred_L.any():
             return Indifferent()
         costs_L = self.decisions_to(np.where(self.preferred_L, 0.0, np.inf))
-        return Field(self._scaled_LG, self.scale_G, self._direct_LL, costs_L)
+        return Field(self._ground, costs_L)
 
     def _straight(self) -> NDArray[np.bool_]:
         coo = self.edges.tocoo()
@@ -195,7 +204,7 @@ def _farthest(
         distance = np.minimum(distance, np.square(points - scaled_NG[row]).sum(axis=1))
     while len(chosen) < count:
         far = int(distance.argmax())
-        if distance[far] <= 0:
+        if distance[far] <= SPACING**2:
             break
         chosen.append(int(among[far]))
         distance = np.minimum(distance, np.square(points - points[far]).sum(axis=1))
