@@ -18,7 +18,8 @@ from world_model.experience import Experience
 from world_model.jepa.fit import fit
 from world_model.plan.landmarks import Landmarks
 
-EPISODES, FRAMES = 12, 24
+ROWS = 300
+FRAMES = 24
 STEPS = 60
 LINE = "gymnasium:AetherLine-v0"
 worlds.register()
@@ -26,30 +27,32 @@ worlds.register()
 
 @cache
 def lived(environment: str = LINE) -> Experience:
-    """EPISODES of random actions, each a session of its own, as `loops.lessons` would read them from a log."""
+    """ROWS of what random actions led to, each episode a session of its own, as `loops.lessons` would read them."""
     world = make_environment(EnvironmentSettings(id=environment, max_frames=FRAMES))
     spaces, rng = world.spaces, np.random.default_rng(0)
     layout = layout_of(spaces)
     assert layout is not None
-    seen, done, episodes = [], [], []
-    for episode in range(EPISODES):
-        percept = world.reset(seed=episode)
-        while True:
-            seen.append(flatten(spaces, percept.observations, percept.goal))
-            episodes.append(episode)
-            if percept.ends_episode:
-                done.append(np.zeros(spaces.action.width))
-                break
+    seen, done, rewards, episodes = [], [], [], []
+    while len(seen) < ROWS:
+        percept = world.reset(seed=len(seen))
+        episodes.append(len(seen))
+        seen.append(flatten(spaces, percept.observations, percept.goal))
+        while not percept.ends_episode:
             (action,) = draw(spaces.moves, rng, 1)
-            done.append(spaces.action.vector(action))
             percept = world.act(action)
+            done.append(spaces.action.vector(action))
+            rewards.append(percept.reward or 0.0)
+            episodes.append(episodes[-1])
+            seen.append(flatten(spaces, percept.observations, percept.goal))
+        done.append(np.zeros(spaces.action.width))
+        rewards.append(0.0)
     world.close()
     number_N = np.array(episodes)
     return Experience(
         layout=layout,
         seen_ND=np.array(seen, dtype=np.float32),
         done_NA=np.array(done, dtype=np.float32),
-        reward_N=np.zeros(len(seen), dtype=np.float32),
+        reward_N=np.array(rewards, dtype=np.float32),
         episode_N=number_N,
         session_N=number_N,
         position_N=np.full(len(seen), -1),

@@ -250,7 +250,8 @@ class SessionHost:
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile, around: Surroundings) -> Placement:
         self._gateway = self._gateway or gateway_of(log)  # one for all: an effect is under way here or is not
-        placement = Placement(
+        placement = await asyncio.to_thread(  # it may load torch, which takes longer than a host may be silent
+            Placement,
             file.scenario,
             file.text,
             log,
