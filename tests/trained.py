@@ -10,7 +10,7 @@ import numpy as np
 from loops.environments import EnvironmentSettings, make_environment
 from loops.layouts import layout_of
 from loops.reasoners.draw import draw
-from loops.spaces import flatten
+from loops.spaces import Vector, flatten
 from tests import worlds
 from tests.jepa_worlds import CONFIG
 from world_model.checkpoint import save
@@ -32,7 +32,10 @@ def lived(environment: str = LINE) -> Experience:
     spaces, rng = world.spaces, np.random.default_rng(0)
     layout = layout_of(spaces)
     assert layout is not None
-    seen, done, rewards, episodes = [], [], [], []
+    seen: list[Vector] = []
+    done: list[Vector] = []
+    rewards: list[float] = []
+    episodes: list[int] = []
     while len(seen) < ROWS:
         percept = world.reset(seed=len(seen))
         episodes.append(len(seen))

@@ -16,6 +16,7 @@ from loops.models import Models, seen
 from loops.ports import MAX_OPTIONS
 from loops.reasoners.active_inference import ActiveInference
 from loops.scene import Scene
+from runtime.replay import replay
 from telemetry.events import Recorded, reason
 from telemetry.events.values import Array, Move, digest_of
 from tests.local import Cut, Cutter, Local, folded, story
@@ -156,6 +157,18 @@ def test_a_discrete_world_without_a_goal_is_explored_for_what_it_would_teach(loc
     for planned in plans(local, "s"):
         assert planned.goal is None
         assert {weighed.pragmatic for weighed in planned.options} == {0.0}
+
+
+@pytest.mark.parametrize("example", ["maze", "lava"])
+def test_an_example_runs_with_active_inference_in_place_of_its_reasoner(local: Local, example: str) -> None:
+    text = (ROOT / "examples" / f"{example}.toml").read_text(encoding="utf-8")
+    kind = 'kind = "active_inference"\n' + PLANNING
+    for before in ('kind = "greedy"', 'kind = "explore"'):
+        text = text.replace(before, kind)
+    row = local.run("s", text.replace("recall = 4", "recall = 0"), cycles=15)
+    assert row.outcome in ("cycles", "done")
+    assert plans(local, "s")
+    assert replay(local.log, "s").agrees
 
 
 # --- again, after a cut, ahead ----------------------------------------------------------------------

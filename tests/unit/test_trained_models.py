@@ -243,6 +243,18 @@ def test_a_linear_model_can_plan_on_the_landmarks_of_a_trained_one(local: Local,
     assert straight != mapped
 
 
+@pytest.mark.parametrize("environment", ["gymnasium:MiniGrid-LavaGapS5-v0", "null:"])
+def test_a_discrete_world_without_a_goal_is_planned_in_by_its_trained_model(
+    local: Local, tmp_path: Path, environment: str
+) -> None:
+    model = trained(tmp_path / "model", environment)
+    local.run("s", line(tmp_path / "model", environment=environment), cycles=10)
+    for planned in plans(local, "s"):
+        assert (planned.model, planned.goal) == (model, None)
+        assert 1 < len(planned.options) <= 8
+    assert len(local.events("s", "reason.predicted")) == len(local.events("s", "execute.succeeded"))
+
+
 # --- which model a session goes on with ---------------------------------------------------------------
 
 
