@@ -82,7 +82,7 @@ def missed(experience: Experience, config: JepaConfig, *, steps: int) -> float:
 
 def test_a_belief_over_several_observations_knows_what_one_does_not_show() -> None:
     experience = hidden_speed(rows=2000)
-    small = JepaConfig(**{**CONFIG.model_dump(), "latent": 3, "sigreg_weight": 0.03})
+    small = JepaConfig(**{**CONFIG.model_dump(), "latent": 2})
     remembering = JepaConfig(**{**small.model_dump(), "history": 3})
     assert missed(experience, remembering, steps=300) < 0.75 * missed(experience, small, steps=300)
 

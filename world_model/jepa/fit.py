@@ -32,6 +32,9 @@ LOOKS: Final = 20
 GRACE: Final = 0.25
 """Share of a training after which collapse counts: SIGReg first has to spread what a random encoder does not."""
 
+COLLAPSED_LOOKS: Final = 2
+"""Looks in a row that must find it: a column may pass through a narrow place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -126,6 +129,7 @@ class _Run:
         self.best_step = 0
         self.least = math.inf
         self.since = 0
+        self.collapsed = 0
 
     def to_the_end(self, total: int, seconds: float | None, told: Callable[[Progress], None]) -> Fitted:
         began = time.perf_counter()
@@ -152,7 +156,8 @@ class _Run:
         parts = {key: value.item() for key, value in found._asdict().items() if key != "total"}
         progress = Progress(step=number, steps=total, loss=found.total.item(), parts=parts, held_out=missed)
         self.progress.append(progress)
-        if reason is not None and done >= GRACE:
+        self.collapsed = self.collapsed + 1 if reason is not None and done >= GRACE else 0
+        if reason is not None and (self.collapsed >= COLLAPSED_LOOKS or (done >= 1 and self.best is None)):
             raise Collapsed(
                 f"training stopped at step {number}: {reason}. {self._kept()} Try a greater sigreg_weight than "
                 f"{self.anatomy.config.sigreg_weight} or fewer latent columns than {self.anatomy.config.latent}",
