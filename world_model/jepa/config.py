@@ -34,6 +34,9 @@ class JepaConfig(Value):
     """N, sequences a step; also the N of SIGReg's statistic where no episode ends early."""
     steps: int = Field(default=4000, ge=1)
     """Steps of a whole training, unless the caller says another number or a time."""
+    settling: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the steps at the end in which beliefs no longer change: what they no longer cost, a third of a step's
+    time is left, goes to predictors and heads, and those learn faster against targets that hold still."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the sessions that is never learnt from."""
     patience: int = Field(default=8, ge=1)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from world_model.errors import Collapsed, LossNotFinite, ShapeError
 from world_model.experience import Experience
 from world_model.jepa.calibrate import measure, put_on_one_scale
 from world_model.jepa.config import JepaConfig
-from world_model.jepa.course import Course
+from world_model.jepa.course import Joint, Settling, look
 from world_model.jepa.lesson import Lesson
 from world_model.jepa.loss import Losses
 from world_model.jepa.model import Anatomy, Jepa
@@ -27,10 +27,10 @@ from world_model.jepa.network import Network
 from world_model.jepa.senses import senses_of
 
 LOOKS: Final = 20
-"""Looks at held-out sessions in a training."""
+"""Looks at held-out sessions in a stage of training."""
 
 GRACE: Final = 0.25
-"""Share of a training after which collapse counts: SIGReg first has to spread what a random encoder does not."""
+"""Share of a stage after which collapse counts: SIGReg first has to spread what a random encoder does not."""
 
 COLLAPSED_LOOKS: Final = 2
 """Looks in a row that must find it: a column may pass through a narrow place."""
@@ -63,6 +63,38 @@ class Fitted:
         return {"loss": last.loss, "held_out": last.held_out, "steps": float(self.steps), "elapsed_s": self.elapsed_s}
 
 
+class Step(Protocol):
+    def __call__(self, number: int, /, *, done: float) -> Losses: ...
+
+
+class Budget:
+    """What a training may take: a number of steps, a time, or both, whichever ends first."""
+
+    def __init__(self, steps: int, seconds: float | None) -> None:
+        self.steps = steps
+        self._seconds = seconds
+        self._began = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._began
+
+    def spent(self, step: int) -> float:
+        """The share that is gone after `step` steps, from 0."""
+        by_steps = step / self.steps if self.steps else 0.0
+        return max(by_steps, self.elapsed_s / self._seconds) if self._seconds else by_steps
+
+    def from_here(self, step: int, share: float) -> Callable[[int], float]:
+        """How much of a stage that begins now and takes `share` of all is done after a number of steps."""
+        before = self.spent(step)
+
+        def done(number: int) -> float:
+            spent = self.spent(number)
+            return 1.0 if spent >= 1 else (spent - before) / share
+
+        return done
+
+
 def untold(progress: Progress) -> None:
     """Nobody listens."""
 
@@ -88,8 +120,8 @@ def fit(
     senses = start.anatomy.senses if start is not None else senses_of(experience)
     anatomy = Anatomy(layout=experience.layout, senses=senses, config=config)
     run = _Run(anatomy, lesson, _first_network(anatomy, lesson, start, seed=seed), device=device, name=name)
-    total = steps if steps is not None else (0 if seconds is not None else config.steps)
-    return run.to_the_end(total, seconds, told)
+    budget = Budget(steps if steps is not None else (0 if seconds is not None else config.steps), seconds)
+    return run.to_the_end(budget, told)
 
 
 def _first_network(anatomy: Anatomy, lesson: Lesson, start: Jepa | None, *, seed: int) -> Network:
@@ -122,64 +154,81 @@ class _Run:
     def __init__(self, anatomy: Anatomy, lesson: Lesson, network: Network, *, device: str, name: str) -> None:
         self.anatomy = anatomy
         self.lesson = lesson
-        self.course = Course(lesson, network, device=device)
+        self.network = network.to(device)
+        self.device = device
         self.name = name
+        self.number = 0
         self.progress: list[Progress] = []
         self.best: dict[str, Tensor] | None = None
         self.best_step = 0
         self.least = math.inf
-        self.since = 0
-        self.collapsed = 0
 
-    def to_the_end(self, total: int, seconds: float | None, told: Callable[[Progress], None]) -> Fitted:
-        began = time.perf_counter()
-        number, looks, done = 0, 0, 0.0
-        while done < 1 and self.since < self.anatomy.config.patience:
-            found = self.course.step(number, done=done)
-            self._finite(number, found.total)
-            number += 1
-            shares = (number / total if total else 0.0, (time.perf_counter() - began) / seconds if seconds else 0.0)
-            done = max(shares)
-            if done * LOOKS >= looks + 1 or done >= 1:
-                looks = int(done * LOOKS)
-                told(self._look(number, total, done, found))
+    def to_the_end(self, budget: Budget, told: Callable[[Progress], None]) -> Fitted:
+        share = 1 - self.anatomy.config.settling
+        joint = Joint(self.lesson, self.network, device=self.device)
+        whole = self._stage(joint.step, budget.from_here(0, share), budget, told)
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+        if share < 1:
+            settling = Settling(self.lesson, self.network, device=self.device)
+            whole &= self._stage(settling.step, budget.from_here(self.number, 1 - share), budget, told)
         return Fitted(
             model=self._model(self.best),
             progress=tuple(self.progress),
-            steps=number,
-            elapsed_s=time.perf_counter() - began,
-            stopped_early=done < 1,
+            steps=self.number,
+            elapsed_s=budget.elapsed_s,
+            stopped_early=not whole,
         )
 
-    def _look(self, number: int, total: int, done: float, found: Losses) -> Progress:
-        missed, reason = self.course.look()
-        parts = {key: value.item() for key, value in found._asdict().items() if key != "total"}
-        progress = Progress(step=number, steps=total, loss=found.total.item(), parts=parts, held_out=missed)
-        self.progress.append(progress)
-        self.collapsed = self.collapsed + 1 if reason is not None and done >= GRACE else 0
-        if reason is not None and (self.collapsed >= COLLAPSED_LOOKS or (done >= 1 and self.best is None)):
-            raise Collapsed(
-                f"training stopped at step {number}: {reason}. {self._kept()} Try a greater sigreg_weight than "
-                f"{self.anatomy.config.sigreg_weight} or fewer latent columns than {self.anatomy.config.latent}",
-                reason=reason,
-                last_good=self._last_good(),
-            )
-        if reason is None and missed < self.least:
-            self.least, self.since = missed, 0
-            self.best_step = number
-            self.best = copy.deepcopy(self.course.network.state_dict())
-        else:
-            self.since += 1
-        return progress
+    def _stage(
+        self, step: Step, done: Callable[[int], float], budget: Budget, told: Callable[[Progress], None]
+    ) -> bool:
+        """Steps until the stage is done, or its looks at held-out sessions bring no gain; whether it was done."""
+        looks, since, narrow, now = 0, 0, 0, done(self.number)
+        while now < 1 and since < self.anatomy.config.patience:
+            found = step(self.number, done=now)
+            self._finite(found.total)
+            self.number += 1
+            now = done(self.number)
+            if now * LOOKS < looks + 1 and now < 1:
+                continue
+            looks = int(now * LOOKS)
+            gained, reason = self._look(found, budget, told)
+            since = 0 if gained or reason is not None else since + 1
+            narrow = narrow + 1 if reason is not None and now >= GRACE else 0
+            if reason is not None and (narrow >= COLLAPSED_LOOKS or (now >= 1 and self.best is None)):
+                raise self._collapsed(reason)
+        return now >= 1
 
-    def _finite(self, number: int, loss: Tensor) -> None:
+    def _look(self, found: Losses, budget: Budget, told: Callable[[Progress], None]) -> tuple[bool, str | None]:
+        missed, reason = look(self.lesson, self.network, device=self.device)
+        parts = {key: value.item() for key, value in found._asdict().items() if key != "total"}
+        progress = Progress(self.number, budget.steps, found.total.item(), parts, held_out=missed)
+        self.progress.append(progress)
+        told(progress)
+        if reason is not None or not missed < self.least:
+            return False, reason
+        self.least, self.best_step = missed, self.number
+        self.best = copy.deepcopy(self.network.state_dict())
+        return True, None
+
+    def _collapsed(self, reason: str) -> Collapsed:
+        config = self.anatomy.config
+        return Collapsed(
+            f"training stopped at step {self.number}: {reason}. {self._kept()} Try a greater sigreg_weight than "
+            f"{config.sigreg_weight} or fewer latent columns than {config.latent}",
+            reason=reason,
+            last_good=self._last_good(),
+        )
+
+    def _finite(self, loss: Tensor) -> None:
         if torch.isfinite(loss):
             return
-        first, last = self.lesson.positions(number)
+        first, last = self.lesson.positions(self.number)
         where = f"events {first} to {last}" if first >= 0 else "rows that came from no log"
         raise LossNotFinite(
-            f"the loss of step {number + 1} is not finite; its batch holds {where}. {self._kept()} Look at what was "
-            f"observed and done there, or try a smaller learning_rate than {self.anatomy.config.learning_rate}",
+            f"the loss of step {self.number + 1} is not finite; its batch holds {where}. {self._kept()} Look at what "
+            f"was observed and done there, or try a smaller learning_rate than {self.anatomy.config.learning_rate}",
             first_position=first,
             last_position=last,
             last_good=self._last_good(),
@@ -188,18 +237,13 @@ class _Run:
     def _kept(self) -> str:
         if self.best is None:
             return "No look at held-out sessions came before it, so no model is kept."
-        return f"The model of step {self._best_step()} is intact."
-
-    def _best_step(self) -> int:
-        return min(
-            (p for p in self.progress if math.isfinite(p.held_out)), key=lambda p: abs(p.held_out - self.least)
-        ).step
+        return f"The model of step {self.best_step} is intact."
 
     def _last_good(self) -> Jepa | None:
         return self._model(self.best) if self.best is not None else None
 
     def _model(self, weights: dict[str, Tensor] | None) -> Jepa:
-        network = copy.deepcopy(self.course.network).to("cpu").eval()
+        network = copy.deepcopy(self.network).to("cpu").eval()
         if weights is not None:
             network.load_state_dict(weights)
         measure(network, self.lesson.held_out)

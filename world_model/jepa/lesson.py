@@ -56,14 +56,21 @@ class Lesson:
         draws_UE = bootstrap(len(units), config.heads, seed=seed)
         return cls(learnt=learnt, held_out=held_out, draws_NE=draws_UE[unit_N], config=config, seed=seed)
 
+    def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows of a step's sequences, shape (B, W), drawn evenly from the transitions that are learnt from, and
+        which of them are present."""
+        starts = np.flatnonzero(self.learnt.steps_N)
+        drawn = np.random.default_rng((self.seed, step, 0xBA7C)).integers(len(starts), size=self.config.batch)
+        return self._windows(self.learnt, starts[drawn])
+
     def batch(self, step: int) -> Batch:
-        """The sequences of a step, drawn evenly from the transitions that are learnt from."""
-        return self._batch(self.learnt, self._drawn(step), self.draws_NE)
+        """The sequences of a step."""
+        return self._batch(self.learnt, *self.rows(step), self.draws_NE)
 
     def positions(self, step: int) -> tuple[int, int]:
         """First and last log position of the events whose observations the step's batch holds; of those that are not
         finite where there are any."""
-        rows_BW, present_BW = self._windows(self.learnt, self._drawn(step))
+        rows_BW, present_BW = self.rows(step)
         rows = np.unique(rows_BW[present_BW])
         finite = np.isfinite(self.learnt.seen_ND[rows]).all(axis=1) & np.isfinite(self.learnt.done_NA[rows]).all(axis=1)
         positions = self.learnt.position_N[rows if finite.all() else rows[~finite]]
@@ -73,20 +80,22 @@ class Lesson:
         """At most `EVALUATED` held-out sequences, evenly spaced."""
         starts = np.flatnonzero(self.held_out.steps_N)
         chosen = np.unique(np.linspace(0, len(starts) - 1, min(EVALUATED, len(starts))).astype(np.int64))
-        return self._batch(self.held_out, starts[chosen], np.ones((len(self.held_out), self.config.heads), np.float32))
+        once_NE = np.ones((len(self.held_out), self.config.heads), np.float32)
+        return self._batch(self.held_out, *self._windows(self.held_out, starts[chosen]), once_NE)
 
-    def _batch(self, source: Experience, starts_B: NDArray[np.int64], weight_NE: NDArray[np.float32]) -> Batch:
-        rows_BW, present_BW = self._windows(source, starts_B)
+    def _batch(
+        self,
+        source: Experience,
+        rows_BW: NDArray[np.int64],
+        present_BW: NDArray[np.bool_],
+        weight_NE: NDArray[np.float32],
+    ) -> Batch:
         return Batch(
             _tensor(source.seen_ND[rows_BW]),
             _tensor(source.done_NA[rows_BW]),
             torch.from_numpy(present_BW),
-            _tensor(weight_NE[starts_B]),
+            _tensor(weight_NE[rows_BW[:, self.config.history - 1]]),
         )
-
-    def _drawn(self, step: int) -> NDArray[np.int64]:
-        starts = np.flatnonzero(self.learnt.steps_N)
-        return starts[np.random.default_rng((self.seed, step, 0xBA7C)).integers(len(starts), size=self.config.batch)]
 
     def _windows(self, source: Experience, starts_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         return windows(source, starts_B, history=self.config.history, ahead=self.config.horizon)

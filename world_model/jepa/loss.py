@@ -39,12 +39,13 @@ def losses(
     imagined: Imagined,
     batch: Batch,
     target_BTD: Tensor,
-    directions_ZM: Tensor,
+    directions_ZM: Tensor | None,
     config: JepaConfig,
     *,
     reduce: Reduce = alone,
 ) -> Losses:
-    """`target_BTD` is what was seen at each of the T + 1 steps, on the encoder's scale.
+    """`target_BTD` is what was seen at each of the T + 1 steps, on the encoder's scale. Without directions
+    nothing is asked of the beliefs, which then do not change.
 
     The target of a prediction is the belief that what came next gives; it learns too, and SIGReg keeps it from
     shrinking (LeJEPA §5: no stop-gradient, no teacher)."""
@@ -52,14 +53,12 @@ def losses(
     error_TEB = (imagined.foreseen_TEBZ - imagined.belief_BTZ[:, 1:].transpose(0, 1).unsqueeze(1)).square().mean(-1)
     weight_TEB = present_BT[:, 1:].T.unsqueeze(1) * batch.weight_BE.T
     prediction = _mean(error_TEB, weight_TEB)
-    gaussian = sigreg(
-        imagined.belief_BTZ.transpose(0, 1),
-        present_BT.T,
-        directions_ZM,
-        points=config.points,
-        reach=config.reach,
-        reduce=reduce,
-    )
+    gaussian = torch.zeros_like(prediction)
+    if directions_ZM is not None:
+        belief_TBZ = imagined.belief_BTZ.transpose(0, 1)
+        gaussian = sigreg(
+            belief_TBZ, present_BT.T, directions_ZM, points=config.points, reach=config.reach, reduce=reduce
+        )
     readout = _mean((imagined.read_BTD - target_BTD).square().mean(-1), present_BT) + _mean(
         (imagined.read_ahead_BTD - target_BTD[:, 1:]).square().mean(-1), present_BT[:, 1:]
     )

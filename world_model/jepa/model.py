@@ -20,7 +20,7 @@ from telemetry.events.values import ModelId, Value, canonical_json
 from world_model.errors import ShapeError
 from world_model.experience import Experience
 from world_model.jepa.config import JepaConfig
-from world_model.jepa.lesson import windows
+from world_model.jepa.lived import AT_ONCE, beliefs_of
 from world_model.jepa.network import Network
 from world_model.jepa.senses import Sense
 from world_model.layout import Layout
@@ -33,9 +33,6 @@ from world_model.plan.forward import Rollout
 COPY_SHARE: Final = 0.01
 """A predicted variance is never below this share of the copy baseline's: one that claims more than a hundredfold gain
 over 'nothing changes' rests on too few held-out transitions to be believed, and its surprises would drown others'."""
-
-AT_ONCE: Final = 4096
-"""Rows that are encoded together: bounds the memory, whatever the length of what was lived."""
 
 
 class Anatomy(Value):
@@ -87,14 +84,7 @@ class Jepa:
 
     def beliefs(self, experience: Experience) -> NDArray[np.float32]:
         """The belief at each row of what was lived, shape (N, Z)."""
-        pieces: list[Tensor] = []
-        for i in range(0, len(experience), AT_ONCE):
-            rows_N = np.arange(i, min(i + AT_ONCE, len(experience)))
-            rows_NK, present_NK = windows(experience, rows_N, history=self.history, ahead=0)
-            seen, done = _tensor(experience.seen_ND[rows_NK]), _tensor(experience.done_NA[rows_NK])
-            with torch.no_grad():
-                pieces.append(self.network.beliefs(seen, done, torch.from_numpy(present_NK))[:, 0])
-        return _array(torch.cat(pieces))
+        return _array(beliefs_of(self.network, experience))
 
     def goal(self, latent: NDArray[np.floating]) -> NDArray[np.float32]:
         """The achieved goal that latents stand for, in its own units, shape (…, G). ShapeError where there is none."""

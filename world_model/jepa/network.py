@@ -63,8 +63,11 @@ class Network(nn.Module):
 
     def forward(self, seen_BWD: Tensor, done_BWA: Tensor, present_BW: Tensor) -> Imagined:
         """W = K + T rows: the history of the first belief, its row, and T that follow."""
-        belief_BTZ = self.beliefs(seen_BWD, done_BWA, present_BW)
-        foreseen_TEBZ = self.foresee(belief_BTZ[:, 0], done_BWA[:, self.history - 1 : -1])
+        return self.imagine(self.beliefs(seen_BWD, done_BWA, present_BW), done_BWA[:, self.history - 1 :])
+
+    def imagine(self, belief_BTZ: Tensor, done_BTA: Tensor) -> Imagined:
+        """The same from the beliefs at T + 1 rows and what was done after each, the last of it not looked at."""
+        foreseen_TEBZ = self.foresee(belief_BTZ[:, 0], done_BTA[:, :-1])
         ahead_BTZ = foreseen_TEBZ.detach().mean(dim=1).transpose(0, 1)
         return Imagined(belief_BTZ, foreseen_TEBZ, self.read(belief_BTZ.detach()), self.read(ahead_BTZ))
 
