@@ -12,10 +12,10 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-pools bench-docs clean
+.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-pools bench-world-model bench-docs clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.installed-run  ## install, then run the main job: 8 sessions of a PointMaze
 	$(BIN)/aether run examples/maze.toml
@@ -43,7 +43,7 @@ types: $(VENV)/.installed-bench  ## mypy, strict, of code, benchmarks with their
 contracts: $(VENV)/.installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-bench: bench-loop bench-language bench-log bench-pools  ## every benchmark; PROFILE=short bounds each to 10 minutes
+bench: bench-loop bench-language bench-log bench-pools bench-world-model  ## every benchmark; PROFILE=short bounds each to 10 minutes
 
 bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
 	$(BIN)/python -m benchmarks.loop
@@ -56,6 +56,9 @@ bench-log: $(VENV)/.installed-bench  ## the log's promises in figures, beside La
 
 bench-pools: $(VENV)/.installed-dev  ## many sessions in one pool, with their calls together and one by one
 	$(BIN)/python -m benchmarks.pools
+
+bench-world-model: $(VENV)/.installed-dev  ## what the world model adds: success, prediction, coverage, planning, robustness
+	$(BIN)/python -m benchmarks.world_model
 
 bench-docs: $(VENV)/.installed-dev  ## render docs/benchmarks.md from build/bench.jsonl
 	$(BIN)/python -m benchmarks.render
