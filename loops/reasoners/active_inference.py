@@ -6,12 +6,11 @@ others', is the one that would be made alone, up to rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loops.context import Context
 from loops.errors import Behind
@@ -22,7 +21,7 @@ from loops.spaces import DiscreteActions, MoveSpace
 from telemetry.events import reason
 from telemetry.events.values import Action, Array, Digest, Move, Persistence, Weighed, digest_of
 from world_model.plan.cost import Cost, Euclidean, Indifferent, scale_of
-from world_model.plan.planner import Plan, plan
+from world_model.plan.planner import Plan, PlannedOption, plan
 from world_model.plan.settings import PlanSettings
 
 
@@ -112,8 +111,7 @@ class ActiveInference:
         spaces, outlook = moment.context.spaces, moment.outlook
         proposed: list[reason.Proposed] = []
         weighed: list[Weighed] = []
-        for option in made.options:
-            action = _action(spaces.moves, option.control_A)
+        for option, action in zip(made.options, _moves(spaces.moves, made.options), strict=True):
             arguments = digest_of(action)
             if any(arguments == other.arguments for other in proposed):
                 continue  # two controls that are one action
@@ -144,9 +142,13 @@ class ActiveInference:
         return planned, *proposed
 
 
-def _action(space: MoveSpace, control_A: NDArray[np.float32]) -> Action:
-    """The move of the space that a flat control stands for."""
+def _moves(space: MoveSpace, options: Sequence[PlannedOption]) -> Iterator[Action]:
+    """The moves of the space that flat controls stand for."""
     if isinstance(space, DiscreteActions):
-        return Move(to=int(control_A.argmax()) + space.first)
+        for option in options:
+            yield Move(to=int(option.control_A.argmax()) + space.first)
+        return
     low, high = space.low.numpy(), space.high.numpy()
-    return Move(to=Array.of(np.clip(control_A.reshape(low.shape).astype(low.dtype), low, high)))
+    for option in options:
+        control = option.control_A.reshape(low.shape).astype(low.dtype)
+        yield Move(to=Array.of(np.clip(control, low, high)))

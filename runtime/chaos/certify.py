@@ -64,6 +64,7 @@ def certify(
             ledger=ledger,
             models=settings.models,
             folder=str(Path.cwd()),
+            home=str(settings.home.expanduser()),
             world=world,
         )
         variables = {**ONE_THREAD, "AETHER_HOME": str(world), **{name: str(world / name) for name in fresh}}

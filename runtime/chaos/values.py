@@ -31,7 +31,9 @@ class ChaosOrder(_Frozen):
     """Command that prints a line for each effect that really happened."""
     models: ModelDefaults
     folder: str
-    """Where the scenario's own modules and its workspace are found."""
+    """Where the scenario's own modules and its workspace are found, and a trained model's folder."""
+    home: str | None = None
+    """Where trained models lie that are named by no folder: not in the world, which is emptied."""
     world: Path
 
     @property

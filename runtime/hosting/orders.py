@@ -26,7 +26,8 @@ class Surroundings(BaseModel):
     folder: str | None = None
     """Where a relative workspace lies."""
     modules: str | None = None
-    """Where a scenario's own modules are found, after everything that is installed; `folder` when None."""
+    """Where a scenario's own modules are found, after everything that is installed, and its trained model where it is
+    named by a relative folder; `folder` when None."""
     home: str | None = None
     """Where trained models lie that are named by no folder."""
     model: Chosen | None = None
@@ -41,7 +42,8 @@ class Surroundings(BaseModel):
         """With the trained model `which` of a scenario; see `choose`. What was chosen before stays."""
         if which is None or self.model is not None:
             return self
-        return self.model_copy(update={"model": choose(which, home=self.home, base=self.folder, pinned=pinned)})
+        base = self.modules or self.folder
+        return self.model_copy(update={"model": choose(which, home=self.home, base=base, pinned=pinned)})
 
 
 def surroundings_of(settings: Settings) -> Surroundings:

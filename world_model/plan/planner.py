@@ -5,9 +5,9 @@ generators' states give the same plans, and a session's plan is that of planning
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -118,22 +118,46 @@ def _discrete(
     return weighed
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """One course of action of one session."""
+class _Courses(NamedTuple):
+    """Some of a session's courses of action."""
 
-    weighed: Weighed
-    session: int
-    course: int
+    first_NA: NDArray[np.float32]
+    """The control that each begins with."""
+    energy_N: NDArray[np.float64]
+    pragmatic_N: NDArray[np.float64]
+    epistemic_N: NDArray[np.float64]
+    latent_NZ: NDArray[np.float32]
+    outcome_NG: NDArray[np.float32]
 
-    @property
-    def first_A(self) -> NDArray[np.float32]:
-        first_A: NDArray[np.float32] = self.weighed.controls_BNHA[self.session, self.course, 0].numpy()
-        return first_A
+    @classmethod
+    def of(cls, weighed: Weighed, session: int) -> _Courses:
+        """All that were weighed, the least G first."""
+        energy = weighed.energy
+        total, pragmatic, epistemic = (one[session].double().numpy() for one in energy)
+        assert np.isfinite(total).all(), "a course of action whose expected free energy is not finite"
+        foreseen = (weighed.latent_BNZ[session].numpy(), weighed.outcome_BNG[session].numpy())
+        first_NA = weighed.controls_BNHA[session, :, 0].numpy()
+        return cls(first_NA, total, pragmatic, epistemic, *foreseen).take(np.argsort(total, kind="stable"))
 
-    @property
-    def energy(self) -> float:
-        return float(self.weighed.energy.total[self.session, self.course])
+    def take(self, which: Sequence[int] | NDArray[np.int64]) -> _Courses:
+        return _Courses(
+            self.first_NA[which],
+            self.energy_N[which],
+            self.pragmatic_N[which],
+            self.epistemic_N[which],
+            self.latent_NZ[which],
+            self.outcome_NG[which],
+        )
+
+    def then(self, others: _Courses) -> _Courses:
+        return _Courses(
+            np.concatenate([self.first_NA, others.first_NA]),
+            np.concatenate([self.energy_N, others.energy_N]),
+            np.concatenate([self.pragmatic_N, others.pragmatic_N]),
+            np.concatenate([self.epistemic_N, others.epistemic_N]),
+            np.concatenate([self.latent_NZ, others.latent_NZ]),
+            np.concatenate([self.outcome_NG, others.outcome_NG]),
+        )
 
 
 def _plan(
@@ -144,57 +168,45 @@ def _plan(
     noise: np.random.Generator,
     settings: PlanSettings,
 ) -> Plan:
-    best = _best(weighed, session)
-    order = gumbel_order(np.array([each.energy for each in best]), precision=settings.precision, noise=noise)
-    drawn = [best[i] for i in order]
+    weighed_last = _Courses.of(weighed, session)
+    best = weighed_last.take(_distinct(weighed_last.first_NA))
+    drawn = best.take(gumbel_order(best.energy_N, precision=settings.precision, noise=noise))
     if broad is not None and apart_A is not None:
-        others = _others(broad, apart_A, session, best)
-        drawn = [*drawn[: OPTIONS - len(others)], *others]
-    probability = policy_posterior(np.array([each.energy for each in drawn]), precision=settings.precision)
+        weighed_first = _Courses.of(broad, session)
+        others = weighed_first.take(_apart(weighed_first.first_NA, best.first_NA, apart_A))
+        drawn = drawn.take(np.arange(min(len(best.energy_N), OPTIONS - len(others.energy_N)))).then(others)
+    probability_N = policy_posterior(drawn.energy_N, precision=settings.precision)
     options = tuple(
         PlannedOption(
-            control_A=each.first_A.copy(),
-            energy=each.energy,
-            pragmatic=float(each.weighed.energy.pragmatic[session, each.course]),
-            epistemic=float(each.weighed.energy.epistemic[session, each.course]),
-            probability=float(share),
+            control_A=drawn.first_NA[i],
+            energy=float(drawn.energy_N[i]),
+            pragmatic=float(drawn.pragmatic_N[i]),
+            epistemic=float(drawn.epistemic_N[i]),
+            probability=float(probability_N[i]),
         )
-        for each, share in zip(drawn, probability, strict=True)
+        for i in range(len(drawn.energy_N))
     )
-    return Plan(
-        options=options,
-        latent_Z=drawn[0].weighed.latent_BNZ[session, drawn[0].course].numpy().copy(),
-        outcome_G=drawn[0].weighed.outcome_BNG[session, drawn[0].course].numpy().copy(),
-    )
+    return Plan(options=options, latent_Z=drawn.latent_NZ[0].copy(), outcome_G=drawn.outcome_NG[0].copy())
 
 
-def _best(weighed: Weighed, session: int) -> list[_Course]:
-    """The courses of least G that begin differently, at most OPTIONS."""
-    best: list[_Course] = []
-    taken: set[bytes] = set()
-    for course in _by_energy(weighed, session):
-        first = course.first_A.tobytes()
-        if first not in taken:
-            taken.add(first)
-            best.append(course)
-        if len(best) == OPTIONS:
+def _distinct(first_NA: NDArray[np.float32]) -> list[int]:
+    """The first OPTIONS rows that differ."""
+    known: dict[bytes, int] = {}
+    for row, first_A in enumerate(first_NA):
+        known.setdefault(first_A.tobytes(), row)
+        if len(known) == OPTIONS:
             break
-    return best
+    return list(known.values())
 
 
-def _others(broad: Weighed, apart_A: NDArray[np.float32], session: int, best: Sequence[_Course]) -> list[_Course]:
-    """Of what was weighed all over the bounds the best that begin apart from all of `best` and from each other."""
-    found: list[_Course] = []
-    for course in _by_energy(broad, session):
-        if all((np.abs(course.first_A - other.first_A) >= apart_A).any() for other in (*best, *found)):
-            found.append(course)
-        if len(found) == ALTERNATIVES:
-            break
-    return found
-
-
-def _by_energy(weighed: Weighed, session: int) -> Iterator[_Course]:
-    energy_N = weighed.energy.total[session].double().numpy()
-    assert np.isfinite(energy_N).all(), "a course of action whose expected free energy is not finite"
-    for course in np.argsort(energy_N, kind="stable"):
-        yield _Course(weighed, session, int(course))
+def _apart(
+    first_NA: NDArray[np.float32], taken_NA: NDArray[np.float32], apart_A: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """The first ALTERNATIVES rows that lie apart from all that are taken, and from each other."""
+    found: list[int] = []
+    far_NN = (np.abs(first_NA[:, None] - taken_NA[None]) >= apart_A).any(axis=2)
+    free_N = far_NN.all(axis=1)
+    while len(found) < ALTERNATIVES and free_N.any():
+        found.append(int(free_N.argmax()))
+        free_N &= (np.abs(first_NA - first_NA[found[-1]]) >= apart_A).any(axis=1)
+    return np.array(found, dtype=np.int64)
