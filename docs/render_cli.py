@@ -22,19 +22,19 @@ INTRODUCTION = """\
 
 `aether …` and `python -m runtime …` are the same program. Data goes to stdout, talk to stderr. With `--json` stdout
 is one JSON document, errors included: listings answer `{"as_of", "rows", "next"}`, where `as_of` is the log's
-position that the rows are true of, and `next` what to continue after. The exceptions are
-`aether session tail --follow --json` and `aether log follow --json`, which print a document a line.
+position that the rows are true of (null for what lies beside it, such as models), and `next` what to continue after.
+The exceptions are `aether session tail --follow --json` and `aether log follow --json`, which print a document a line.
 
 | exit code | meaning |
 |---|---|
 | 0 | done |
 | 1 | failed: a session ended by an error, or an error of ours |
 | 2 | usage: a scenario, setting or argument that cannot be meant |
-| 3 | not found: no such session, environment, event or log |
-| 4 | verification failed: the log or a replay does not agree with itself |
+| 3 | not found: no such session, environment, model, event or log |
+| 4 | verification failed: a log, a replay or a model is not what was recorded |
 | 5 | refused: ethics or consent |
 | 6 | unavailable: somebody else holds it, or there is no room or resource |
-| 130 | interrupted: the sessions rest and can be resumed |
+| 130 | interrupted: the sessions rest and can be resumed; a training keeps its best model so far |
 
 This page is written by `python docs/render_cli.py` from the commands' own help.
 """

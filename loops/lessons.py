@@ -18,7 +18,7 @@ from loops.layouts import layout_of
 from loops.spaces import Spaces, Vector, flatten
 from telemetry.errors import InvalidEvent
 from telemetry.events import Event, Recorded, Unknown, execute, sense, session
-from telemetry.events.values import Digest, canonical
+from telemetry.events.values import Digest, EventId, canonical
 from telemetry.log import EventLog
 from world_model.experience import Experience
 from world_model.layout import Layout
@@ -47,6 +47,8 @@ class Lessons:
 
     experience: Experience
     streams: tuple[str, ...]
+    ends: tuple[EventId, ...]
+    """The last event of each session that was read."""
     environments: tuple[str, ...]
     from_position: int
     to_position: int
@@ -55,13 +57,15 @@ class Lessons:
     digest: Digest
 
 
-def read_lessons(log: EventLog, sources: Sequence[Source], *, heard: Heard = lambda _: None) -> Lessons:
-    """The transitions of `sources`, session by session.
+def read_lessons(
+    log: EventLog, sources: Sequence[Source], *, to: int | None = None, heard: Heard = lambda _: None
+) -> Lessons:
+    """The transitions of `sources`, session by session, as of position `to` of the log, or of now.
 
     Sessions that lived the same life (forks of one, or one scenario and seed twice) have one number, so that none of
     it is both learnt and held out. Raises `SpacesDiffer`, and `NothingToLearn` where there is no transition."""
     layout = _common(sources)
-    reader = _Reader(log, layout)
+    reader = _Reader(log, layout, to=log.position() if to is None else to)
     numbers: dict[str, int] = {}
     for source in sources:
         number = numbers.setdefault(_life(source.opened), len(numbers))
@@ -75,6 +79,7 @@ def read_lessons(log: EventLog, sources: Sequence[Source], *, heard: Heard = lam
     return Lessons(
         experience=experience,
         streams=tuple(source.stream for source in sources),
+        ends=tuple(reader.ends),
         environments=tuple(dict.fromkeys(source.opened.environment for source in sources)),
         from_position=int(experience.position_N.min()),
         to_position=int(experience.position_N.max()),
@@ -121,17 +126,24 @@ class _Reader:
 
     log: EventLog
     layout: Layout
+    to: int
     counted: set[int] = field(default_factory=set)
     stretches: list[_Stretch] = field(default_factory=list)
+    ends: list[EventId] = field(default_factory=list)
     unreadable: int = 0
 
     def read(self, source: Source, number: int) -> int:
         """How many transitions of the session were not taken before."""
         tracker = _Tracker(Spaces.model_validate(source.opened.spaces), self.counted)
+        end = f"{source.stream}@1"
         for recorded in self.log.read(source.stream, types=TYPES):
+            if recorded.position > self.to:
+                break
+            end = recorded.id
             event = _readable(recorded)
             self.unreadable += event is None
             tracker.see(recorded.position, event)
+        self.ends.append(end)
         self.stretches += (_Stretch.of(life, number) for life in tracker.lives)
         return sum(len(life.done) for life in tracker.lives)
 

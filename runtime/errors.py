@@ -2,15 +2,15 @@
 
 RuntimeFailure            1
 ├── UsageError            2  a scenario, setting or argument that cannot be meant
-├── NotFound              3  no such session, environment, event or log
-├── VerificationFailed    4  the log or a replay does not agree with itself
+├── NotFound              3  no such session, environment, model, event or log
+├── VerificationFailed    4  a log, a replay or a model is not what was recorded
 ├── Refused               5  ethics or consent
 └── Unavailable           6  somebody else holds it, or there is no room or resource"""
 
 from __future__ import annotations
 
 from heart.errors import HeartError, RegionMismatch
-from loops.errors import EnvironmentNotFound, LoopError, ScenarioInvalid
+from loops.errors import EnvironmentNotFound, LoopError, NothingToLearn, ScenarioInvalid, SpacesDiffer
 from memory.errors import MemoryFault
 from telemetry.errors import (
     ArchiveDamaged,
@@ -25,7 +25,7 @@ from telemetry.errors import (
     StreamNotFound,
     TelemetryError,
 )
-from world_model.errors import WorldModelError
+from world_model.errors import AlteredCheckpoint, NoCheckpoint, OtherLayout, TooFewTransitions, WorldModelError
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -81,6 +81,12 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LogHeld, Unavailable.exit_code),
     (CursorRefused, Unavailable.exit_code),
     (LogUnwritable, Unavailable.exit_code),
+    (NothingToLearn, NotFound.exit_code),
+    (SpacesDiffer, UsageError.exit_code),
+    (TooFewTransitions, UsageError.exit_code),
+    (NoCheckpoint, NotFound.exit_code),
+    (AlteredCheckpoint, VerificationFailed.exit_code),
+    (OtherLayout, UsageError.exit_code),
 )
 """Exit codes of the errors that lower rooms raise; the rest of theirs are plain failures."""
 

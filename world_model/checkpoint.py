@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from telemetry.events.values import Digest, ModelId, Value
-from world_model.errors import AlteredCheckpoint, CheckpointError, NoCheckpoint, OtherLayout
+from world_model.errors import AlteredCheckpoint, CheckpointError, NoCheckpoint, OtherLayout, ShapeError
+from world_model.frozen import FrozenLinear, LinearAnatomy
 from world_model.jepa.model import Anatomy, Jepa, content_hash
 from world_model.jepa.network import Network
 from world_model.jepa.senses import fits
@@ -39,7 +40,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class Artifact(NamedTuple):
-    model: Jepa
+    model: Jepa | FrozenLinear
     landmarks: Landmarks | None
     metrics: dict[str, JsonValue]
     model_id: ModelId
@@ -51,12 +52,12 @@ class Described(Value):
     format: Literal[1] = 1
     name: str
     hash: Digest
-    anatomy: Anatomy
+    anatomy: Anatomy | LinearAnatomy
 
 
 def save(
     folder: Path,
-    model: Jepa,
+    model: Jepa | FrozenLinear,
     *,
     landmarks: Landmarks | None,
     metrics: Mapping[str, JsonValue],
@@ -90,7 +91,8 @@ def load(folder: Path, *, layout: Layout | None = None) -> Artifact:
     described = _described(folder)
     arrays = _arrays(folder)
     own = {key: value for key, value in arrays.items() if not key.startswith(LANDMARKS)}
-    network = _network(folder, described.anatomy, own)
+    anatomy = described.anatomy
+    network = _network(folder, anatomy, own) if isinstance(anatomy, Anatomy) else None
     digest = content_hash(described.anatomy, arrays)
     if digest != described.hash:
         raise AlteredCheckpoint(
@@ -103,7 +105,10 @@ def load(folder: Path, *, layout: Layout | None = None) -> Artifact:
             f"the model in {folder} is of {found.describe()}; this environment has {layout.describe()}. The model is "
             f"intact. Use it where it was trained, or train one here"
         )
-    model = Jepa(described.anatomy, network, name=described.name, digest=digest)
+    if network is None or isinstance(anatomy, LinearAnatomy):
+        model: Jepa | FrozenLinear = _linear(folder, anatomy.layout, own, name=described.name, digest=digest)
+    else:
+        model = Jepa(anatomy, network, name=described.name, digest=digest)
     mapped = {key.removeprefix(LANDMARKS): value for key, value in arrays.items() if key.startswith(LANDMARKS)}
     landmarks = Landmarks.from_arrays(mapped) if mapped else None
     return Artifact(model, landmarks, _metrics(folder), model.model_id)
@@ -160,6 +165,13 @@ def _network(folder: Path, anatomy: Anatomy, arrays: Arrays) -> Network:
             )
     network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, assign=True)
     return network
+
+
+def _linear(folder: Path, layout: Layout, arrays: Arrays, *, name: str, digest: str) -> FrozenLinear:
+    try:
+        return FrozenLinear.from_arrays(layout, arrays, name=name, digest=digest)
+    except ShapeError as error:
+        raise AlteredCheckpoint(f"the model in {folder} was altered: {error}. Nothing of it is used") from error
 
 
 def _put(aside: Path, folder: Path, digest: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from world_model.errors import ShapeError
+from world_model.errors import LossNotFinite, ShapeError
 from world_model.layout import Layout
 
 # N = observations, D = width of one, A = width of controls
@@ -111,3 +111,17 @@ def joined(pieces: Sequence[Experience]) -> Experience:
         session_N=np.concatenate(session_columns),
         position_N=np.concatenate([piece.position_N for piece in pieces]),
     )
+
+
+def check_finite(experience: Experience) -> None:
+    """Raises LossNotFinite with the range of events that hold what is not finite, such as a number beyond 32 bits."""
+    bad = ~np.isfinite(experience.seen_ND).all(axis=1) | ~np.isfinite(experience.done_NA).all(axis=1)
+    if bad.any():
+        first, last = int(experience.position_N[bad].min()), int(experience.position_N[bad].max())
+        raise LossNotFinite(
+            f"what was observed or done is not finite in 32 bits in {int(bad.sum())} rows, of events {first} to "
+            f"{last}. Nothing was learnt; leave those sessions out",
+            first_position=first,
+            last_position=last,
+            last_good=None,
+        )

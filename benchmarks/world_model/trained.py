@@ -88,6 +88,7 @@ def fitted(
         save(folder, jepa, landmarks=landmarks, metrics={"train_s": time.perf_counter() - began})
     kept = load(folder)
     assert kept.landmarks is not None, "a model is kept here with its landmarks"
+    assert isinstance(kept.model, Jepa), "only that kind is kept here"
     return kept.model, kept.landmarks, float(str(kept.metrics["train_s"]))
 
 

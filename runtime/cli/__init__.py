@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from runtime.cli import log, playbook, session
+from runtime.cli import log, model, playbook, session, train
 from runtime.cli.chaos import chaos
 from runtime.cli.chat import chat
 from runtime.cli.doctor import doctor
@@ -33,6 +33,8 @@ app.command()(gateway)
 app.add_typer(session.app, name="session")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
+app.add_typer(train.app, name="train")
+app.add_typer(model.app, name="model")
 app.command()(replay)
 app.command()(rerun)
 app.command()(chaos)

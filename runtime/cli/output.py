@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+PIPED_WIDTH = 1000
+"""Characters of a row that nothing on a screen cuts off."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]
 LogUrl = Annotated[
     str | None,
@@ -68,11 +71,12 @@ def document(body: Mapping[str, object]) -> None:
 def answer(
     rows: Sequence[Mapping[str, object]],
     *,
-    as_of: int,
+    as_of: int | None,
     next_after: str | None = None,
     more: Mapping[str, object] | None = None,
 ) -> None:
-    """The JSON answer of every listing: the log's position it is true of, the rows, where to go on, and `more`."""
+    """The JSON answer of every listing: the log's position it is true of (None where it is of no log), the rows, where
+    to go on, and `more`."""
     document({"as_of": as_of, "rows": list(rows), "next": next_after, **(more or {})})
 
 
@@ -87,7 +91,8 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
         shown.add_column(column, no_wrap=True)
     for row in rows:
         shown.add_row(*(Text(_cell(column, row.get(column))) for column in columns))  # no markup in what is shown
-    Console(soft_wrap=True).print(shown)
+    console = Console(soft_wrap=True)
+    console.print(shown, width=None if console.is_terminal else PIPED_WIDTH)
 
 
 def _cell(column: str, value: object) -> str:

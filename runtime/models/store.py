@@ -92,12 +92,12 @@ def find(home: Path, which: str) -> Kept:
 
 @contextmanager
 def laying_down(home: Path, name: str) -> Iterator[Path]:
-    """A folder aside to write a model into, gone at the end whatever becomes of it. Raises `Unavailable` where there is
-    no room or no leave to write."""
+    """A path aside that a model can be written to, gone at the end whatever becomes of it. Raises `Unavailable` where
+    there is no room or no leave to write."""
     aside = home / name / f"{ASIDE}{os.getpid()}"
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        yield aside
+        yield aside / name
     except OSError as error:
         raise Unavailable(
             f"the model cannot be kept in {home / name}: {error.strerror or error}. Models that were there are intact. "
@@ -107,17 +107,21 @@ def laying_down(home: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def lay_down(aside: Path, digest: str) -> Kept:
-    """Makes what was written `aside` the latest model of its name. The same digest again is left as it stands."""
-    home, name = aside.parent.parent, aside.parent.name
-    folder = aside.parent / digest
-    for file in aside.iterdir():
+def lay_down(written: Path, digest: str, *, latest: bool = True) -> Kept:
+    """Gives what `laying_down` let be written its place, and makes it the latest of its name unless `latest` is false.
+    The same digest again is left as it stands."""
+    name = written.name
+    place = written.parent.parent
+    folder = place / digest
+    for file in written.iterdir():
         _sync(file)
-    sync_folder(aside)
+    sync_folder(written)
     if not folder.is_dir():
-        aside.rename(folder)
-    replace_file(home / name / LATEST, f"{digest}\n".encode())
-    return Kept(name, digest, folder, latest=True)
+        written.rename(folder)
+        sync_folder(place)
+    if latest:
+        replace_file(place / LATEST, f"{digest}\n".encode())
+    return Kept(name, digest, folder, _latest(place) == digest)
 
 
 def _latest(folder: Path) -> str | None:

@@ -14,12 +14,14 @@ from runtime.errors import NotFound
 from runtime.fork import fork
 from runtime.hosting.live import Live
 from runtime.hosting.orders import SessionOrder
+from runtime.models.entry import entered
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Notice
 from runtime.people.talk import Evicted
 from runtime.playbooks import version, write
 from runtime.runner import SessionRunner
 from runtime.sessions import PREFIX, SessionRow, stream_of
+from telemetry.events.learn import ModelTrained
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import EventLog
 
@@ -104,6 +106,11 @@ class Clerk:
         """As `Desk.lay_down`."""
         log = await self._opened()
         return (await asyncio.to_thread(lambda: version(log, write(log, playbook, why=why)))).event
+
+    async def enter(self, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        """As `Desk.enter`."""
+        log = await self._opened()
+        return await asyncio.to_thread(entered, log, trained, refs=refs, run=run)
 
     async def watch(self, session: str) -> AsyncGenerator[Notice]:
         """As `Desk.watch`. A session that is watched is not evicted."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from telemetry.events.learn import ModelTrained
 from telemetry.events.values import Action, Digest, EventId, Feedback, Message, Playbook
 
 
@@ -95,6 +96,10 @@ class Desk(Protocol):
     async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
         """Writes a version of a playbook and returns the event that holds it, on disk. The newest again is not
         written again."""
+        ...
+
+    async def enter(self, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        """Records that a model was trained, on disk when it returns. The same `run` again returns the first."""
         ...
 
     def watch(self, session: str) -> AsyncIterator[Notice]:

@@ -26,6 +26,7 @@ from runtime.errors import (
 )
 from runtime.people.desk import Notice
 from telemetry.errors import LogNotFound
+from telemetry.events.learn import ModelTrained
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import EventLog, is_postgres, open_log, sqlite_path
 
@@ -88,6 +89,16 @@ class LayDown(_Closed):
     why: str
 
 
+class Enter(_Closed):
+    """A model was trained."""
+
+    command: Literal["enter"] = "enter"
+    trained: ModelTrained
+    refs: tuple[EventId, ...]
+    run: str
+    """The training's own name, so that it is entered once however often it is said."""
+
+
 class Watch(_Closed):
     command: Literal["watch"] = "watch"
     session: str
@@ -105,7 +116,7 @@ class Holds(_Closed):
     session: str
 
 
-Written = Tell | Decide | Reconcile | Fork | LayDown
+Written = Tell | Decide | Reconcile | Fork | LayDown | Enter
 """What is answered with the event that came of it."""
 Command = Annotated[Written | Watch | Rest | Holds, Field(discriminator="command")]
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)

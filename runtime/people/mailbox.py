@@ -22,6 +22,7 @@ from runtime.people.letters import (
     Answer,
     Command,
     Decide,
+    Enter,
     Fork,
     Holds,
     LayDown,
@@ -34,6 +35,7 @@ from runtime.people.letters import (
     check_folder,
     host_addresses,
 )
+from telemetry.events.learn import ModelTrained
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import is_postgres, shown
 
@@ -81,6 +83,10 @@ class Mailbox:
         """See `Desk.lay_down`."""
         return self._event(LayDown(playbook=playbook, why=why))
 
+    def enter(self, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        """See `Desk.enter`."""
+        return self._event(Enter(trained=trained, refs=refs, run=run))
+
     def rest(self, session: str, *, timeout_s: float | None = None) -> None:
         """See `Desk.rest`. A cycle ends when its model and its tools answer: without `timeout_s` as long as that."""
         self._ask(Rest(session=session), timeout_s=timeout_s)
@@ -127,7 +133,7 @@ class Mailbox:
         living: list[Path] = []
         for address in addresses:
             with suppress(NobodyThere):
-                if isinstance(command, LayDown):
+                if isinstance(command, LayDown | Enter):
                     self._connected(address).close()
                     return address
                 try:

@@ -26,6 +26,7 @@ from runtime.people.letters import (
     Answer,
     Command,
     Decide,
+    Enter,
     Error,
     Fork,
     Holds,
@@ -142,6 +143,8 @@ class Serving:
                 return await self._desk.fork(session, at=at, new=new)
             case LayDown(playbook=playbook, why=why):
                 return await self._desk.lay_down(playbook, why=why)
+            case Enter(trained=trained, refs=refs, run=run):
+                return await self._desk.enter(trained, refs=refs, run=run)
             case Rest():
                 await self._desk.rest(command.session)
                 return None

@@ -176,3 +176,13 @@ def test_discrete_moves_and_images_are_flat_and_one_hot(local: Local) -> None:
     assert {part.name: part.width for part in found.layout.parts} == {"direction": 4, "image": 147}
     assert (found.done_NA.sum(axis=1) == found.steps_N).all()
     assert found.layout == layout_of(Spaces.model_validate(opened(local.log, "session/lava").spaces))
+
+
+def test_what_was_learnt_is_read_again_though_its_sessions_went_on(local: Local) -> None:
+    local.run("a", LINE, cycles=6)
+    first = lessons(local.log, "a")
+    fork(local.log, "a", at=local.events("a", "session.cycle_closed")[-1].version, new="b")
+    local.run("b", LINE, cycles=12)
+    assert lessons(local.log, "b").digest != first.digest
+    again = read_lessons(local.log, [source(local.log, "b")], to=first.to_position)
+    assert (again.digest, again.to_position) == (first.digest, first.to_position)

@@ -14,10 +14,11 @@ from runtime.models.store import LATEST, Kept, check_name, find, kept, lay_down,
 FIRST, SECOND = "0123456789ab", "ba9876543210"
 
 
-def lay(home: Path, name: str, digest: str, content: str = "weights") -> Kept:
-    with laying_down(home, name) as aside:
-        (aside / "weights").write_text(content)
-        return lay_down(aside, digest)
+def lay(home: Path, name: str, digest: str, content: str = "weights", *, latest: bool = True) -> Kept:
+    with laying_down(home, name) as written:
+        written.mkdir()
+        (written / "weights").write_text(content)
+        return lay_down(written, digest, latest=latest)
 
 
 def test_a_model_is_found_by_name_by_digest_and_by_folder(tmp_path: Path) -> None:
@@ -40,9 +41,17 @@ def test_the_same_digest_again_is_left_as_it_stands_and_is_the_latest(tmp_path: 
     assert sorted(path.name for path in (tmp_path / "maze").iterdir()) == sorted([FIRST, SECOND, LATEST])
 
 
+def test_a_model_may_be_kept_beside_the_latest(tmp_path: Path) -> None:
+    lay(tmp_path, "maze", FIRST)
+    assert not lay(tmp_path, "maze", SECOND, latest=False).latest
+    assert find(tmp_path, "maze").digest == FIRST
+    assert not find(tmp_path, f"maze@{SECOND}").latest
+
+
 def cut_off(home: Path, error: BaseException) -> None:
-    with laying_down(home, "maze") as aside:
-        (aside / "weights").write_text("half")
+    with laying_down(home, "maze") as written:
+        written.mkdir()
+        (written / "weights").write_text("half")
         raise error
 
 

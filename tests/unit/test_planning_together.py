@@ -64,6 +64,7 @@ def actor(text: str) -> tuple[Actor, list[int]]:
     phases = compose(scenario, model=choose(scenario.world_model.model, home=None))
     artifact = phases.models.artifact
     assert artifact is not None
+    assert isinstance(artifact.model, Jepa)
     counted = Counted(artifact.model.anatomy, artifact.model.network)
     counted.sizes = []
     phases.models.artifact = artifact._replace(model=counted)

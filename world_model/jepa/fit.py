@@ -63,16 +63,21 @@ class Fitted:
         return {"loss": last.loss, "held_out": last.held_out, "steps": float(self.steps), "elapsed_s": self.elapsed_s}
 
 
+Stop = Callable[[int], bool]
+"""Is asked with the number of steps that are done whether they are enough."""
+
+
 class Step(Protocol):
     def __call__(self, number: int, /, *, done: float) -> Losses: ...
 
 
 class Budget:
-    """What a training may take: a number of steps, a time, or both, whichever ends first."""
+    """What a training may take: a number of steps, a time, or both, whichever ends first, or until `stop` says so."""
 
-    def __init__(self, steps: int, seconds: float | None) -> None:
+    def __init__(self, steps: int, seconds: float | None, stop: Stop) -> None:
         self.steps = steps
         self._seconds = seconds
+        self._stop = stop
         self._began = time.perf_counter()
 
     @property
@@ -81,6 +86,8 @@ class Budget:
 
     def spent(self, step: int) -> float:
         """The share that is gone after `step` steps, from 0."""
+        if self._stop(step):
+            return 1.0
         by_steps = step / self.steps if self.steps else 0.0
         return max(by_steps, self.elapsed_s / self._seconds) if self._seconds else by_steps
 
@@ -99,6 +106,11 @@ def untold(progress: Progress) -> None:
     """Nobody listens."""
 
 
+def never(step: int) -> bool:
+    """Nobody ends it."""
+    return False
+
+
 def fit(
     experience: Experience,
     config: JepaConfig,
@@ -107,11 +119,13 @@ def fit(
     seconds: float | None = None,
     seed: int = 0,
     told: Callable[[Progress], None] = untold,
+    stop: Stop = never,
     start: Jepa | None = None,
     device: str = "cpu",
     name: str = "jepa",
 ) -> Fitted:
     """A model of what was lived, after `steps` steps, or `seconds`, or `config.steps` where neither is given.
+    Where `stop` ends it before, it has one more look and is the best so far.
 
     `start` is a model to go on from: its weights, statistics and senses. The weights kept are those of the best look
     at held-out sessions. Raises TooFewTransitions; Collapsed and LossNotFinite, which hold what was good before;
@@ -120,7 +134,8 @@ def fit(
     senses = start.anatomy.senses if start is not None else senses_of(experience)
     anatomy = Anatomy(layout=experience.layout, senses=senses, config=config)
     run = _Run(anatomy, lesson, _first_network(anatomy, lesson, start, seed=seed), device=device, name=name)
-    budget = Budget(steps if steps is not None else (0 if seconds is not None else config.steps), seconds)
+    total = steps if steps is not None else (0 if seconds is not None else config.steps)
+    budget = Budget(total, seconds, stop)
     return run.to_the_end(budget, told)
 
 

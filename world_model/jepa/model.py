@@ -86,6 +86,11 @@ class Jepa:
         """The belief at each row of what was lived, shape (N, Z)."""
         return _array(beliefs_of(self.network, experience))
 
+    def read(self, latent: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The flat observation that latents stand for, in its own units, shape (…, D)."""
+        with torch.no_grad():
+            return _array(self.network.encoder.natural(self.network.read(_tensor(latent))))
+
     def goal(self, latent: NDArray[np.floating]) -> NDArray[np.float32]:
         """The achieved goal that latents stand for, in its own units, shape (…, G). ShapeError where there is none."""
         if not self.layout.goal:
@@ -161,7 +166,7 @@ class Jepa:
             )
 
 
-def content_hash(anatomy: Anatomy, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+def content_hash(anatomy: Value, arrays: Mapping[str, NDArray[np.generic]]) -> str:
     """SHA-256 over the canonical anatomy, all of it, and each array by name, type, shape and little-endian bytes."""
     described: JsonValue = anatomy.model_dump(mode="json")
     sha = hashlib.sha256(canonical_json(described).encode())

@@ -1,0 +1,107 @@
+"""What a model was learnt from and how well it foresees: one file beside its weights, and an event that says the same.
+
+Knows names, positions and figures; knows no weights. Invariant: with the log at hand, what was learnt and what was held
+out can be read again, and `data` says whether it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue, ValidationError
+
+import loops.layouts
+import loops.lessons
+import world_model
+from runtime import __version__
+from runtime.errors import NotFound, VerificationFailed
+from telemetry.events.learn import ModelTrained
+from telemetry.events.values import Digest, ModelId, Value
+
+FILE = "learnt.json"
+VERSIONS = ("numpy", "torch")
+"""Libraries whose version can change what is learnt from equal data."""
+
+Kind = Literal["jepa", "linear"]
+
+
+class Learnt(Value):
+    model: ModelId
+    kind: Kind
+    at: int
+    """UTC ns."""
+    log: str
+    """Its URL without a password."""
+    from_position: int
+    to_position: int
+    data: Digest
+    """Of the lessons; see `loops.lessons`."""
+    transitions: int
+    held_out: int
+    """Transitions among them that chose no weights: the figures are of these."""
+    unreadable: int = 0
+    """Events that were left out."""
+    scenarios: tuple[str, ...]
+    environments: tuple[str, ...]
+    sessions: tuple[str, ...]
+    seed: int
+    config: dict[str, JsonValue]
+    code: str
+    versions: dict[str, str]
+    metrics: dict[str, float] = {}
+    stopped: str | None = None
+    """Why training ended before its time; None where it did not."""
+
+    @property
+    def event(self) -> ModelTrained:
+        """What the log says of it; its sessions are the event's refs."""
+        about = self.model_dump(
+            mode="json", include={"kind", "seed", "versions", "stopped", "scenarios", "environments"}
+        )
+        counts = {"transitions": self.transitions, "held_out": self.held_out, "unreadable": self.unreadable}
+        return ModelTrained(
+            model=self.model,
+            from_position=self.from_position,
+            to_position=self.to_position,
+            data=self.data,
+            config={**self.config, **about, **counts},
+            code=self.code,
+            metrics=self.metrics,
+        )
+
+    def write(self, folder: Path) -> None:
+        (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_learnt(folder: Path) -> Learnt:
+    """Raises `NotFound` where there is none, `VerificationFailed` where it is no such file."""
+    try:
+        return Learnt.model_validate_json((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        raise NotFound(f"{folder} does not say what its model was learnt from: there is no {FILE}") from None
+    except ValidationError as error:
+        raise VerificationFailed(
+            f"{folder / FILE} cannot be read: {error.error_count()} of its values are not of their kind. The weights "
+            "beside it are checked for themselves; train anew for a whole model"
+        ) from error
+
+
+@cache
+def code_version() -> str:
+    """This version, and 12 digits of the digest of all code that a training depends on."""
+    sha = hashlib.sha256()
+    assert world_model.__file__ is not None, "a package of ours has an __init__.py"
+    room = Path(world_model.__file__).parent
+    lessons = [Path(module.__file__ or "") for module in (loops.layouts, loops.lessons)]
+    for file in (*sorted(room.rglob("*.py")), *lessons):
+        content = file.read_bytes()
+        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
+        sha.update(content)
+    return f"{__version__}+{sha.hexdigest()[:12]}"
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in VERSIONS}

@@ -1,0 +1,226 @@
+"""From sessions on a log to a kept model: what is chosen, what is held out, what is said of it, and what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loops.errors import NothingToLearn
+from loops.lessons import read_lessons
+from runtime.errors import NotFound, UsageError, VerificationFailed
+from runtime.models.entry import enter, entered
+from runtime.models.learnt import FILE, read_learnt
+from runtime.models.reading import opened_model, subject
+from runtime.models.sources import sources
+from runtime.models.store import find, kept
+from runtime.models.training import Made, Order, Told, Watch, split, train
+from runtime.people import letters
+from telemetry.events.learn import ModelTrained
+from telemetry.log import EventLog, open_log
+from tests.desks import PlayedDesk, served
+from tests.jepa_worlds import CONFIG, spring
+from tests.local import Local
+from world_model.errors import AlteredCheckpoint, LossNotFinite, TooFewTransitions
+from world_model.frozen import FrozenLinear
+from world_model.jepa.model import Jepa
+
+LINE = """
+name = "line"
+environment = { id = "gymnasium:AetherLine-v0", max_frames = 25, episodes = 99 }
+world_model = { kind = "none" }
+memory = { recall = 0 }
+"""
+OTHER = (
+    LINE.replace('"line"', '"other"')
+    .replace("AetherLine-v0", "AetherBad-v0")
+    .replace("99 }", "99, success = 'reward' }")
+)
+SESSIONS, CYCLES, STEPS = 8, 60, 120
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
+    """A log of four sessions in the plane, one that counts and one that only talks to nobody."""
+    with closing(open_log(tmp_path_factory.mktemp("log") / "log.db")) as log:
+        local = Local(log)
+        for number in range(SESSIONS):
+            local.run(f"line-{number}", LINE, seed=number, cycles=CYCLES)
+        yield log
+        local.close()
+
+
+def made(log: EventLog, home: Path, order: Order, watch: Watch | None = None) -> Made:
+    return train(log, sources(log, scenario="line"), order, home=home, watch=watch or Watch())
+
+
+@pytest.fixture(scope="module")
+def trained(recorded: EventLog, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    home = tmp_path_factory.mktemp("home")
+    return made(recorded, home, Order(name="plane", config=CONFIG, steps=STEPS, seed=3))
+
+
+def test_a_model_is_kept_with_what_it_was_learnt_from_and_how_well_it_foresees(
+    trained: Made, recorded: EventLog
+) -> None:
+    artifact = opened_model(trained.kept)
+    assert isinstance(artifact.model, Jepa)
+    assert artifact.model_id == trained.kept.model == trained.learnt.model
+    assert artifact.landmarks is not None
+    assert read_learnt(trained.kept.folder) == trained.learnt
+    learnt = trained.learnt
+    assert learnt.sessions == tuple(f"line-{number}" for number in range(SESSIONS))
+    assert learnt.transitions == read_lessons(recorded, sources(recorded)).experience.transitions
+    assert 0 < learnt.held_out < learnt.transitions / 2
+    assert (learnt.scenarios, learnt.environments) == (("line",), ("gymnasium:AetherLine-v0",))
+    assert learnt.config["latent"] == CONFIG.latent
+    assert learnt.metrics["error_over_copy"] < 1
+    assert artifact.metrics == learnt.metrics
+    assert (learnt.stopped, trained.failure, trained.kept.latest) == (None, None, True)
+
+
+def test_equal_orders_on_an_equal_log_give_the_same_digest(trained: Made, recorded: EventLog, tmp_path: Path) -> None:
+    again = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS, seed=3))
+    assert again.kept.digest == trained.kept.digest
+    other = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS, seed=4))
+    assert other.kept.digest != trained.kept.digest
+    assert find(tmp_path, "plane").digest == other.kept.digest
+
+
+def test_a_linear_model_is_learnt_judged_and_kept_like_any_other(recorded: EventLog, tmp_path: Path) -> None:
+    linear = made(recorded, tmp_path, Order(name="flat", kind="linear"))
+    assert isinstance(opened_model(linear.kept).model, FrozenLinear)
+    assert linear.learnt.metrics["error_over_linear"] == 1
+    assert linear.learnt.metrics["error_over_copy"] < 0.1  # the plane is linear
+    assert linear.learnt.config == {}
+
+
+def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made, recorded: EventLog) -> None:
+    artifact = opened_model(trained.kept)
+    assert artifact.landmarks is not None
+    found, missing = subject(trained.kept, artifact, trained.learnt, artifact.landmarks, log=None)
+    assert missing is None
+    assert found.held_out is not None
+    assert found.held_out.transitions == trained.learnt.held_out
+    lived = read_lessons(recorded, sources(recorded)).experience
+    _, held_out = split(lived, seed=3)
+    np.testing.assert_array_equal(found.held_out.position_N, held_out.position_N)
+
+
+def test_without_that_log_it_says_what_is_missing(trained: Made, tmp_path: Path) -> None:
+    artifact = opened_model(trained.kept)
+    assert artifact.landmarks is not None
+    nowhere = str(tmp_path / "nowhere.db")
+    found, missing = subject(trained.kept, artifact, trained.learnt, artifact.landmarks, log=nowhere)
+    assert found.held_out is None
+    assert missing is not None
+    assert "nowhere.db" in missing
+    other = trained.learnt.model_copy(update={"data": "0" * 64})
+    _, missing = subject(trained.kept, artifact, other, artifact.landmarks, log=None)
+    assert missing is not None
+    assert "gives other data than plane@" in missing
+
+
+def test_who_looks_on_hears_of_sessions_and_steps_and_may_end_it(recorded: EventLog, tmp_path: Path) -> None:
+    read: list[int] = []
+    told: list[Told] = []
+    watch = Watch(read=read.append, told=told.append, stop=lambda: bool(told) and told[-1].step == 30)
+    ended = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=100), watch)
+    assert len(read) == SESSIONS
+    assert sum(read) == ended.learnt.transitions
+    assert sorted({one.step for one in told}) == list(range(31))
+    assert told[-1].looked is not None
+    assert (ended.learnt.stopped, ended.learnt.metrics["steps"], ended.kept.latest) == ("interrupted", 30, True)
+
+
+def test_ended_before_there_is_anything_to_keep_nothing_is_kept(recorded: EventLog, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS), Watch(stop=lambda: True))
+    assert kept(tmp_path) == []
+
+
+def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
+    recorded: EventLog, tmp_path: Path
+) -> None:
+    good = made(recorded, tmp_path, Order(name="plane", kind="linear"))
+    rushed = CONFIG.model_copy(update={"learning_rate": 1.0})
+    failed = made(recorded, tmp_path, Order(name="plane", config=rushed, steps=STEPS, seed=3))
+    assert isinstance(failed.failure, LossNotFinite)
+    assert failed.failure.first_position >= failed.learnt.from_position
+    assert failed.failure.last_position <= failed.learnt.to_position
+    assert failed.learnt.stopped == str(failed.failure)
+    assert not failed.kept.latest
+    assert find(tmp_path, "plane").digest == good.kept.digest
+    assert opened_model(failed.kept).model_id == failed.learnt.model
+
+
+def test_too_few_transitions_say_how_many_there_are_and_how_many_it_needs() -> None:
+    with pytest.raises(TooFewTransitions, match=r"there are 200 transitions; a model needs at least 223"):
+        split(spring(rows=220, episodes=20), seed=0)
+    learnt, held_out = split(spring(rows=243, episodes=20), seed=0)
+    assert not set(learnt.position_N) & set(held_out.position_N)
+
+
+def test_a_log_of_several_worlds_asks_which(local: Local) -> None:
+    with pytest.raises(NotFound, match=r"no session of .* moves in a world"):
+        sources(local.log)
+    local.run("line", LINE, cycles=3)
+    local.run("other", OTHER, cycles=3)
+    with pytest.raises(UsageError, match=r"of 2 worlds: .*AetherLine-v0 in scenario 'line'; .*--scenario"):
+        sources(local.log)
+    assert [one.stream for one in sources(local.log, scenario="other")] == ["session/other"]
+    assert [one.stream for one in sources(local.log, ["line", "session/line"])] == ["session/line"]
+    with pytest.raises(UsageError, match="not both"):
+        sources(local.log, ["line"], scenario="line")
+    with pytest.raises(NotFound, match="did you mean 'line'"):
+        sources(local.log, ["lime"])
+
+
+def test_words_are_nothing_to_learn_moves_from(local: Local) -> None:
+    local.run("line", LINE, cycles=3)
+    local.run("words", LINE.replace("AetherLine-v0", "AetherWordy-v0"), cycles=3)
+    assert [one.stream for one in sources(local.log)] == ["session/line"]
+    with pytest.raises(NothingToLearn, match="nothing numeric is seen or nothing is moved"):
+        read_lessons(local.log, sources(local.log, ["words"]))
+
+
+def test_what_lies_in_a_folder_under_another_name_is_refused(trained: Made, recorded: EventLog, tmp_path: Path) -> None:
+    one = made(recorded, tmp_path, Order(name="flat", kind="linear")).kept
+    moved = one.folder.rename(one.folder.with_name("0" * 12))
+    with pytest.raises(VerificationFailed, match="not what its folder is called"):
+        opened_model(one._replace(digest="0" * 12, folder=moved))
+    (moved / FILE).write_text('{"model": 7}')
+    with pytest.raises(VerificationFailed, match="values are not of their kind"):
+        read_learnt(moved)
+    file = moved / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(AlteredCheckpoint):
+        opened_model(one._replace(digest="0" * 12, folder=moved))
+
+
+def test_a_training_is_entered_once_with_the_sessions_it_learnt_from(trained: Made, log: EventLog) -> None:
+    event = trained.learnt.event
+    assert entered(log, event, refs=trained.ends, run="a") == entered(log, event, refs=trained.ends, run="a")
+    assert entered(log, event, refs=trained.ends, run="b") == "model/plane@2"
+    (first, _) = log.read("model/plane")
+    assert first.event == event
+    assert isinstance(event, ModelTrained)
+    assert (event.model, event.data, event.code) == (trained.kept.model, trained.learnt.data, trained.learnt.code)
+    assert event.metrics == trained.learnt.metrics
+    assert event.config["environments"] == ["gymnasium:AetherLine-v0"]
+    assert all(f'"session/line-{number}@' in first.refs for number in range(SESSIONS))
+
+
+def test_a_live_host_of_the_log_enters_it(
+    trained: Made, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "ROOT", tmp_path_factory.mktemp("m"))
+    with served(PlayedDesk(), tmp_path / "log.db"):
+        entry = enter(str(tmp_path / "log.db"), trained.learnt.event, refs=trained.ends, run="a")
+    assert entry == "model/plane@1"
+    assert not (tmp_path / "log.db").exists()
