@@ -25,7 +25,7 @@ from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
-from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
+from runtime.errors import NotFound, OwnedElsewhere, Unavailable, VerificationFailed
 from runtime.hosting.executors import over
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import Memory
@@ -210,7 +210,7 @@ class SessionRunner:
             return
         try:
             now = self._placement.local.models.pinned
-        except (WorldModelError, Unavailable) as error:
+        except (NotFound, VerificationFailed, Unavailable) as error:
             raise Unavailable(f"{str(error).rstrip('.')}. {self._rests('When it is there again')}") from error
         if now != began:
             raise Unavailable(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.errors import NotFound, Unavailable
+from runtime.errors import NotFound, Unavailable, VerificationFailed
 from runtime.models.store import find
 from runtime.sessions import opened
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
+from world_model.errors import CheckpointError, NoCheckpoint
 
 if TYPE_CHECKING:  # it loads torch
     from world_model.checkpoint import Artifact
@@ -47,10 +48,16 @@ def choose(which: str, *, home: str | None, base: str | None = None, pinned: Mod
 
 
 def read(chosen: Chosen) -> Artifact:
-    """Loads it, and torch. Raises `Unavailable` when another model lies there, and what `checkpoint.load` raises."""
+    """Loads it, and torch. Raises `NotFound`, `VerificationFailed` when it was altered, and `Unavailable` when another
+    model lies there: nothing that closes a session, which can go on once its model is back."""
     from world_model.checkpoint import load
 
-    artifact = load(Path(chosen.folder))
+    try:
+        artifact = load(Path(chosen.folder))
+    except NoCheckpoint as error:
+        raise NotFound(str(error)) from error
+    except CheckpointError as error:
+        raise VerificationFailed(str(error)) from error
     if chosen.model is not None and artifact.model_id != chosen.model:
         raise Unavailable(
             f"{chosen.folder} holds the model {artifact.model_id}, where {chosen.model} is looked for. "

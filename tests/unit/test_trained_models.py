@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from loops.context import Context
 from loops.errors import Behind, ScenarioInvalid
+from loops.feel import Feel
 from loops.history import recent
 from loops.models import Models, Trained
 from loops.reasoners.active_inference import ActiveInference
 from loops.scene import Scene
-from runtime.errors import NotFound, Unavailable, UsageError
+from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
+from runtime.hosting.placement import Placement
 from runtime.models.using import PINNED, choose, read
+from runtime.scenario import ScenarioFile
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn, reason, sense
 from telemetry.events.values import Array, Move, digest_of
+from telemetry.log import EventLog
 from tests.local import Cut, Cutter, Local, folded, story
 from tests.reruns import one, wall, whole
 from tests.trained import trained
-from world_model.errors import AlteredCheckpoint
 from world_model.plan.settings import PlanSettings
 from world_model.surprise import surprise
 
@@ -281,9 +285,48 @@ def test_the_model_is_pinned_by_the_first_event_and_another_one_is_refused_on_re
     assert local.run("s", text, cycles=8).state_hash == expected.state_hash
 
 
+def test_a_model_that_is_lost_while_its_session_runs_leaves_the_session_at_its_last_commit(
+    local: Local, model: Path
+) -> None:
+    """As where a phase actor is started anew and reads the model again."""
+    text = line(model)
+    expected = local.run("whole", text, cycles=6)
+    turns = iter(range(100))
+
+    def lose() -> bool:
+        if next(turns) == 3:
+            shutil.rmtree(model)
+            model.mkdir()
+        return False
+
+    forgetful = Forgetful(local.log)
+    with pytest.raises(NotFound, match="there is no model in"):
+        forgetful.run("s", text, cycles=6, stop=lose)
+    forgetful.close()
+    assert "session.closed" not in local.types("s")
+    assert local.types("s").count("session.cycle_closed") == 3
+    model.rmdir()
+    trained(model)
+    assert local.run("s", text, cycles=6).state_hash == expected.state_hash
+
+
+class ForgetfulPlacement(Placement):
+    """Reads the model anew for every cycle, as a process that was started again would."""
+
+    async def run(self, method: Any, context: Context, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        if method is Feel.request:
+            vars(self.local.models).pop("artifact", None)
+        return await super().run(method, context, *args, **kwargs)
+
+
+class Forgetful(Local):
+    def _placement(self, file: ScenarioFile, log: EventLog, calls: Cutter | None) -> Placement:
+        return ForgetfulPlacement(file.scenario, file.text, log, self._threads)
+
+
 def test_a_model_that_is_altered_or_missing_opens_no_session(local: Local, model: Path) -> None:
     (model / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-1] + b"\x01")
-    with pytest.raises(AlteredCheckpoint, match="was altered"):
+    with pytest.raises(VerificationFailed, match="was altered"):
         local.run("s", line(model), cycles=3)
     with pytest.raises(NotFound, match="there is no model's folder at"):
         local.run("s", line(model.with_name("nowhere")), cycles=3)
