@@ -10,7 +10,7 @@ from tests.lived import line, lived
 from world_model.errors import ShapeError
 from world_model.plan.cost import Euclidean, Indifferent, step_scale
 from world_model.plan.field import Field
-from world_model.plan.landmarks import Landmarks
+from world_model.plan.landmarks import SPACING, Landmarks
 
 
 def test_the_cost_to_go_is_that_of_networkx_on_random_directed_graphs() -> None:
@@ -102,6 +102,23 @@ def test_a_goal_beyond_all_that_was_logged_stands_behind_its_nearest_landmark() 
     assert (along.diff() < 0).all()
     last = far(torch.tensor([10.0, 0.0])).item()
     assert last == pytest.approx(Euclidean((14.0, 0.0), scale=landmarks.scale_G)(torch.tensor([10.0, 0.0])).item())
+
+
+def test_a_goal_hangs_on_no_place_that_nothing_leads_to() -> None:
+    begins_apart = np.concatenate([[[5.0, 1.0]], line((5, 0), (10, 0), steps=10)])
+    experience = lived([line((0, 0), (10, 0), (10, 1), steps=20), begins_apart])
+    landmarks = Landmarks.of(experience.seen_ND, experience, seed=0)
+    field = landmarks.toward((5.0, 0.9))
+    assert np.isfinite(field.cost_L[landmarks.nodes_LG[:, 0] < 5]).all()
+
+
+def test_landmarks_are_no_more_than_it_takes_to_have_one_near_everything() -> None:
+    experience = lived([line((0, 0), (10, 0), (10, 10), steps=400)])
+    landmarks = Landmarks.of(experience.seen_ND, experience, seed=0)
+    apart = np.linalg.norm((experience.seen_ND[:, None] - landmarks.nodes_LG) / landmarks.scale_G, axis=2).min(axis=1)
+    assert apart.max() <= SPACING
+    few = Landmarks.of(experience.seen_ND, experience, seed=0, count=7)
+    assert len(few) == 7 < len(landmarks)
 
 
 def test_a_worlds_best_rewards_are_preferred_where_it_has_no_goal() -> None:

@@ -5,7 +5,11 @@ Knows costs and nats; knows no model and no search. Invariant: everything is a p
 G(π) = −Σ_t E[ln p(o_t|C)] − β Σ_t epistemic_t  with  p(o|C) ∝ exp(−cost(o)/τ), summed over the whole horizon (Friston
 et al., *Active inference and epistemic value*, Cognitive Neuroscience 6(4), 2015; Parr, Pezzulo & Friston, *Active
 Inference*, MIT Press 2022, eq. 4.7). The normaliser of p(o|C) is the same for every course and left out. The sum, not
-the mean, is taken, so that G is that of the whole course, as pymdp's is: a longer horizon makes choices sharper."""
+the mean, is taken, so that G is that of the whole course, as pymdp's is: a longer horizon makes choices sharper.
+
+In the words of pymdp 1.0 (`pymdp.control`), whose scores are −G: −cost/τ is `C`, `pragmatic` the negative of
+`compute_expected_utility` summed over the policy, `epistemic` its information gains, γ its `gamma`, and
+`policy_posterior` the `q_pi` of `update_posterior_policies` under a flat `E`. The tests compare both."""
 
 from __future__ import annotations
 
