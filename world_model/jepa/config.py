@@ -32,12 +32,12 @@ class JepaConfig(Value):
     weight_decay: float = Field(default=1e-4, ge=0)
     batch: int = Field(default=128, ge=2)
     """N, sequences a step; also the N of SIGReg's statistic where no episode ends early."""
-    steps: int = Field(default=6000, ge=1)
+    steps: int = Field(default=7500, ge=1)
     """Steps of a whole training, unless the caller says another number or a time."""
-    settling: float = Field(default=0.5, ge=0, lt=1)
+    settling: float = Field(default=0.67, ge=0, lt=1)
     """Share of the steps at the end in which beliefs no longer change: what they no longer cost, a third of a step's
     time is left, goes to predictors and heads, and those learn faster against targets that hold still."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the sessions that is never learnt from."""
-    patience: int = Field(default=8, ge=1)
+    patience: int = Field(default=10, ge=1)
     """Looks at the held-out sessions without a gain before training stops."""

@@ -59,9 +59,9 @@ def losses(
         gaussian = sigreg(
             belief_TBZ, present_BT.T, directions_ZM, points=config.points, reach=config.reach, reduce=reduce
         )
-    readout = _mean((imagined.read_BTD - target_BTD).square().mean(-1), present_BT) + _mean(
-        (imagined.read_ahead_BTD - target_BTD[:, 1:]).square().mean(-1), present_BT[:, 1:]
-    )
+    now_B = (imagined.read_BD - target_BTD[:, 0]).square().mean(-1)
+    ahead_BT = (imagined.read_ahead_BTD - target_BTD[:, 1:]).square().mean(-1)
+    readout = now_B.mean() + _mean(ahead_BT, present_BT[:, 1:])
     return Losses(prediction + config.sigreg_weight * gaussian + readout, prediction, gaussian, readout)
 
 

@@ -25,8 +25,8 @@ class Imagined(NamedTuple):
     """At each step, T + 1 of them."""
     foreseen_TEBZ: Tensor
     """By each head from the first belief and the controls alone, after each of T steps."""
-    read_BTD: Tensor
-    """Read out of the beliefs, which learn nothing from it."""
+    read_BD: Tensor
+    """Read out of the first belief, which learns nothing from it."""
     read_ahead_BTD: Tensor
     """Read out of the mean of what is foreseen, which learns nothing from it."""
 
@@ -69,7 +69,7 @@ class Network(nn.Module):
         """The same from the beliefs at T + 1 rows and what was done after each, the last of it not looked at."""
         foreseen_TEBZ = self.foresee(belief_BTZ[:, 0], done_BTA[:, :-1])
         ahead_BTZ = foreseen_TEBZ.detach().mean(dim=1).transpose(0, 1)
-        return Imagined(belief_BTZ, foreseen_TEBZ, self.read(belief_BTZ.detach()), self.read(ahead_BTZ))
+        return Imagined(belief_BTZ, foreseen_TEBZ, self.read(belief_BTZ[:, 0].detach()), self.read(ahead_BTZ))
 
     def beliefs(self, seen_BWD: Tensor, done_BWA: Tensor, present_BW: Tensor) -> Tensor:
         """The belief at each row from the K-th on, shape (B, W − K + 1, Z), from it and the K − 1 rows before it.
