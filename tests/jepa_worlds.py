@@ -10,7 +10,9 @@ from world_model.experience import Experience
 from world_model.jepa.config import JepaConfig
 from world_model.layout import Controls, Layout, Part
 
-CONFIG = JepaConfig(latent=4, hidden=32, heads=3, horizon=3, batch=64, slices=16, learning_rate=5e-3, sigreg_weight=0.1)
+CONFIG = JepaConfig(
+    latent=4, hidden=32, heads=3, horizon=3, batch=64, slices=16, learning_rate=5e-3, sigreg_weight=0.1, settling=0.5
+)
 """A model that trains in a second."""
 
 

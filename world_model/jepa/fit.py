@@ -32,6 +32,9 @@ LOOKS: Final = 20
 GRACE: Final = 0.25
 """Share of a stage after which collapse counts: SIGReg first has to spread what a random encoder does not."""
 
+GRACE_STEPS: Final = 200
+"""Steps after which it counts, however short the training."""
+
 COLLAPSED_LOOKS: Final = 2
 """Looks in a row that must find it: a column may pass through a narrow place."""
 
@@ -210,7 +213,7 @@ class _Run:
             looks = int(now * LOOKS)
             gained, reason = self._look(found, budget, told)
             since = 0 if gained or reason is not None else since + 1
-            narrow = narrow + 1 if reason is not None and now >= GRACE else 0
+            narrow = narrow + 1 if reason is not None and now >= GRACE and self.number >= GRACE_STEPS else 0
             if reason is not None and (narrow >= COLLAPSED_LOOKS or (now >= 1 and self.best is None)):
                 raise self._collapsed(reason)
         return now >= 1
