@@ -48,7 +48,7 @@ def losses(
     nothing is asked of the beliefs, which then do not change.
 
     The target of a prediction is the belief that what came next gives; it learns too, and SIGReg keeps it from
-    shrinking (LeJEPA §5: no stop-gradient, no teacher)."""
+    shrinking (LeJEPA: no stop-gradient and no teacher)."""
     present_BT = batch.present_BW[:, config.history - 1 :]
     error_TEB = (imagined.foreseen_TEBZ - imagined.belief_BTZ[:, 1:].transpose(0, 1).unsqueeze(1)).square().mean(-1)
     weight_TEB = present_BT[:, 1:].T.unsqueeze(1) * batch.weight_BE.T

@@ -1,6 +1,6 @@
 """SIGReg: how far a cloud of latents is from an isotropic Gaussian, seen along random directions.
 
-Balestriero & LeCun, *LeJEPA* (arXiv:2511.08544), §4 and Algorithm 1; applied at each time step across the batch as in
+Balestriero & LeCun, *LeJEPA* (arXiv:2511.08544), Algorithm 1; applied at each time step across the batch as in
 LeWorldModel (arXiv:2603.19312), for the steps of one sequence are not independent draws. Knows arrays; knows no
 model. Every statistic it sums over the batch passes through `Reduce`, where several workers average theirs."""
 
