@@ -24,6 +24,9 @@ NARROW: Final = 0.1
 """Quantile of the gaps between neighbouring landmarks that a visited point lies within of one: landmarks are chosen
 until nothing is farther from all of them than the narrowest gap, but for a few that were chosen first."""
 
+SLACK: Final = 1.2
+"""Times that gap: what lies between visited points counts as visited."""
+
 
 class Plane(NamedTuple):
     """Two directions of outcome space, as columns of (G, 2), around `centre`."""
@@ -41,9 +44,11 @@ class Plane(NamedTuple):
 
 
 def plane_of(layout: Layout, landmarks: Landmarks) -> Plane:
-    """The first two columns of the achieved goal; where it has fewer or there is none, the first two principal axes of
-    the landmarks, with what each explains of their variance in its label."""
+    """The first two columns of the achieved goal; where there is none, the first two principal axes of the landmarks,
+    with what each explains of their variance in its label. A goal of one column has no second label."""
     width = landmarks.nodes_LG.shape[1]
+    if layout.goal == 1:
+        return Plane(np.zeros(1), np.eye(1, 2), ("achieved goal (the environment's units)", ""), exact=False)
     if layout.goal >= 2:
         labels = tuple(f"achieved goal, column {column} (the environment's units)" for column in (1, 2))
         return Plane(np.zeros(width), np.eye(width, 2), (labels[0], labels[1]), exact=width == 2)
@@ -52,8 +57,7 @@ def plane_of(layout: Layout, landmarks: Landmarks) -> Plane:
     axes_G2 = np.zeros((width, 2))
     axes_G2[:, : len(axes[:2])] = axes[:2].T
     shares = np.pad(np.square(powers) / np.square(powers).sum(), (0, 2))
-    what = "achieved goal" if layout.goal else "latent"
-    named = tuple(f"{what}, principal axis {axis} ({shares[axis - 1]:.0%} of the variance)" for axis in (1, 2))
+    named = tuple(f"latent, principal axis {axis} ({shares[axis - 1]:.0%} of the variance)" for axis in (1, 2))
     return Plane(centre_G, axes_G2, (named[0], named[1]), exact=False)
 
 
@@ -83,7 +87,7 @@ def cost_grid(landmarks: Landmarks, cost: Cost) -> CostGrid:
     points_P2 = np.stack(np.meshgrid(x_X, y_Y), axis=-1).reshape(-1, 2)
     tree = cKDTree(scaled_L2)
     gaps_L = np.asarray(tree.query(scaled_L2, k=[2])[0])[:, 0]
-    far_P = tree.query(points_P2 / landmarks.scale_G)[0] > np.quantile(gaps_L, NARROW)
+    far_P = tree.query(points_P2 / landmarks.scale_G)[0] > SLACK * np.quantile(gaps_L, NARROW)
     cost_P = costs(cost, points_P2)
     cost_P[far_P] = np.nan
     return CostGrid(x_X, y_Y, cost_P.reshape(GRID, GRID))

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from world_model.experience import Experience
@@ -23,7 +24,7 @@ from world_model.held_out import MOST, STEPS, Trained, compared, foresee, longes
 from world_model.plan.landmarks import Landmarks
 from world_model.views import Plane, cost_grid, costs, far_end, plane_of
 
-REAL, FORESEEN, LINEAR, GROUND = "#222222", "#1f5fa8", "#d9822b", "#dcdcdc"
+REAL, FORESEEN, LINEAR, STAR, GROUND = "#222222", "#1f5fa8", "#d9822b", "#c0392b", "#d4d4d4"
 COSTS = "viridis_r"
 DPI = 160
 LONG = 2 * STEPS
@@ -68,44 +69,66 @@ def draw(subject: Subject, folder: Path) -> list[Path]:
 def _drawn(subject: Subject, plane: Plane, folder: Path) -> Iterator[Path]:
     if subject.held_out is not None:
         yield _saved(_paths(subject, subject.held_out, plane), folder / "paths.png")
-    yield _saved(_landmarks(subject, plane), folder / "landmarks.png")
+    if plane.labels[1]:  # a map of one column shows nothing
+        yield _saved(_landmarks(subject, plane), folder / "landmarks.png")
     yield _saved(_cost(subject, plane), folder / "cost-to-go.png")
     if subject.held_out is not None:
         yield _saved(_reliability(subject, subject.held_out), folder / "reliability.png")
+
+
+class _Line(NamedTuple):
+    label: str
+    colour: str
+    style: str
+    path_PT2: NDArray[np.float64]
 
 
 def _paths(subject: Subject, held_out: Experience, plane: Plane) -> Figure:
     """Open loop from the first point and what was done alone, over ground that was visited."""
     steps = longest(held_out, LONG)
     starts = _apart(subject, held_out, plane, held_out.starts(steps), steps)
-    outcomes_N2 = plane(subject.model.outcomes(held_out))
-    foreseen = foresee(subject.model, held_out, starts, steps=steps)
-    lines = [
-        ("as it was lived", REAL, "-", plane(foreseen.real_PTG)),
-        ("foreseen", FORESEEN, "-", plane(foreseen.foreseen_PTG)),
-    ]
-    if subject.linear is not None and subject.model.layout.goal:
-        by_linear = foresee(subject.linear, held_out, starts, steps=steps)
-        lines.append(("foreseen by the linear model", LINEAR, "--", plane(by_linear.foreseen_PTG)))
+    lines = _lines(subject, held_out, plane, starts, steps)
+    ground_N2 = plane(subject.model.outcomes(held_out)) if plane.labels[1] else lines[0].path_PT2[:, 0]
     rows = -(-len(starts) // 3)
     figure = Figure(figsize=(8.4, 1.1 + 2.6 * rows))
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1 + 2.6 * rows, 0.3))[:, 0]
     panels = above.subplots(rows, min(3, len(starts)), sharex=True, sharey=True, squeeze=False).ravel()
     for place, panel in enumerate(panels[: len(starts)]):
-        begin_12 = outcomes_N2[starts[place]][np.newaxis]
-        panel.scatter(outcomes_N2[:, 0], outcomes_N2[:, 1], s=3, c=GROUND, linewidths=0, rasterized=True)
-        for label, colour, style, path_PT2 in lines:
-            panel.plot(*np.concatenate((begin_12, path_PT2[place])).T, style, color=colour, lw=1.4, label=label)
-        panel.plot(*begin_12.T, "o", color=REAL, ms=4.5, label="start")
+        panel.scatter(ground_N2[:, 0], ground_N2[:, 1], s=3, c=GROUND, linewidths=0, rasterized=True)
+        for line in lines:
+            panel.plot(*line.path_PT2[place].T, line.style, color=line.colour, lw=1.4, label=line.label)
+        panel.plot(*lines[0].path_PT2[place, 0], "o", color=REAL, ms=4.5, label="start")
         panel.set_aspect("equal" if plane.exact else "auto")
-    _frame(panels[0], np.concatenate((outcomes_N2, *(path_PT2.reshape(-1, 2) for *_, path_PT2 in lines))))
+    _frame(panels[0], np.concatenate((ground_N2, *(line.path_PT2.reshape(-1, 2) for line in lines))))
     for panel in panels[len(starts) :]:
         panel.set_visible(False)
+    across, up = plane.labels if plane.labels[1] else ("decisions", plane.labels[0])
     above.suptitle(f"{subject.title}: {steps} decisions ahead, open loop, in episodes that it never saw")
-    above.supxlabel(plane.labels[0], fontsize=9)
-    above.supylabel(plane.labels[1], fontsize=9)
+    above.supxlabel(across, fontsize=9)
+    above.supylabel(up, fontsize=9)
     below.legend(*panels[0].get_legend_handles_labels(), loc="center", ncols=4)
     return figure
+
+
+def _lines(subject: Subject, held_out: Experience, plane: Plane, starts: NDArray[np.int64], steps: int) -> list[_Line]:
+    """What was lived and what was foreseen, from the start on; over decisions where there is but one column."""
+    begin_P12 = plane(subject.model.outcomes(held_out)[starts])[:, np.newaxis]
+
+    def placed(outcome_PTG: NDArray[np.float32]) -> NDArray[np.float64]:
+        path_PT2 = np.concatenate((begin_P12, plane(outcome_PTG)), axis=1)
+        if plane.labels[1]:
+            return path_PT2
+        return np.stack((np.broadcast_to(np.arange(steps + 1.0), path_PT2.shape[:2]), path_PT2[..., 0]), axis=-1)
+
+    foreseen = foresee(subject.model, held_out, starts, steps=steps)
+    lines = [
+        _Line("as it was lived", REAL, "-", placed(foreseen.real_PTG)),
+        _Line("foreseen", FORESEEN, "-", placed(foreseen.foreseen_PTG)),
+    ]
+    if subject.linear is not None and subject.linear is not subject.model and subject.model.layout.goal:
+        by_linear = foresee(subject.linear, held_out, starts, steps=steps)
+        lines.append(_Line("foreseen by the linear model", LINEAR, "--", placed(by_linear.foreseen_PTG)))
+    return lines
 
 
 def _apart(
@@ -155,10 +178,11 @@ def _cheapest(from_E: NDArray[np.integer], decisions_E: NDArray[np.floating]) ->
 
 
 def _cost(subject: Subject, plane: Plane) -> Figure:
-    """Toward the landmark that is the farthest from most."""
+    """Toward where the log's reward was, or, where the world declares goals, toward one that is far from most."""
     landmarks = subject.landmarks
-    goal = far_end(landmarks)
-    cost = landmarks.toward(landmarks.nodes_LG[goal])
+    preferred = not subject.model.layout.goal and bool(landmarks.preferred_L.any())
+    stars_L = landmarks.preferred_L if preferred else np.arange(len(landmarks)) == far_end(landmarks)
+    cost = landmarks.preferred() if preferred else landmarks.toward(landmarks.nodes_LG[stars_L][0])
     nodes_L2 = plane(landmarks.nodes_LG)
     figure = Figure(figsize=(6.4, 5.4))
     axes = figure.subplots()
@@ -170,19 +194,22 @@ def _cost(subject: Subject, plane: Plane) -> Figure:
         axes.contour(grid.x_X, grid.y_Y, masked, levels=10, colors="white", linewidths=0.5, alpha=0.7)
     else:
         costs_L = costs(cost, landmarks.nodes_LG)
+        if not plane.labels[1]:
+            nodes_L2 = np.stack((nodes_L2[:, 0], costs_L), axis=1)
         shown = axes.scatter(
             nodes_L2[:, 0], nodes_L2[:, 1], s=26, c=costs_L, cmap=COSTS, edgecolors="white", linewidths=0.4
         )
-    axes.plot(*nodes_L2[goal], "*", color="#c0392b", ms=16, mec="white")
-    axes.set_title(f"{subject.title}: what it costs to come to the star along what was lived")
+    axes.plot(*nodes_L2[stars_L].T, "*", color=STAR, ms=15, mec="white", ls="")
+    what = "a star, where the log's reward was" if preferred else "the star"
+    axes.set_title(f"{subject.title}: what it costs to come to\n{what}, along what was lived")
     _label(axes, plane, nodes_L2)
     figure.colorbar(shown, ax=axes, label="cost-to-go (decisions)", shrink=0.8)
     return figure
 
 
 def _reliability(subject: Subject, held_out: Experience) -> Figure:
-    """Left: how far the next observation was expected to be off against how far it was. Right: many decisions ahead,
-    the disagreement of the heads against the error."""
+    """Left: how far the next observation was expected to be off, against how far it was. Right: disagreement, many
+    decisions ahead, against the error there."""
     unit = "the goal's units" if held_out.layout.goal else "deviations of the observation"
     ahead = one_step(subject.model, held_out)
     steps = longest(held_out, STEPS)
@@ -190,17 +217,23 @@ def _reliability(subject: Subject, held_out: Experience) -> Figure:
     far = foresee(subject.model, held_out, starts, steps=steps)
     columns, scale_C = compared(held_out)
     off_PC = (far.foreseen_PTD[:, -1, columns] - far.real_PTD[:, -1, columns]) / scale_C
-    figure = Figure(figsize=(8.4, 4.0))
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(8.4, 4.4))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(4.1, 0.3))[:, 0]
+    left, right = above.subplots(1, 2)
     _binned(left, ahead.predicted_M, ahead.real_M)
     left.plot(left.get_xlim(), left.get_xlim(), ":", color=REAL, lw=1.2, label="as expected")
     left.set(xlabel=f"expected error ({unit})", ylabel=f"error ({unit})", title="one decision ahead")
     _binned(right, far.disagreement_PT[:, -1], np.sqrt(np.square(off_PC).mean(axis=1)))
-    right.set(xlabel="disagreement of the heads (nats)", ylabel=f"error ({unit})", title=f"{steps} decisions ahead")
+    right.set(
+        xlabel="disagreement: what would be learnt there (nats)",
+        ylabel=f"error ({unit})",
+        title=f"{steps} decisions ahead",
+    )
     for axes in (left, right):
         axes.set_ylim(bottom=0)
-    left.legend(loc="upper left")
-    figure.suptitle(f"{subject.title}: does it know when it errs? Held-out episodes, in tenths by the horizontal axis")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    below.legend(*left.get_legend_handles_labels(), loc="center", ncols=3)
+    above.suptitle(f"{subject.title}: does it know when it errs? Held-out episodes, in tenths by the horizontal axis")
     return figure
 
 
@@ -216,7 +249,11 @@ def _binned(axes: Axes, across_N: NDArray[np.floating], error_N: NDArray[np.floa
 
 
 def _label(axes: Axes, plane: Plane, points_N2: NDArray[np.float64]) -> None:
-    axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], aspect="equal" if plane.exact else "auto")
+    axes.set(
+        xlabel=plane.labels[0],
+        ylabel=plane.labels[1] or "cost-to-go (decisions)",
+        aspect="equal" if plane.exact else "auto",
+    )
     _frame(axes, points_N2)
 
 

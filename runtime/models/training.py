@@ -34,9 +34,6 @@ from world_model.plan.landmarks import Landmarks
 HELD_OUT = 0.1
 """Share of the sessions that the figures are of; a training splits what is left again to choose its weights."""
 
-LANDMARKS = 256
-"""What the map of outcome space has, at most."""
-
 
 DEFAULTS = JepaConfig()
 
@@ -93,7 +90,7 @@ def train(log: EventLog, chosen: Sequence[Source], order: Order, *, home: Path, 
     linear = fitted.model if isinstance(fitted.model, FrozenLinear) else learn_linear(learnt)
     metrics = {**figures(fitted.model, linear, held_out), **fitted.metrics}
     lived = lessons.experience
-    landmarks = Landmarks.of(fitted.model.outcomes(lived), lived, count=LANDMARKS, seed=order.seed)
+    landmarks = Landmarks.of(fitted.model.outcomes(lived), lived, seed=order.seed)
     with laying_down(home, order.name) as written:
         model_id = save(written, fitted.model, name=order.name, landmarks=landmarks, metrics=metrics)
         said = _said(model_id, order, lessons, chosen, log=log.name, held_out=held_out.transitions)
