@@ -43,7 +43,18 @@ from telemetry.events.values import EffectClass, ModelId
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
 
-PINNED = ("gymnasium", "gymnasium-robotics", "mcp", "minigrid", "mujoco", "numpy", "openai", "qdrant-edge-py")
+PINNED = (
+    "gymnasium",
+    "gymnasium-robotics",
+    "mcp",
+    "minigrid",
+    "mujoco",
+    "numpy",
+    "openai",
+    "qdrant-edge-py",
+    "scipy",
+    "torch",
+)
 """Libraries that can change what a session does; their versions are pinned in its first event."""
 
 

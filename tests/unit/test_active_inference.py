@@ -17,6 +17,7 @@ from loops.ports import MAX_OPTIONS
 from loops.reasoners.active_inference import ActiveInference
 from loops.scene import Scene
 from runtime.replay import replay
+from runtime.why import why
 from telemetry.events import Recorded, reason
 from telemetry.events.values import Array, Move, digest_of
 from tests.local import Cut, Cutter, Local, folded, story
@@ -121,6 +122,13 @@ def test_a_plan_is_the_cause_of_its_proposals_and_rests_on_its_model(local: Loca
         assert recorded.refs == '["model:linear-rls@1"]'
     for recorded in local.events("s", "reason.proposed"):
         assert (ids[recorded.cause].type, ids[recorded.cause].cycle) == ("reason.planned", recorded.cycle)
+
+
+def test_why_says_that_a_decision_comes_from_a_plan(local: Local) -> None:
+    local.run("s", line(), cycles=3)
+    told = why(local.log, "s").lines()
+    assert any("planned    8 options, by the model linear-rls@1" in said for said in told)
+    assert any("nats to learn" in said for said in told)
 
 
 def test_the_state_holds_the_digest_of_the_latest_belief_and_none_where_nothing_was_planned(local: Local) -> None:

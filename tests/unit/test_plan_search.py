@@ -13,8 +13,9 @@ from world_model.plan.cem import Search
 from world_model.plan.cost import Cost, Euclidean
 from world_model.plan.forward import Rollout
 from world_model.plan.linear_forward import LinearForward
-from world_model.plan.planner import OPTIONS, Plan, plan
+from world_model.plan.planner import ALTERNATIVES, APART, OPTIONS, Plan, plan
 from world_model.plan.settings import PlanSettings
+from world_model.plan.weigh import DEAREST
 
 PLANE = Controls(kind="box", width=2, low=(-1.0, -3.0), high=(1.0, 5.0))
 BEST_A = torch.tensor([0.37, -1.9])
@@ -90,6 +91,31 @@ def test_options_are_few_and_distinct_and_their_probabilities_sum_to_one() -> No
         assert 1 < len(found.options) <= OPTIONS
         assert len({option.control_A.tobytes() for option in found.options}) == len(found.options)
         assert sum(option.probability for option in found.options) == pytest.approx(1)
+
+
+def test_alternatives_that_begin_another_way_stand_behind_what_is_drawn_among() -> None:
+    span_A = np.array(PLANE.high) - np.array(PLANE.low)
+    for found in planned(torch.zeros((3, 2)), GOALS, seeds=[0, 1, 2]):
+        firsts = [option.control_A for option in found.options]
+        drawn, others = firsts[:-ALTERNATIVES], firsts[-ALTERNATIVES:]
+        assert len(drawn) == OPTIONS - ALTERNATIVES
+        for place, other in enumerate(others):
+            assert all((np.abs(other - taken) >= APART * span_A).any() for taken in (*drawn, *others[:place]))
+
+
+def test_a_course_that_is_foreseen_to_leave_all_bounds_is_the_dearest_and_finite() -> None:
+    model, rng = LinearModel(3, 1), np.random.default_rng(0)
+    for _ in range(60):
+        x, u = rng.normal(size=3), rng.uniform(-1, 1, 1)
+        model.learn(x, u, 4 * x + 10 * u)
+    part = Part(name="runs away", shape=(3,), dtype="float64")
+    layout = Layout(parts=(part,), controls=Controls(kind="box", width=1, low=(-1.0,), high=(1.0,)))
+    settings, noise = PlanSettings(horizon=150, candidates=16, elites=4), [np.random.default_rng(0)]
+    away = Euclidean(np.zeros(3), scale=np.ones(3))
+    (found,) = plan(LinearForward(model, layout), torch.ones((1, 3)), [away], layout.controls, noise, settings)
+    assert [option.energy for option in found.options] == pytest.approx([DEAREST] * len(found.options))
+    assert all(np.isfinite((option.pragmatic, option.epistemic)).all() for option in found.options)
+    assert sum(option.probability for option in found.options) == pytest.approx(1)
 
 
 def test_a_batch_gives_what_each_gives_alone() -> None:

@@ -17,6 +17,7 @@ from loops.models import Models, Trained
 from loops.reasoners.active_inference import ActiveInference
 from loops.scene import Scene
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
+from runtime.fork import fork
 from runtime.hosting.placement import Placement
 from runtime.models.using import PINNED, choose, read
 from runtime.scenario import ScenarioFile
@@ -283,6 +284,17 @@ def test_the_model_is_pinned_by_the_first_event_and_another_one_is_refused_on_re
     assert local.log.head("session/s") == before, "something was written"
     aside.rename(model)
     assert local.run("s", text, cycles=8).state_hash == expected.state_hash
+
+
+def test_a_fork_goes_on_with_the_model_that_its_parent_began_with(local: Local, made: dict[str, Path]) -> None:
+    text = line(made["three"], frames=9)
+    expected = local.run("p", text, cycles=9)
+    fork(local.log, "p", at=local.events("p", "session.cycle_closed")[4].version, new="f")
+    assert local.run("f", text, cycles=9).state_hash == expected.state_hash
+    assert plans(local, "f")[-1] == plans(local, "p")[-1]
+    fork(local.log, "p", at=local.events("p", "session.cycle_closed")[4].version, new="g")
+    with pytest.raises(Unavailable, match="began with the model tiny@"):
+        local.run("g", text.replace(str(made["three"]), str(made["other"])), cycles=9)
 
 
 def test_a_model_that_is_lost_while_its_session_runs_leaves_the_session_at_its_last_commit(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ from world_model.plan.settings import PlanSettings
 
 # B = sessions, N = courses of action, H = decisions ahead, A = width of controls, Z = width of what is believed,
 # G = width of outcome space
+
+
+DEAREST: Final = 1e30
+"""G in nats of a course whose foresight grew beyond what float32 holds, as that of a linear model that has hardly
+learnt may, far ahead: dearer than any other, and finite, for it may have to be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,21 @@ def weigh(
     as a risk."""
     foreseen = forward.rollout(start_BZ, controls_BNHA)
     cost_BNH = torch.stack([cost(outcome_NHG) for cost, outcome_NHG in zip(costs, foreseen.outcome_BNHG, strict=True)])
+    energy = expected_free_energy(
+        cost_BNH, foreseen.epistemic_BNH, temperature=settings.temperature, weight=settings.epistemic
+    )
     return Weighed(
         controls_BNHA=controls_BNHA,
-        energy=expected_free_energy(
-            cost_BNH, foreseen.epistemic_BNH, temperature=settings.temperature, weight=settings.epistemic
-        ),
+        energy=_bounded(energy),
         outcome_BNG=foreseen.outcome_BNHG[:, :, 0],
         latent_BNZ=foreseen.latent_BNHZ[:, :, 0],
+    )
+
+
+def _bounded(energy: Energy) -> Energy:
+    lost_BN = ~(energy.total.isfinite() & energy.pragmatic.isfinite() & energy.epistemic.isfinite())
+    return Energy(
+        total=energy.total.masked_fill(lost_BN, DEAREST),
+        pragmatic=energy.pragmatic.masked_fill(lost_BN, DEAREST),
+        epistemic=energy.epistemic.masked_fill(lost_BN, 0.0),
     )
