@@ -29,7 +29,6 @@ from world_model.linear import LinearModel
 from world_model.plan.landmarks import Landmarks
 from world_model.plan.linear_forward import LinearForward
 
-LANDMARKS = 256
 CONFIG = JepaConfig()
 
 
@@ -76,7 +75,6 @@ def fitted(
         canonical(config).decode(),
         str(seed),
         begun,
-        str(LANDMARKS),
         code("world_model/jepa", "world_model/plan"),
     )
     folder = FOLDER / "models" / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
@@ -84,7 +82,7 @@ def fitted(
         progress("bench-world-model", f"training on {experience.transitions:,} transitions of {name}")
         began = time.perf_counter()
         jepa = fit(experience, config, seed=seed, told=_told, start=start).model
-        landmarks = Landmarks.of(jepa.outcomes(experience), experience, count=LANDMARKS, seed=seed)
+        landmarks = Landmarks.of(jepa.outcomes(experience), experience, seed=seed)
         save(folder, jepa, landmarks=landmarks, metrics={"train_s": time.perf_counter() - began})
     kept = load(folder)
     assert kept.landmarks is not None, "a model is kept here with its landmarks"
