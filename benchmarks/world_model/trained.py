@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def fitted(
         canonical(config).decode(),
         str(seed),
         begun,
-        code("world_model/jepa", "world_model/plan"),
+        code("world_model/jepa", "world_model/plan/landmarks.py"),
     )
     folder = FOLDER / "models" / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}"
     if not folder.exists():
@@ -98,8 +99,9 @@ def linear_of(experience: Experience) -> Linear:
     return Linear(model, experience.layout)
 
 
+@cache
 def code(*folders: str) -> str:
-    """Digest of the sources in these folders of the checkout, or of a single file."""
+    """Digest of the sources in these folders of the checkout, or of a single file, as they are when first asked for."""
     sha = hashlib.sha256()
     for path in sorted(file for folder in folders for file in _sources(ROOT / folder)):
         sha.update(path.name.encode())
