@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-COLUMNS = ("model", "latest", "kind", "trained", "transitions", "scenarios", "over_copy", "over_linear")
+COLUMNS = ("model", "latest", "kind", "transitions", "over_copy", "trained")
 
 
 @app.command("list")
@@ -51,7 +51,7 @@ def list_models(
     if as_json:
         answer(rows, as_of=None)
     elif rows:
-        table([{**row, "latest": "latest" if row["latest"] else ""} for row in rows], COLUMNS)
+        table([{**row, "latest": "latest" if row["latest"] else "", **_day(row)} for row in rows], COLUMNS)
     else:
         typer.echo(f"There is no model in {home}. Train one: aether train world-model NAME")
 
@@ -68,6 +68,11 @@ def _row(one: Kept, learnt: Learnt) -> dict[str, object]:
         "over_linear": _rounded(learnt.metrics.get("error_over_linear")),
         "folder": str(one.folder),
     }
+
+
+def _day(row: dict[str, object]) -> dict[str, object]:
+    """The date alone, so that a row fits a terminal of 80 columns."""
+    return {"trained": str(row["trained"])[:10]} if "trained" in row else {}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-PIPED_WIDTH = 1000
-"""Characters of a row that nothing on a screen cuts off."""
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]
 LogUrl = Annotated[
     str | None,
@@ -91,8 +88,7 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
         shown.add_column(column, no_wrap=True)
     for row in rows:
         shown.add_row(*(Text(_cell(column, row.get(column))) for column in columns))  # no markup in what is shown
-    console = Console(soft_wrap=True)
-    console.print(shown, width=None if console.is_terminal else PIPED_WIDTH)
+    Console(soft_wrap=True).print(shown)
 
 
 def _cell(column: str, value: object) -> str:

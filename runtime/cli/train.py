@@ -55,7 +55,9 @@ def world_model(
             "goal and none of --steps, --seconds and --history is given, else jepa]"
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.  [default: 4000]")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the optimiser.  [default: the configuration's own]")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Train for so long, instead of --steps.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, the batches and what is held out.")] = 0,
     history: Annotated[
@@ -217,12 +219,12 @@ def summary(learnt: Learnt) -> Iterator[str]:
     if learnt.unreadable:
         yield f"left out      {learnt.unreadable:,} events that cannot be read, with the transitions around them"
     yield f"judged by     {learnt.held_out:,} transitions that it never saw, {found['horizon']:.0f} decisions ahead"
-    yield (
-        f"error         {found['error']:.3g}: {found['error_over_copy']:.2f} of a copy's, "
-        f"{found['error_over_linear']:.2f} of the linear model's"
-    )
+    beside = "" if learnt.kind == "linear" else f", {found['error_over_linear']:.2f} of the linear model's"
+    yield f"error         {found['error']:.3g}: {found['error_over_copy']:.2f} of a copy's{beside}"
     yield f"disagreement  {found['disagreement_spearman']:+.2f} rank correlation with the error"
-    yield f"surprise      {found['nats']:+.2f} nats a dimension one decision ahead; linear {found['nats_linear']:+.2f}"
+    linear = "" if learnt.kind == "linear" else f"; linear {found['nats_linear']:+.2f}"
+    yield f"surprise      {found['nats']:+.2f} nats a dimension one decision ahead{linear}"
     yield f"rank          {found['effective_rank']:.1f} of beliefs, {found['effective_rank_seen']:.1f} of observations"
-    took = f" in {found['elapsed_s']:.0f} s" if "elapsed_s" in found else ""
-    yield f"training      {found['steps']:,.0f} steps{took}"
+    done = f"{found['steps']:,.0f} " + ("transitions" if learnt.kind == "linear" else "steps")
+    took = found.get("elapsed_s")
+    yield f"training      {done}" + ("" if took is None else " in less than 1 s" if took < 1 else f" in {took:.0f} s")

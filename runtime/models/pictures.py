@@ -54,6 +54,7 @@ def draw(subject: Subject, folder: Path) -> list[Path]:
             "font.size": 9.0,
             "axes.titlesize": 9.5,
             "axes.labelsize": 9.0,
+            "axes.formatter.useoffset": False,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": "#777777",
@@ -231,7 +232,7 @@ def _reliability(subject: Subject, held_out: Experience) -> Figure:
     )
     for axes in (left, right):
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     below.legend(*left.get_legend_handles_labels(), loc="center", ncols=3)
     above.suptitle(f"{subject.title}: does it know when it errs? Held-out episodes, in tenths by the horizontal axis")
     return figure
