@@ -25,18 +25,18 @@ from loops.spaces import Spaces
 from loops.state import apply, state_hash
 from runtime import __version__
 from runtime.compose import check_fit
-from runtime.errors import NotFound, OwnedElsewhere, Unavailable, VerificationFailed
+from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
 from runtime.hosting.executors import over
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import Memory
 from runtime.models.using import PINNED as MODEL
-from runtime.models.using import pinned_by
+from runtime.models.using import check_same
 from runtime.people.attend import Attendant
 from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
 from runtime.playbooks import find
 from runtime.scenario import ScenarioFile
-from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
+from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, resting, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
 from telemetry.events import Recorded, execute, sense, session, split_id
 from telemetry.events.values import EffectClass, ModelId
@@ -184,8 +184,9 @@ class SessionRunner:
         spaces, effect_class = await self._described(person)
         self._effect_class: EffectClass = effect_class
         if journal.version == 0:
-            model = await asyncio.to_thread(self._fitting, spaces)
-            journal.record("open", (self._opening(seed, cycles, spaces, person, model),))
+            models = self._placement.local.models
+            await asyncio.to_thread(check_fit, self._file.scenario, spaces, models)  # it may load a model
+            journal.record("open", (self._opening(seed, cycles, spaces, person, models.pinned),))
         elif journal.scene.spaces is None or not journal.scene.spaces.fits(spaces):
             raise EnvironmentFailed(
                 f"the environment now has the spaces {spaces.describe()}, the session began with "
@@ -193,7 +194,7 @@ class SessionRunner:
                 "invalid",
             )
         else:
-            await asyncio.to_thread(self._same_model)
+            await asyncio.to_thread(check_same, self._log, self._stream, self._placement.local.models)
             rested = journal.last_type in ("session.suspended", "session.forked")
             journal.take_over()
             journal.record(
@@ -207,31 +208,6 @@ class SessionRunner:
                 ),
             )
         await journal.commit()
-
-    def _fitting(self, spaces: Spaces) -> ModelId | None:
-        """The trained model that a new session begins with, if any. Raises what `check_fit` raises."""
-        models = self._placement.local.models
-        check_fit(self._file.scenario, spaces, models)
-        return models.pinned
-
-    def _same_model(self) -> None:
-        """Raises `Unavailable` unless the trained model that the session began with is there."""
-        began = pinned_by(self._log, self._stream)
-        if began is None:
-            return
-        try:
-            now = self._placement.local.models.pinned
-        except (NotFound, VerificationFailed, Unavailable) as error:
-            raise Unavailable(f"{str(error).rstrip('.')}. {self._rests('When it is there again')}") from error
-        if now != began:
-            raise Unavailable(
-                f"the session began with the model {began}, and its scenario now leads to {now}. "
-                f"{self._rests(f'When {began} is there again')}"
-            )
-
-    def _rests(self, when: str) -> str:
-        name = self._stream.removeprefix(PREFIX)
-        return f"Nothing was written: the session rests at its last commit. {when}: aether session resume {name}"
 
     def _taken(self, error: Exception) -> OwnedElsewhere:
         """Who owns the session now that this host's append was refused."""
@@ -254,7 +230,7 @@ class SessionRunner:
                 raise
             # A server that is down for now must not cost the session, nor what became of its last effect.
             why = str(error).rstrip(".")
-            raise Unavailable(f"{why}. {self._rests('When that is put right')}") from error
+            raise Unavailable(f"{why}. {resting(self._stream, 'that is put right')}") from error
 
     def _opening(
         self, seed: int, cycles: int | None, spaces: Spaces, person: str | None, model: ModelId | None

@@ -51,6 +51,12 @@ def new_session() -> str:
     return secrets.token_hex(6)
 
 
+def resting(stream: str, until: str) -> str:
+    """What is intact of a session that cannot be taken up now, and what to do next."""
+    name = stream.removeprefix(PREFIX)
+    return f"Nothing was written: the session rests at its last commit. When {until}: aether session resume {name}"
+
+
 def stream_of(session_id: str) -> str:
     return session_id if session_id.startswith(PREFIX) else PREFIX + session_id
 

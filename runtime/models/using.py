@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from loops.models import Models
 from runtime.errors import NotFound, Unavailable, VerificationFailed
 from runtime.models.store import find
-from runtime.sessions import opened
+from runtime.sessions import opened, resting
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 from world_model.errors import CheckpointError, NoCheckpoint
@@ -69,3 +70,19 @@ def read(chosen: Chosen) -> Artifact:
 def pinned_by(log: EventLog, stream: str) -> ModelId | None:
     """The model that the session began with; None for one that needs none, or is not on the log yet."""
     return None if log.head(stream) is None else opened(log, stream).versions.get(PINNED)
+
+
+def check_same(log: EventLog, stream: str, models: Models) -> None:
+    """Raises `Unavailable` unless `models` go by the trained model that the session began with, where it did."""
+    began = pinned_by(log, stream)
+    if began is None:
+        return
+    try:
+        now = models.pinned
+    except (NotFound, VerificationFailed, Unavailable) as error:
+        raise Unavailable(f"{str(error).rstrip('.')}. {resting(stream, f'{began} is there again')}") from error
+    if now != began:
+        raise Unavailable(
+            f"the session began with the model {began}, and its scenario now leads to {now}. "
+            f"{resting(stream, f'{began} is there again')}"
+        )
