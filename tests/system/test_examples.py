@@ -57,6 +57,9 @@ def test_in_lava_the_heart_holds_back_and_an_alternative_is_taken(attached: Aeth
 
 
 def _check_replay(aether: Aether, file: Path, *more: str) -> None:
+    if 'kind = "trained"' in file.read_text(encoding="utf-8"):
+        assert aether("run", "examples/maze.toml", "--sessions", "12").code == 0
+        assert aether("train", "world-model", "maze", "--scenario", "maze").code == 0
     with running() as endpoint:
         env = {"OPENAI_BASE_URL": endpoint.url, "AETHER_MODEL": MODEL}
         ran = aether("run", str(file.relative_to(ROOT)), *more, "--json", timeout_s=300, env=env)
