@@ -67,7 +67,7 @@ class Learnt(Value):
             from_position=self.from_position,
             to_position=self.to_position,
             data=self.data,
-            config={**self.config, **about, **counts},
+            config={**about, **counts, "settings": self.config},
             code=self.code,
             metrics=self.metrics,
         )

@@ -104,8 +104,11 @@ def _said(
     model_id: ModelId, order: Order, lessons: Lessons, chosen: Sequence[Source], *, log: str, held_out: int
 ) -> Learnt:
     """What it was learnt from."""
-    asked: dict[str, JsonValue] = {"steps": order.steps, "seconds": order.seconds}
-    config = order.config.model_dump(mode="json") if order.kind == "jepa" else {}
+    config: dict[str, JsonValue] = order.config.model_dump(mode="json") if order.kind == "jepa" else {}
+    if order.steps is not None:
+        config["steps"] = order.steps
+    if order.seconds is not None:
+        config |= {"steps": None, "seconds": order.seconds}
     return Learnt(
         model=model_id,
         kind=order.kind,
@@ -121,7 +124,7 @@ def _said(
         environments=lessons.environments,
         sessions=tuple(stream.removeprefix(PREFIX) for stream in lessons.streams),
         seed=order.seed,
-        config={**config, **{name: value for name, value in asked.items() if value is not None}},
+        config=config,
         code=code_version(),
         versions=versions(),
     )

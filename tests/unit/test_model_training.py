@@ -213,6 +213,8 @@ def test_a_training_is_entered_once_with_the_sessions_it_learnt_from(trained: Ma
     assert (event.model, event.data, event.code) == (trained.kept.model, trained.learnt.data, trained.learnt.code)
     assert event.metrics == trained.learnt.metrics
     assert event.config["environments"] == ["gymnasium:AetherLine-v0"]
+    assert event.config["held_out"] == trained.learnt.held_out
+    assert event.config["settings"] == {**CONFIG.model_dump(mode="json"), "steps": STEPS}
     assert all(f'"session/line-{number}@' in first.refs for number in range(SESSIONS))
 
 
