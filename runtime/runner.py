@@ -6,12 +6,9 @@ that it has taken, and every way out leaves a log that the next owner can go on 
 from __future__ import annotations
 
 import asyncio
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from typing import Literal
 
 from heart.errors import HeartError
@@ -21,42 +18,21 @@ from loops.errors import EnvironmentFailed, ScenarioInvalid, StateTooLarge
 from loops.frame import Conversation, Cycle
 from loops.journal import Journal, Stall
 from loops.review import review
-from loops.spaces import Spaces
 from loops.state import apply, state_hash
-from runtime import __version__
-from runtime.compose import check_fit
-from runtime.errors import OwnedElsewhere, Unavailable, VerificationFailed
+from runtime.errors import OwnedElsewhere, VerificationFailed
 from runtime.hosting.executors import over
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import Memory
-from runtime.models.using import PINNED as MODEL
-from runtime.models.using import check_same
+from runtime.opening import Opening
 from runtime.people.attend import Attendant
 from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
-from runtime.playbooks import find
 from runtime.scenario import ScenarioFile
-from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, resting, row_of
+from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
 from telemetry.events import Recorded, execute, sense, session, split_id
-from telemetry.events.values import EffectClass, ModelId
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
-
-PINNED = (
-    "gymnasium",
-    "gymnasium-robotics",
-    "mcp",
-    "minigrid",
-    "mujoco",
-    "numpy",
-    "openai",
-    "qdrant-edge-py",
-    "scipy",
-    "torch",
-)
-"""Libraries that can change what a session does; their versions are pinned in its first event."""
-
 
 FAILURES = (EnvironmentFailed, StateTooLarge, ScenarioInvalid, InvalidEvent, HeartError, WorldModelError)
 """What ends one session with its reason on the log, while others go on. Anything else leaves it open to resume."""
@@ -109,6 +85,7 @@ class SessionRunner:
         self._memory = memory
         self._owner = owner
         self._journal = Journal(log, stream, stall=stall, committed=self._committed)
+        self._opening = Opening(self._journal, file, log, placement, owner)
         self.talk = Talk(self._journal, script=file.scenario.conversation.messages, attended=attended)
         self.attendant = Attendant(self._journal, self.talk, file.scenario, patience_s=idle_patience_s, revived=revived)
 
@@ -138,7 +115,8 @@ class SessionRunner:
         self._show()
         if journal.state.status != "closed":
             try:
-                await self._begin(seed, cycles, person or self._file.scenario.conversation.person)
+                person = person or self._file.scenario.conversation.person
+                self._effect_class = await self._opening.begin(seed=seed, cycles=cycles, person=person)
                 self.ready.set()
                 await self._cycles(stop)
             except FAILURES as error:
@@ -178,37 +156,6 @@ class SessionRunner:
         except ChainBroken as error:
             raise VerificationFailed(str(error)) from error
 
-    async def _begin(self, seed: int, cycles: int | None, person: str | None) -> None:
-        journal = self._journal
-        person = journal.scene.person if journal.version else person
-        spaces, effect_class = await self._described(person)
-        self._effect_class: EffectClass = effect_class
-        if journal.version == 0:
-            models = self._placement.local.models
-            await asyncio.to_thread(check_fit, self._file.scenario, spaces, models)  # it may load a model
-            journal.record("open", (self._opening(seed, cycles, spaces, person, models.pinned),))
-        elif journal.scene.spaces is None or not journal.scene.spaces.fits(spaces):
-            raise EnvironmentFailed(
-                f"the environment now has the spaces {spaces.describe()}, the session began with "
-                f"{journal.scene.spaces and journal.scene.spaces.describe()}",
-                "invalid",
-            )
-        else:
-            await asyncio.to_thread(check_same, self._log, self._stream, self._placement.local.models)
-            rested = journal.last_type in ("session.suspended", "session.forked")
-            journal.take_over()
-            journal.record(
-                f"resume.{journal.epoch}",
-                (
-                    session.Resumed(
-                        after="suspended" if rested else "interrupted",
-                        owner=self._owner,
-                        verified_to=journal.committed,
-                    ),
-                ),
-            )
-        await journal.commit()
-
     def _taken(self, error: Exception) -> OwnedElsewhere:
         """Who owns the session now that this host's append was refused."""
         name, owner = self._stream.removeprefix(PREFIX), owner_of(self._log, self._stream)
@@ -221,33 +168,6 @@ class SessionRunner:
         )
         taken.__cause__ = error
         return taken
-
-    async def _described(self, person: str | None) -> tuple[Spaces, EffectClass]:
-        try:
-            return await self._placement.describe(self._stream, person)
-        except (EnvironmentFailed, ScenarioInvalid) as error:
-            if self._journal.version == 0:
-                raise
-            # A server that is down for now must not cost the session, nor what became of its last effect.
-            why = str(error).rstrip(".")
-            raise Unavailable(f"{why}. {resting(self._stream, 'that is put right')}") from error
-
-    def _opening(
-        self, seed: int, cycles: int | None, spaces: Spaces, person: str | None, model: ModelId | None
-    ) -> session.Opened:
-        scenario, playbook = self._file.scenario, self._file.scenario.reasoner.playbook
-        return session.Opened(
-            scenario=scenario.name,
-            scenario_text=self._file.text,
-            scenario_digest=self._file.digest,
-            seed=seed,
-            cycles=cycles,
-            environment=scenario.environment.id,
-            spaces=spaces.describe(),
-            versions=_versions() if model is None else _versions() | {MODEL: model},
-            person=person,
-            playbook=None if playbook is None else find(self._log, playbook),
-        )
 
     async def _cycles(self, stop: Callable[[], bool]) -> None:
         journal, scenario = self._journal, self._file.scenario
@@ -371,8 +291,3 @@ class SessionRunner:
         if scene.surprised is not None:
             progress.nats = scene.surprised.nats
         progress.closed = state.status == "closed"
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"aetherloop": __version__, "python": platform.python_version(), **{name: version(name) for name in PINNED}}

@@ -19,6 +19,9 @@ from runtime.settings import Settings
 from telemetry.events.values import ModelId
 from telemetry.log.files import replace_file, sync_folder
 
+MODELS = "models"
+"""The folder of a home that they lie in."""
+
 LATEST = "latest"
 ASIDE = ".new-"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -39,7 +42,7 @@ class Kept(NamedTuple):
 
 
 def models_home(settings: Settings) -> Path:
-    return settings.home.expanduser() / "models"
+    return settings.home.expanduser() / MODELS
 
 
 def check_name(name: str) -> None:
@@ -63,14 +66,19 @@ def kept(home: Path, name: str | None = None) -> list[Kept]:
     return found
 
 
+def folder_at(which: str, *, base: str | None = None) -> Path:
+    """The folder that a path names, relative to `base` or to the current one. Raises `NotFound`."""
+    folder = Path(base or Path.cwd()) / Path(which).expanduser()
+    if not folder.is_dir():
+        raise NotFound(f"there is no model's folder at {folder}")
+    return folder
+
+
 def find(home: Path, which: str) -> Kept:
     """The model `NAME`, `NAME@DIGEST`, with the digest's first digits at least, or in the folder `PATH`, which has a
     slash in it. Raises `NotFound` with the nearest."""
     if "/" in which:
-        folder = Path(which).expanduser()
-        if not folder.is_dir():
-            raise NotFound(f"there is no model's folder at {folder}")
-        folder = folder.resolve()
+        folder = folder_at(which).resolve()
         return Kept(folder.parent.name, folder.name, folder, _latest(folder.parent) == folder.name)
     name, at, digest = which.partition("@")
     there = kept(home, name)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.models import Models
 from runtime.errors import NotFound, Unavailable, VerificationFailed
-from runtime.models.store import find
+from runtime.models.store import MODELS, find, folder_at
 from runtime.sessions import opened, resting
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
@@ -38,13 +38,10 @@ def choose(which: str, *, home: str | None, base: str | None = None, pinned: Mod
     """The model that `which` names: of those under `home`, or, with a slash in it, a folder, relative to `base`. A
     session that began with the model `pinned` gets that one, whatever its name means now. Raises `NotFound`."""
     if "/" in which:
-        folder = Path(base or Path.cwd()) / Path(which).expanduser()
-        if not folder.is_dir():
-            raise NotFound(f"there is no model's folder at {folder}")
-        return Chosen(folder=str(folder), model=None)
+        return Chosen(folder=str(folder_at(which, base=base)), model=None)
     if home is None:
         raise NotFound(f"no place is named where the model {which!r} could lie; give its folder, with a slash in it")
-    found = find(Path(home) / "models", pinned or which)
+    found = find(Path(home) / MODELS, pinned or which)
     return Chosen(folder=str(found.folder), model=found.model)
 
 

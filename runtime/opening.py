@@ -1,0 +1,127 @@
+"""How a session begins on a host: it is opened, or taken up where it rests.
+
+Knows what its first event pins, and what must be the same when it goes on; knows nothing of cycles. Invariant: nothing
+is written before all that the session needs is there, and fits it."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+
+from loops.errors import EnvironmentFailed, ScenarioInvalid
+from loops.journal import Journal
+from loops.spaces import Spaces
+from runtime import __version__
+from runtime.compose import check_fit
+from runtime.errors import Unavailable
+from runtime.hosting.placement import Placement
+from runtime.models.using import PINNED, check_same
+from runtime.playbooks import find
+from runtime.scenario import ScenarioFile
+from runtime.sessions import resting
+from telemetry.events import session
+from telemetry.events.values import EffectClass, ModelId
+from telemetry.log import EventLog
+
+LIBRARIES = (
+    "gymnasium",
+    "gymnasium-robotics",
+    "mcp",
+    "minigrid",
+    "mujoco",
+    "numpy",
+    "openai",
+    "qdrant-edge-py",
+    "scipy",
+    "torch",
+)
+"""What can change what a session does; their versions are pinned in its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """`owner` names this host; the journal is loaded when it is used."""
+
+    journal: Journal
+    file: ScenarioFile
+    log: EventLog
+    placement: Placement
+    owner: str
+
+    async def begin(self, *, seed: int, cycles: int | None, person: str | None) -> EffectClass:
+        """Opens the session with what is given, or takes it up under an epoch of its own with what it was opened with;
+        the effects of its actions are of the class returned.
+
+        Raises `Unavailable` when its environment or its model is not there now, `EnvironmentFailed` when its
+        environment has other spaces, and of a new session what keeps it from being opened."""
+        journal = self.journal
+        person = journal.scene.person if journal.version else person
+        spaces, effect_class = await self._described(person)
+        if journal.version == 0:
+            await self._open(seed, cycles, spaces, person)
+        else:
+            await self._take_up(spaces)
+        await journal.commit()
+        return effect_class
+
+    async def _described(self, person: str | None) -> tuple[Spaces, EffectClass]:
+        stream = self.journal.stream
+        try:
+            return await self.placement.describe(stream, person)
+        except (EnvironmentFailed, ScenarioInvalid) as error:
+            if self.journal.version == 0:
+                raise
+            # A server that is down for now must not cost the session, nor what became of its last effect.
+            why = str(error).rstrip(".")
+            raise Unavailable(f"{why}. {resting(stream, 'that is put right')}") from error
+
+    async def _open(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> None:
+        models = self.placement.local.models
+        await asyncio.to_thread(check_fit, self.file.scenario, spaces, models)  # it may load a model
+        scenario, playbook = self.file.scenario, self.file.scenario.reasoner.playbook
+        first = session.Opened(
+            scenario=scenario.name,
+            scenario_text=self.file.text,
+            scenario_digest=self.file.digest,
+            seed=seed,
+            cycles=cycles,
+            environment=scenario.environment.id,
+            spaces=spaces.describe(),
+            versions=_versions(models.pinned),
+            person=person,
+            playbook=None if playbook is None else find(self.log, playbook),
+        )
+        self.journal.record("open", (first,))
+
+    async def _take_up(self, spaces: Spaces) -> None:
+        journal = self.journal
+        known = journal.scene.spaces
+        if known is None or not known.fits(spaces):
+            raise EnvironmentFailed(
+                f"the environment now has the spaces {spaces.describe()}, the session began with "
+                f"{known and known.describe()}",
+                "invalid",
+            )
+        await asyncio.to_thread(check_same, self.log, journal.stream, self.placement.local.models)
+        rested = journal.last_type in ("session.suspended", "session.forked")
+        journal.take_over()
+        resumed = session.Resumed(
+            after="suspended" if rested else "interrupted", owner=self.owner, verified_to=journal.committed
+        )
+        journal.record(f"resume.{journal.epoch}", (resumed,))
+
+
+def _versions(model: ModelId | None) -> dict[str, str]:
+    return _libraries() if model is None else _libraries() | {PINNED: model}
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {
+        "aetherloop": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
