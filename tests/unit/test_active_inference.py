@@ -15,12 +15,12 @@ from loops.history import transitions
 from loops.models import Models, seen
 from loops.ports import MAX_OPTIONS
 from loops.reasoners.active_inference import ActiveInference
-from loops.scene import Scene
 from runtime.replay import replay
 from runtime.why import why
-from telemetry.events import Recorded, reason
+from telemetry.events import reason
 from telemetry.events.values import Array, Move, digest_of
 from tests.local import Cut, Cutter, Local, folded, story
+from tests.planned import moments, plans
 from tests.reruns import one, wall, whole
 from world_model.plan.settings import PlanSettings
 
@@ -51,18 +51,6 @@ def line(heart: str = "", planning: str = PLANNING) -> str:
     return LINE.format(heart=heart, planning=planning)
 
 
-def moments(local: Local, name: str) -> list[Context]:
-    """The session at each of its plans, as the phases saw it."""
-    found: list[Context] = []
-    scene, before = Scene(), list[Recorded]()
-    for recorded in local.events(name):
-        if recorded.type == "reason.planned":
-            found.append(Context(f"session/{name}", folded(before), scene))
-        scene = scene.see(recorded.id, recorded.event)
-        before.append(recorded)
-    return found
-
-
 def remembering(local: Local, *contexts: Context) -> Models:
     """Models that know what these sessions had learnt by then."""
     models = Models()
@@ -74,10 +62,6 @@ def remembering(local: Local, *contexts: Context) -> Models:
 
 def unasked(_: object) -> None:
     raise AssertionError("a planner asks its model itself")
-
-
-def plans(local: Local, name: str) -> list[reason.Planned]:
-    return [r.event for r in local.events(name, "reason.planned") if isinstance(r.event, reason.Planned)]
 
 
 # --- what is recorded -------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import pytest
 from torch import Tensor
 
 from loops.context import Context
-from loops.scene import Scene
 from runtime.compose import Phases, compose
 from runtime.hosting.pools import PhaseActor
 from runtime.models.using import choose
 from runtime.scenario import Phase, parse_scenario
-from telemetry.events import Event, Recorded, reason
-from tests.local import Local, folded
+from telemetry.events import Event, reason
+from tests.local import Local
+from tests.planned import moments
 from tests.trained import trained
 from world_model.jepa.model import Jepa
 from world_model.plan.forward import Rollout
@@ -73,16 +73,9 @@ def actor(text: str) -> tuple[Actor, list[int]]:
 
 def contexts(local: Local, text: str) -> list[Context]:
     """Sessions at their third plan, as the phases are asked for it."""
-    found: list[Context] = []
     for n in range(SESSIONS):
         local.run(f"s{n}", text, seed=n, cycles=4)
-        scene, before = Scene(), list[Recorded]()
-        for recorded in local.events(f"s{n}"):
-            if recorded.type == "reason.planned" and recorded.cycle == 3:
-                found.append(Context(f"session/s{n}", folded(before), scene))
-            scene = scene.see(recorded.id, recorded.event)
-            before.append(recorded)
-    return found
+    return [moments(local, f"s{n}")[2] for n in range(SESSIONS)]
 
 
 def decided(answer: object) -> list[Event]:

@@ -26,6 +26,7 @@ from telemetry.events import Recorded, learn, reason, sense
 from telemetry.events.values import Array, Move, digest_of
 from telemetry.log import EventLog
 from tests.local import Cut, Cutter, Local, folded, story
+from tests.planned import moments, plans
 from tests.reruns import one, wall, whole
 from tests.trained import trained
 from world_model.plan.settings import PlanSettings
@@ -79,22 +80,6 @@ def model(made: dict[str, Path], tmp_path: Path) -> Path:
 
 def models_of(folder: Path) -> Models:
     return Models("trained", read=lambda: read(choose(f"{folder}/", home=None)))
-
-
-def moments(local: Local, name: str) -> list[Context]:
-    """The session at each of its plans, as the phases saw it."""
-    found: list[Context] = []
-    scene, before = Scene(), list[Recorded]()
-    for recorded in local.events(name):
-        if recorded.type == "reason.planned":
-            found.append(Context(f"session/{name}", folded(before), scene))
-        scene = scene.see(recorded.id, recorded.event)
-        before.append(recorded)
-    return found
-
-
-def plans(local: Local, name: str) -> list[reason.Planned]:
-    return [r.event for r in local.events(name, "reason.planned") if isinstance(r.event, reason.Planned)]
 
 
 # --- what it believes and foresees ------------------------------------------------------------------
