@@ -122,7 +122,8 @@ class LinearModel:
         return math.sqrt(float(self._residual_variance().mean()) * (1 + self._leverage(self._mean_feature_F)))
 
     def arrays(self) -> dict[str, Vector]:
-        """Copies of all that it is, from which `from_arrays` makes its equal."""
+        """Copies of all that it predicts and learns from; `from_arrays` makes of them a model that predicts the
+        same bits. What `change_D` counts is not among them."""
         counts = [self._forgetting, self._ridge, self._weight, self._freedom, self._transitions]
         return {
             "weights": self._weights_DF.copy(),
