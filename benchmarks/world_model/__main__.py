@@ -58,7 +58,8 @@ def _process(job: Job) -> int:
 
 def _jobs(parts: Collection[str], mazes: Sequence[Name], seeds: Sequence[int], *, covered: Sequence[int]) -> list[Job]:
     """The longest first."""
-    models = [Job(TRAIN, maze, seed) for seed in seeds for maze in reversed(mazes)] if {*parts} & NEED_MODELS else []
+    word = LIVE if "success" in parts else TRAIN
+    models = [Job(word, maze, seed) for seed in seeds for maze in reversed(mazes)] if {*parts} & NEED_MODELS else []
     return models + ([Job(COVER, coverage.MAZE, seed) for seed in covered] if "coverage" in parts else [])
 
 
@@ -96,7 +97,7 @@ PARTS: dict[str, Part] = {
     "robustness": _robustness,
 }
 NEED_MODELS = {"success", "prediction", "planning", "robustness"}
-TRAIN, COVER = "train-one", "cover-one"
+TRAIN, LIVE, COVER = "train-one", "live-one", "cover-one"
 """Words of the processes that `_prepare` starts."""
 TABLE = "table"
 """Prints the ablation in Markdown out of what was measured; measures nothing."""
@@ -104,7 +105,7 @@ TABLE = "table"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.world_model", description=__doc__)
-    words = [*PARTS, TABLE, TRAIN, COVER]
+    words = [*PARTS, TABLE, TRAIN, LIVE, COVER]
     parser.add_argument("part", nargs="*", choices=words, default=[], help="all that are measured when none is named")
     parser.add_argument("--maze", action="append", choices=MAZES, help="instead of the profile's mazes")
     parser.add_argument("--seed", action="append", type=int, help="instead of the profile's seeds")
@@ -115,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case ["table"]:
             print(table())
         case ["train-one"]:
+            _trained(mazes[0], seeds[0])
+        case ["live-one"]:
             success.prepare(_trained(mazes[0], seeds[0]))
         case ["cover-one"]:
             coverage.prepare(mazes[0], seeds[0])

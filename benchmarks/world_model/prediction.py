@@ -101,7 +101,8 @@ def report(by_maze: dict[Name, Sequence[Trained]]) -> None:
             worst[name].append(float(np.mean([seed[name] for seed in seeds])))
         for name in seeds[0]:
             samples = [seed[name] for seed in seeds]
-            figure(f"{name}_{maze}", value=float(np.mean(samples)), unit="×", op=_better(name), samples=samples)
+            unit = "ρ" if name.startswith("disagreement") else "×"
+            figure(f"{name}_{maze}", value=float(np.mean(samples)), unit=unit, op=_better(name), samples=samples)
         _reliability(maze, found)
     copied, over, ranks = (worst[name] for name in names)
     figure(
