@@ -5,7 +5,7 @@ is in any batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -133,15 +133,8 @@ def in_units(experience: Experience) -> Experience:
     if episode_N.max() + 1 < FEWEST_UNITS:
         stretch_N = np.arange(len(experience)) * 2 * FEWEST_UNITS // len(experience)
         _, episode_N = np.unique(np.stack((episode_N, stretch_N)), axis=1, return_inverse=True)
-    return Experience(
-        layout=experience.layout,
-        seen_ND=experience.seen_ND,
-        done_NA=experience.done_NA,
-        reward_N=experience.reward_N,
-        episode_N=episode_N.astype(np.int64),
-        session_N=episode_N.astype(np.int64),
-        position_N=experience.position_N,
-    )
+    unit_N = episode_N.astype(np.int64)
+    return replace(experience, episode_N=unit_N, session_N=unit_N)
 
 
 def _tensor(values: NDArray[np.float32]) -> Tensor:

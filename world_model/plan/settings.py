@@ -32,7 +32,6 @@ class PlanSettings(Value):
     """N, courses of box controls weighed at once."""
     iterations: int = Field(default=3, ge=1)
     """Times that courses of box controls are weighed, each time nearer to the best."""
-    """Times that box controls are drawn and weighed, each time nearer to the best."""
     elites: int = Field(default=8, ge=1)
     """Of the candidates, those that the next iteration of CEM is drawn around."""
     persistence: float = Field(default=0.7, ge=0, lt=1)
