@@ -12,6 +12,10 @@ prediction  ten decisions ahead on held-out sessions
 planning    what a decision costs
 coverage    curiosity beside chance
 robustness  changed worlds, before and after a round of learning
+nonlinear   a world that no linear model can plan in, beside the linear model
+fourrooms   MiniGrid's four rooms, seen whole and in part, beside chance
+views       these two views as worlds
+wandering   experience of a world without a log
 statistics  intervals
 kept        raw results, so that a run goes on where it was cut off
 table       the ablation in Markdown"""

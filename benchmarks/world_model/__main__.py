@@ -20,7 +20,7 @@ from functools import cache
 from typing import NamedTuple, get_args
 
 from benchmarks.report import ROOT, progress, short
-from benchmarks.world_model import coverage, planning, prediction, robustness, success
+from benchmarks.world_model import coverage, fourrooms, nonlinear, planning, prediction, robustness, success
 from benchmarks.world_model.mazes import Name
 from benchmarks.world_model.table import table
 from benchmarks.world_model.trained import Trained, trained
@@ -87,6 +87,14 @@ def _robustness(mazes: Sequence[Name], seeds: Sequence[int]) -> None:
             robustness.report(maze, [_trained(maze, seed) for seed in seeds], pairs=50 if short() else 100)
 
 
+def _nonlinear(_: Sequence[Name], seeds: Sequence[int]) -> None:
+    nonlinear.report(seeds)
+
+
+def _fourrooms(_: Sequence[Name], seeds: Sequence[int]) -> None:
+    fourrooms.report(seeds)
+
+
 Part = Callable[[Sequence[Name], Sequence[int]], None]
 
 PARTS: dict[str, Part] = {
@@ -95,6 +103,8 @@ PARTS: dict[str, Part] = {
     "planning": _planning,
     "coverage": _coverage,
     "robustness": _robustness,
+    "nonlinear": _nonlinear,
+    "fourrooms": _fourrooms,
 }
 NEED_MODELS = {"success", "prediction", "planning", "robustness"}
 TRAIN, LIVE, COVER = "train-one", "live-one", "cover-one"

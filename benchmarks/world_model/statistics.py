@@ -44,6 +44,17 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0) -> E
     return _bootstrap(differences, np.random.default_rng(seed))
 
 
+def ratio(ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0) -> Estimate:
+    """Rate of `ours` over that of `theirs`, both of shape (n,) and of the same trials in the same order; percentile
+    bootstrap over the trials. Theirs counts as one success at least, so that every resample has a ratio."""
+    pairs_N2 = np.stack([np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)], axis=1)
+    rng = np.random.default_rng(seed)
+    sums = np.array([pairs_N2[rng.integers(len(pairs_N2), size=len(pairs_N2))].sum(axis=0) for _ in range(DRAWS)])
+    value = float(pairs_N2[:, 0].sum() / max(1.0, pairs_N2[:, 1].sum()))
+    low, high = np.quantile(sums[:, 0] / np.maximum(1.0, sums[:, 1]), (0.025, 0.975))
+    return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
 def _bootstrap(values: NDArray[np.float64], rng: np.random.Generator) -> Estimate:
     n = len(values)
     means = np.array([values[rng.integers(n, size=n)].mean() for _ in range(DRAWS)])

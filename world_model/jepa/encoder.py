@@ -20,10 +20,15 @@ better for knowing how far."""
 
 CHANNELS: Final = 16
 EMBEDDING: Final = 4
-"""Of the convolutions and of a code: a 7 × 7 × 3 grid costs 0.2 Mflop, so that it trains on a processor."""
+"""Of the convolutions and of a code: they train on a processor."""
 
 SMALL: Final = 8
 """Pictures are halved until no side is longer; what is left keeps its places."""
+
+FEW_PLACES: Final = 6
+"""A grid with no longer side is read place by place as well. With 7 × 7 the walls of MiniGrid-FourRooms, which nothing
+foretells, take the latent from the goal: .03 of the walkers with the partial view reach it (n = 150), and .30 where
+only the places of codes are read (n = 100)."""
 
 
 class Encoder(nn.Module):
@@ -37,10 +42,14 @@ class Encoder(nn.Module):
         self.scale_D: Tensor
         self.register_buffer("mean_D", torch.zeros(width))
         self.register_buffer("scale_D", torch.ones(width))
-        self.pictures = nn.ModuleDict(
-            {str(i): Picture(sense, features=hidden) for i, sense in enumerate(senses) if sense.kind in PICTURES}
-        )
-        features = sum(hidden if sense.kind in PICTURES else sense.width for sense in senses)
+        pictures = {
+            str(i): (Grid if sense.kind == "grid" else Picture)(sense, features=hidden)
+            for i, sense in enumerate(senses)
+            if sense.kind in PICTURES
+        }
+        self.pictures = nn.ModuleDict(pictures)
+        features = sum(sense.width for sense in senses if sense.kind not in PICTURES)
+        features += sum(picture.width for picture in pictures.values())
         self.trunk = nn.Sequential(
             nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, latent)
         )
@@ -75,38 +84,69 @@ PICTURES: Final = ("image", "grid")
 
 
 class Picture(nn.Module):
-    """Convolutions over an image's brightness or a grid's embedded codes, then one affine map that knows places."""
+    """Convolutions over an image's brightness, then one affine map that knows places."""
 
     def __init__(self, sense: Sense, *, features: int) -> None:
         super().__init__()
         self.shape = sense.shape
-        height, width, channels = sense.shape
-        self.codes_V: Tensor
-        self.embedding: nn.Embedding | None = None
-        if sense.kind == "grid":
-            self.register_buffer("codes_V", torch.tensor(sense.codes))
-            self.embedding = nn.Embedding(channels * (len(sense.codes) + 1), EMBEDDING)
-            channels *= EMBEDDING
-        layers: list[nn.Module] = []
-        while max(height, width) > SMALL:
-            layers += [nn.Conv2d(channels, CHANNELS, 3, stride=2, padding=1), nn.SiLU()]
-            height, width, channels = (height + 1) // 2, (width + 1) // 2, CHANNELS
-        layers += [nn.Conv2d(channels, CHANNELS, 3, padding=1), nn.SiLU(), nn.Flatten()]
-        self.net = nn.Sequential(*layers, nn.Linear(height * width * CHANNELS, features), nn.SiLU())
+        self.net, width = _convolutions(*sense.shape)
+        self.affine = nn.Linear(width, features)
+        self.width = features
 
     def forward(self, columns_NW: Tensor) -> Tensor:
-        picture_NHWC = columns_NW.reshape(len(columns_NW), *self.shape)
-        if self.embedding is not None:
-            picture_NHWC = self._embedded(picture_NHWC)
-        features_NF: Tensor = self.net(picture_NHWC.movedim(-1, 1))
-        return features_NF
+        picture_NCHW = columns_NW.reshape(len(columns_NW), *self.shape).movedim(-1, 1)
+        return nn.functional.silu(self.affine(self.net(picture_NCHW)))
 
-    def _embedded(self, codes_NHWC: Tensor) -> Tensor:
-        """Each code's row; a code that was never lived has one of its own in each channel."""
-        assert self.embedding is not None
-        known = len(self.codes_V)
-        index_NHWC = torch.searchsorted(self.codes_V, codes_NHWC.contiguous()).clamp(max=known - 1)
-        index_NHWC = torch.where(self.codes_V[index_NHWC] == codes_NHWC, index_NHWC, known)
-        index_NHWC = index_NHWC + torch.arange(self.shape[2], device=codes_NHWC.device) * (known + 1)
-        embedded: Tensor = self.embedding(index_NHWC)
-        return embedded.flatten(-2)
+
+class Grid(nn.Module):
+    """Where each code is, in each channel: whether it is there at all, its mean row and its mean column; and up to
+    `FEW_PLACES` what stands where, by convolutions over embedded codes. A code that was never lived is as nothing.
+
+    Where things are needs no learning, as in the spatial soft-argmax of Finn et al. (*Deep spatial autoencoders*, ICRA
+    2016) with the codes for features. Measured on MiniGrid-FourRooms seen whole (19 × 19 × 3): after 400 steps the
+    latent tells the places of walker and goal (R² .9999), and a step costs a fifth of that with convolutions."""
+
+    def __init__(self, sense: Sense, *, features: int) -> None:
+        super().__init__()
+        height, width, channels = self.shape = sense.shape
+        self.codes_V: Tensor
+        self.place_P3: Tensor
+        self.register_buffer("codes_V", torch.tensor(sense.codes))
+        self.register_buffer("place_P3", _places(height, width))
+        self.width = 3 * channels * len(sense.codes)
+        self.net: nn.Sequential | None = None
+        if max(height, width) <= FEW_PLACES:
+            self.table_CVE = nn.Parameter(torch.randn(channels, len(sense.codes), EMBEDDING))
+            self.net, seen = _convolutions(height, width, channels * EMBEDDING)
+            self.affine = nn.Linear(seen, features)
+            self.width += features
+
+    def forward(self, columns_NW: Tensor) -> Tensor:
+        height, width, channels = self.shape
+        hot_NPF = (columns_NW.reshape(-1, height * width, channels, 1) == self.codes_V).to(columns_NW.dtype).flatten(2)
+        moment_N3F = self.place_P3.T @ hot_NPF
+        count_N1F = moment_N3F[:, :1]
+        there_N3F = torch.cat((count_N1F.clamp(max=1), moment_N3F[:, 1:] / count_N1F.clamp(min=1)), dim=1)
+        if self.net is None:
+            return there_N3F.flatten(1)
+        # One product with all channels' tables in a block: the gradient of a look-up costs five times as much.
+        embedded_NPE = hot_NPF @ torch.block_diag(*self.table_CVE)  # type: ignore[no-untyped-call]  # torch declares none
+        stands_NF = self.net(embedded_NPE.mT.reshape(len(columns_NW), -1, height, width))
+        return torch.cat((there_N3F.flatten(1), nn.functional.silu(self.affine(stands_NF))), dim=-1)
+
+
+def _places(height: int, width: int) -> Tensor:
+    """1, row and column of each place, shape (H · W, 3); a thing that may be anywhere has mean 0 and deviation 1."""
+    rows, columns = (torch.linspace(-1, 1, side) * 3**0.5 if side > 1 else torch.zeros(1) for side in (height, width))
+    row_HW, column_HW = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack((torch.ones_like(row_HW), row_HW, column_HW), dim=-1).reshape(-1, 3)
+
+
+def _convolutions(height: int, width: int, channels: int) -> tuple[nn.Sequential, int]:
+    """Over pictures (N, C, H, W), halved until no side is longer than `SMALL`; and the width of what comes out."""
+    layers: list[nn.Module] = []
+    while max(height, width) > SMALL:
+        layers += [nn.Conv2d(channels, CHANNELS, 3, stride=2, padding=1), nn.SiLU()]
+        height, width, channels = (height + 1) // 2, (width + 1) // 2, CHANNELS
+    layers += [nn.Conv2d(channels, CHANNELS, 3, padding=1), nn.SiLU(), nn.Flatten()]
+    return nn.Sequential(*layers), height * width * CHANNELS

@@ -93,7 +93,7 @@ class Landmarks:
         outcomes_NG = np.asarray(outcome_NG, dtype=np.float64)
         scaled_NG = outcomes_NG / scale_G
         rng = np.random.default_rng(seed)
-        best = _farthest(scaled_NG, _rewarded(experience), count=max(1, int(count * REWARDED_SHARE)), rng=rng)
+        best = _farthest(scaled_NG, rewarded(experience), count=max(1, int(count * REWARDED_SHARE)), rng=rng)
         chosen = _farthest(scaled_NG, np.arange(len(scaled_NG)), count=count, rng=rng, start=best)
         edges = _edges(scaled_NG, scaled_NG[chosen], experience)
         return cls(outcomes_NG[chosen], scale_G, edges, np.arange(len(chosen)) < len(best))
@@ -174,7 +174,7 @@ class Landmarks:
         return direct_LL
 
 
-def _rewarded(experience: Experience) -> NDArray[np.int64]:
+def rewarded(experience: Experience) -> NDArray[np.int64]:
     """Rows that the best hundredth of the log's rewards led to; none where all are equal."""
     steps = np.flatnonzero(experience.steps_N)
     if not len(steps):
