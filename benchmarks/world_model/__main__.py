@@ -113,13 +113,18 @@ TABLE = "table"
 """Prints the ablation in Markdown out of what was measured; measures nothing."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for; `part` is empty where it names none."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.world_model", description=__doc__)
     words = [*PARTS, TABLE, TRAIN, LIVE, COVER]
-    parser.add_argument("part", nargs="*", choices=words, default=[], help="all that are measured when none is named")
+    parser.add_argument("part", nargs="*", choices=words, help="all that are measured when none is named")
     parser.add_argument("--maze", action="append", choices=MAZES, help="instead of the profile's mazes")
     parser.add_argument("--seed", action="append", type=int, help="instead of the profile's seeds")
-    given = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = asked(arguments)
     mazes: list[Name] = given.maze or list(MAZES[:2] if short() else MAZES)
     seeds: list[int] = given.seed or list(SEEDS[:1] if short() else SEEDS)
     match given.part:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.world_model.__main__ import asked
 from benchmarks.world_model.bodies import Bodies, Lived, experience_of
 from benchmarks.world_model.coverage import cells_of
 from benchmarks.world_model.episodes import BEYOND_SESSIONS, Will, at_random, held_out_seeds, planned
@@ -224,3 +225,8 @@ def test_layout_of_a_maze_has_a_goal_of_two_columns() -> None:
         layout = layout_of(bodies.spaces)
         assert layout is not None
         assert (layout.goal, layout.width, layout.controls.width) == (2, 6, 2)
+
+
+def test_the_command_measures_all_parts_where_none_is_named_and_only_those_that_are() -> None:
+    assert asked([]).part == []
+    assert asked(["success", "planning", "--maze", "umaze"]).part == ["success", "planning"]
