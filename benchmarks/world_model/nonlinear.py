@@ -39,9 +39,7 @@ UPRIGHT, HELD = 0.95, 25
 """Success: cos θ stays above it, 18° off, after each of the last so many decisions, 2.5 s of the episode's 10."""
 
 PAIRS: Final = 100
-LANDMARKS: Final = 500
-CONFIG: Final = JepaConfig(steps=2500, settling=0.4)
-"""With 2,000 steps, two thirds of them settled, .48 of the starts are held: near the top the latent has to be exact."""
+CONFIG: Final = JepaConfig()
 SETTINGS: Final = PlanSettings()
 
 Name = Literal["jepa", "linear"]
@@ -68,7 +66,7 @@ def contenders(seed: int) -> dict[Name, Contender]:
 
 
 def _mapped(outcome_NG: NDArray[np.floating], lived: Experience, *, seed: int) -> Landmarks:
-    return Landmarks.of(outcome_NG, lived, count=LANDMARKS, seed=seed)
+    return Landmarks.of(outcome_NG, lived, seed=seed)
 
 
 def _least_squares(lived: Experience) -> LinearModel:
