@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -250,7 +251,7 @@ class SessionHost:
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile, around: Surroundings) -> Placement:
         self._gateway = self._gateway or gateway_of(log)  # one for all: an effect is under way here or is not
-        placement = await asyncio.to_thread(  # it may load torch, which takes longer than a host may be silent
+        make = partial(
             Placement,
             file.scenario,
             file.text,
@@ -260,6 +261,9 @@ class SessionHost:
             heard=self.live.token,
             gateway=self._gateway,
         )
+        plans = file.scenario.reasoner.kind == "active_inference" or around.model is not None
+        # torch takes longer to load than a host may be silent
+        placement = await asyncio.to_thread(make) if plans else make()
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement
 
