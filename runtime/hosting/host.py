@@ -11,7 +11,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import ray
@@ -118,8 +117,7 @@ class SessionHost:
                     f"{order.session} was not started. Try again when one has ended, or raise max_sessions"
                 )
             task = asyncio.create_task(self._run(log, stream, order))
-            self.live.running[stream] = task
-            task.add_done_callback(lambda _: self.live.running.pop(stream, None))
+            self.live.begins(stream, task)
         self.live.want(stream)
         return await asyncio.shield(task)
 
@@ -251,7 +249,7 @@ class SessionHost:
 
     async def _start_placement(self, log: EventLog, file: ScenarioFile, around: Surroundings) -> Placement:
         self._gateway = self._gateway or gateway_of(log)  # one for all: an effect is under way here or is not
-        make = partial(
+        placement = await asyncio.to_thread(  # it may load torch, which takes longer than a host may be silent
             Placement,
             file.scenario,
             file.text,
@@ -261,9 +259,6 @@ class SessionHost:
             heard=self.live.token,
             gateway=self._gateway,
         )
-        plans = file.scenario.reasoner.kind == "active_inference" or around.model is not None
-        # torch takes longer to load than a host may be silent
-        placement = await asyncio.to_thread(make) if plans else make()
         await placement.start_pools(growth_patience_s=self._growth_patience_s)
         return placement
 

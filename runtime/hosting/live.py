@@ -1,8 +1,8 @@
-"""The sessions of one host that are under way: those with a runner in memory, and those that were evicted and keep
-their place until somebody wants them.
+"""The sessions of one host that are under way: those with a runner in memory, those that begin and have a place until
+theirs is made, and those that were evicted and keep their place until somebody wants them.
 
 Knows runners and their tasks; knows neither the log nor Ray. Invariant: a session has at most one runner, and whoever
-wants an evicted one gets the runner that took its place, or what kept it from coming back."""
+wants one that begins or was evicted gets the runner that takes its place, or what kept it from coming."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from runtime.sessions import PREFIX, SessionRow, stream_of
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Of an evicted session."""
+    """Of a session without a runner."""
 
+    evicted: bool
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     taken: asyncio.Future[SessionRunner] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -27,19 +28,23 @@ class Live:
     def __init__(self) -> None:
         self.runners: dict[str, SessionRunner] = {}
         self.running: dict[str, asyncio.Task[SessionRow]] = {}
-        """Live and evicted ones."""
+        """With a runner or a place."""
         self.stopping = False
         """Whether all of them are to rest at their next closed cycle."""
         self._resting: set[str] = set()
-        self._evicted: dict[str, _Place] = {}
+        self._places: dict[str, _Place] = {}
 
     # --- runners come and go ----------------------------------------------------------------------
 
+    def begins(self, stream: str, task: asyncio.Task[SessionRow]) -> None:
+        """`task` makes its runners until it ends."""
+        self.running[stream] = task
+        task.add_done_callback(lambda _: self.running.pop(stream, None))
+        self._places[stream] = _Place(evicted=False)
+
     def comes(self, stream: str, runner: SessionRunner) -> None:
         self.runners[stream] = runner
-        place = self._evicted.pop(stream, None)
-        if place is not None:
-            place.taken.set_result(runner)
+        self._places.pop(stream).taken.set_result(runner)
 
     def goes(self, stream: str) -> None:
         del self.runners[stream]
@@ -47,12 +52,12 @@ class Live:
     def ends(self, stream: str) -> None:
         """Nothing of the session is kept here any more."""
         self._resting.discard(stream)
-        self._evicted.pop(stream, None)
+        self._places.pop(stream, None)
 
     async def evicted(self, stream: str, *, left_s: float | None) -> bool:
         """Keeps the place of a session whose runner has gone until somebody wants it or `left_s` are over; then a
         runner is to come. False when it is to rest for good."""
-        place = self._evicted[stream] = _Place()
+        place = self._places[stream] = _Place(evicted=True)
         if not self.stop(stream):
             with suppress(TimeoutError):
                 await asyncio.wait_for(place.wanted.wait(), left_s)
@@ -61,10 +66,10 @@ class Live:
     # --- what others want of them -----------------------------------------------------------------
 
     async def of(self, session: str) -> SessionRunner:
-        """The session's runner; an evicted one is revived. Raises `NotFound` where it has none, and what keeps it from
-        being revived."""
+        """The session's runner; one that begins is waited for, an evicted one is revived. Raises `NotFound` where there
+        is none, and what keeps it from coming."""
         stream = stream_of(session)
-        runner, place = self.runners.get(stream), self._evicted.get(stream)
+        runner, place = self.runners.get(stream), self._places.get(stream)
         if runner is not None:
             return runner
         if place is None:
@@ -78,22 +83,22 @@ class Live:
         return place.taken.result()
 
     def check(self, session: str) -> None:
-        """Raises `NotFound` where it has neither a runner nor an evicted one's place."""
+        """Raises `NotFound` where it has neither a runner nor a place."""
         if stream_of(session) not in self.running:
             raise _not_here(session)
 
     def want(self, stream: str) -> None:
         """Has the session revived where it is evicted."""
-        place = self._evicted.get(stream)
+        place = self._places.get(stream)
         if place is not None:
             place.wanted.set()
 
     def has(self, stream: str) -> bool:
-        """Whether the session is live or evicted."""
-        return stream in self.runners or stream in self._evicted
+        """Whether the session is live, begins or is evicted."""
+        return stream in self.runners or stream in self._places
 
     def count_evicted(self) -> int:
-        return len(self._evicted)
+        return sum(place.evicted for place in self._places.values())
 
     def rest(self, stream: str) -> None:
         """Has the session rest at its next closed cycle, which an evicted one has behind it."""
@@ -102,7 +107,7 @@ class Live:
 
     def rest_all(self) -> None:
         self.stopping = True
-        for stream in (*self.runners, *self._evicted):
+        for stream in (*self.runners, *self._places):
             self._stir(stream)
 
     def stop(self, stream: str) -> bool:

@@ -102,6 +102,46 @@ def heard(log: EventLog) -> list[str]:
     return [each.id for each in said if isinstance(each, Message) and each.id is not None]
 
 
+def test_a_session_that_begins_hears_what_it_is_told_before_its_phases_are_made(url: str, server: ModelServer) -> None:
+    async def live() -> SessionRow:
+        host = SessionHost(url, max_sessions=4, disk_patience_s=0, idle_patience_s=None)
+        running = asyncio.create_task(host.run(SessionOrder(session="s", scenario_text=conversation(server))))
+        try:
+            async with asyncio.timeout(BOUND_S):
+                await until(lambda: "session/s" in host.live.running)
+                assert host.live.runners == {}
+                assert host.status().evicted == 0
+                await host.desk.tell("s", message("m1"))
+                await until(lambda: host.status().cycles == 1)
+                await host.desk.rest("s")
+                return await running
+        finally:
+            await host.close()
+
+    assert asyncio.run(live()).status == "suspended"
+    with closing(open_log(url, mode="read")) as log:
+        assert heard(log) == ["m1"]
+
+
+def test_whoever_waits_for_a_session_that_cannot_begin_is_told_why(url: str, server: ModelServer) -> None:
+    text = conversation(server).replace('kind = "none"', 'kind = "trained"\nmodel = "nowhere"')
+
+    async def live() -> None:
+        host = SessionHost(url, max_sessions=4, disk_patience_s=0, idle_patience_s=None)
+        running = asyncio.create_task(host.run(SessionOrder(session="s", scenario_text=text)))
+        try:
+            async with asyncio.timeout(BOUND_S):
+                await until(lambda: "session/s" in host.live.running)
+                with pytest.raises(NotFound, match="the model 'nowhere'"):
+                    await host.desk.tell("s", message("m1"))
+                with pytest.raises(NotFound, match="the model 'nowhere'"):
+                    await running
+        finally:
+            await host.close()
+
+    asyncio.run(live())
+
+
 def test_an_idle_session_rests_on_its_log_and_nothing_of_it_stays_in_memory(url: str, server: ModelServer) -> None:
     async def live() -> tuple[list[weakref.ref[object]], SessionRow]:
         async with host_with(url, conversation(server), idle_patience_s=None) as (host, running):
