@@ -87,6 +87,11 @@ class BoxActions(Value):
         """Flat form, shape (width,)."""
         return move_array(action).astype(np.float64).reshape(self.width)
 
+    def move(self, flat: NDArray[np.floating]) -> Move:
+        """The move that `flat`, shape (width,), stands for, cut off at the bounds."""
+        low, high = self._bounds
+        return Move(to=Array.of(np.clip(flat.reshape(low.shape).astype(low.dtype), low, high)))
+
     def _rounded(self, values: NDArray[Any]) -> NDArray[Any]:
         if self.quantum is None:
             return values
@@ -124,6 +129,10 @@ class DiscreteActions(Value):
     def vector(self, action: Action) -> Vector:
         """One-hot form, shape (width,)."""
         return _one_hot(self.fit(action) - self.first, self.n)
+
+    def move(self, flat: NDArray[np.floating]) -> Move:
+        """The likeliest move of `flat`, shape (width,)."""
+        return Move(to=int(flat.argmax()) + self.first)
 
 
 class ToolSpec(Value):

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from loops.environments import EnvironmentSettings, make_environment
 from loops.percept import Percept
-from loops.spaces import BoxActions, Spaces, flatten
-from telemetry.events.values import Array, Move
+from loops.spaces import Spaces, flatten
 from world_model.experience import Experience
 from world_model.layout import Layout
 
@@ -77,7 +76,7 @@ class Bodies:
         """One decision of each active body; those that succeed or end leave `active`."""
         still: list[int] = []
         for body, control_A in zip(self.active, controls_BA, strict=True):
-            percept = self._environments[body].act(move(self.spaces, control_A))
+            percept = self._environments[body].act(self.spaces.moves.move(control_A))
             self._done[body].append(np.asarray(control_A, dtype=np.float32))
             self._seen[body].append(self._flat(percept))
             self._success[body] = self._success[body] or bool(percept.success)
@@ -125,12 +124,3 @@ def experience_of(layout: Layout, lived: Sequence[Lived], *, piece: int | None =
 
 def _desired(percept: Percept) -> NDArray[np.float64]:
     return np.zeros(0) if percept.goal is None else percept.goal.desired.numpy().astype(np.float64).ravel()
-
-
-def move(spaces: Spaces, control_A: Numbers) -> Move:
-    """A flat control as the world takes it, cut off at its bounds."""
-    if isinstance(spaces.moves, BoxActions):
-        low, high = spaces.moves.low.numpy(), spaces.moves.high.numpy()
-        within = np.clip(np.asarray(control_A).reshape(low.shape), low, high).astype(low.dtype)
-        return Move(to=Array.of(within))
-    return Move(to=int(np.argmax(control_A)) + spaces.moves.first)

@@ -10,7 +10,6 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.world_model.bodies import move
 from loops.environments import EnvironmentSettings, make_environment
 from loops.layouts import layout_of
 from loops.ports import Environment
@@ -59,7 +58,7 @@ def _episode(environment: Environment, controls: Controls, seed: int, *, hold: i
             control_A = noise.uniform(controls.low, controls.high).astype(np.float32)
             left = int(noise.integers(1, 2 * hold))
         left -= 1
-        percept = environment.act(move(environment.spaces, control_A))
+        percept = environment.act(environment.spaces.moves.move(control_A))
         done.append(control_A)
         reward.append(percept.reward or 0.0)
         seen.append(flatten(environment.spaces, percept.observations, percept.goal))

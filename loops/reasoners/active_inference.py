@@ -6,7 +6,7 @@ others', is the one that would be made alone, up to rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,11 +17,10 @@ from loops.errors import Behind
 from loops.layouts import layout_of
 from loops.models import Learning, Models, Outlook, forward_of
 from loops.ports import Forecast
-from loops.spaces import DiscreteActions, MoveSpace
 from telemetry.events import reason
-from telemetry.events.values import Action, Array, Digest, Move, Persistence, Weighed, digest_of
+from telemetry.events.values import Action, Array, Digest, Persistence, Weighed, digest_of
 from world_model.plan.cost import Cost, Euclidean, Indifferent, scale_of
-from world_model.plan.planner import Plan, PlannedOption, plan
+from world_model.plan.planner import Plan, plan
 from world_model.plan.settings import PlanSettings
 
 
@@ -111,7 +110,8 @@ class ActiveInference:
         spaces, outlook = moment.context.spaces, moment.outlook
         proposed: list[reason.Proposed] = []
         weighed: list[Weighed] = []
-        for option, action in zip(made.options, _moves(spaces.moves, made.options), strict=True):
+        for option in made.options:
+            action = spaces.moves.move(option.control_A)
             arguments = digest_of(action)
             if any(arguments == other.arguments for other in proposed):
                 continue  # two controls that are one action
@@ -140,15 +140,3 @@ class ActiveInference:
             goal=Array.of(made.outcome_G) if spaces.goal is not None else None,
         )
         return planned, *proposed
-
-
-def _moves(space: MoveSpace, options: Sequence[PlannedOption]) -> Iterator[Action]:
-    """The moves of the space that flat controls stand for."""
-    if isinstance(space, DiscreteActions):
-        for option in options:
-            yield Move(to=int(option.control_A.argmax()) + space.first)
-        return
-    low, high = space.low.numpy(), space.high.numpy()
-    for option in options:
-        control = option.control_A.reshape(low.shape).astype(low.dtype)
-        yield Move(to=Array.of(np.clip(control, low, high)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from loops.spaces import ACHIEVED, ArrayPart, DiscreteActions, Spaces, TextPart, flatten, parts
+from loops.spaces import ACHIEVED, ArrayPart, BoxActions, DiscreteActions, MoveSpace, Spaces, TextPart, flatten, parts
 from telemetry.events.values import Array, ArrayObservation, Goal, Move, Observation, Text
 
 DTYPES = ("bool", "uint8", "int32", "float32", "float64")
@@ -78,3 +78,22 @@ def test_a_discrete_action_is_one_hot(n: int, first: int, data: st.DataObject) -
     vector = DiscreteActions(n=n, first=first).vector(Move(to=index))
     assert vector.sum() == 1.0
     assert int(vector.argmax()) + first == index
+
+
+@st.composite
+def moves(draw: st.DrawFn) -> tuple[MoveSpace, Move]:
+    """A space of moves and one of them."""
+    if draw(st.booleans()):
+        n, first = draw(st.integers(1, 6)), draw(st.integers(-3, 3))
+        return DiscreteActions(n=n, first=first), Move(to=draw(st.integers(first, first + n - 1)))
+    values = draw(
+        arrays(draw(st.sampled_from(("float32", "float64"))), SHAPES, elements={"min_value": -1, "max_value": 1})
+    )
+    bound = np.ones_like(values)
+    return BoxActions(low=Array.of(-bound), high=Array.of(bound)), Move(to=Array.of(values))
+
+
+@given(moves())
+def test_a_move_is_what_its_flat_form_stands_for(case: tuple[MoveSpace, Move]) -> None:
+    space, move = case
+    assert space.move(space.vector(move)) == move
