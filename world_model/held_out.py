@@ -131,7 +131,7 @@ def figures(model: Trained, linear: Trained, held_out: Experience) -> dict[str, 
         "error": error,
         "error_over_copy": _share(error, still),
         "error_over_linear": _share(error, least),
-        "disagreement_spearman": _rank_correlation(foreseen.disagreement_PT[:, -1], errors[0]),
+        "disagreement_spearman": rank_correlation(foreseen.disagreement_PT[:, -1], errors[0]),
         "effective_rank": effective_rank(beliefs_NZ),
         "effective_rank_seen": effective_rank(_standardised(held_out), most=beliefs_NZ.shape[1]),
         "nats": float(one_step(model, held_out).nats_M.mean()),
@@ -181,7 +181,7 @@ def _share(error: float, of: float) -> float:
     return error / of if of > 0 else float(error > 0)
 
 
-def _rank_correlation(first_P: NDArray[np.floating], second_P: NDArray[np.floating]) -> float:
+def rank_correlation(first_P: NDArray[np.floating], second_P: NDArray[np.floating]) -> float:
     """Spearman's, 0 where one of them is constant."""
     if len(first_P) < 2 or np.ptp(first_P) == 0 or np.ptp(second_P) == 0:
         return 0.0

@@ -17,14 +17,14 @@ from benchmarks.report import figure, progress, short
 from benchmarks.world_model.episodes import Foresight, Will, held_out_seeds, planned
 from benchmarks.world_model.kept import Row, once
 from benchmarks.world_model.statistics import paired_difference, rate
-from benchmarks.world_model.trained import Linear, code
+from benchmarks.world_model.trained import code
 from benchmarks.world_model.wandering import wander
 from loops.environments import EnvironmentSettings
 from telemetry.events.values import canonical
 from world_model.experience import Experience
+from world_model.frozen import learn_linear
 from world_model.jepa.config import JepaConfig
 from world_model.jepa.fit import fit
-from world_model.linear import LinearModel
 from world_model.plan.landmarks import Landmarks
 from world_model.plan.settings import PlanSettings
 
@@ -57,23 +57,15 @@ def contenders(seed: int) -> dict[Name, Contender]:
     lived = wander(WORLD, count=SESSIONS, seed=seed, hold=HOLD)
     jepa = fit(lived, CONFIG, seed=seed).model
     progress("bench-world-model", f"pendulum, seed {seed}: trained after {time.perf_counter() - began:.0f} s")
-    centre_D, spread_D = lived.seen_ND.mean(axis=0), lived.seen_ND.std(axis=0)
-    linear = Linear(_least_squares(lived), lived.layout, centre=centre_D, spread=spread_D)
+    linear = learn_linear(lived)
     return {
         "jepa": Contender(jepa, _mapped(jepa.outcomes(lived), lived, seed=seed)),
-        "linear": Contender(linear, _mapped((lived.seen_ND - centre_D) / spread_D, lived, seed=seed)),
+        "linear": Contender(linear, _mapped(linear.outcomes(lived), lived, seed=seed)),
     }
 
 
 def _mapped(outcome_NG: NDArray[np.floating], lived: Experience, *, seed: int) -> Landmarks:
     return Landmarks.of(outcome_NG, lived, seed=seed)
-
-
-def _least_squares(lived: Experience) -> LinearModel:
-    model = LinearModel(lived.layout.width, lived.layout.controls.width)
-    for row in np.flatnonzero(lived.steps_N):
-        model.learn(lived.seen_ND[row], lived.done_NA[row], lived.seen_ND[row + 1])
-    return model
 
 
 def episodes(name: Name, found: Contender, *, seed: int, pairs: int) -> list[Row]:

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.report import Op, figure, progress
 from benchmarks.world_model.kept import Row, once
 from benchmarks.world_model.mazes import Name
-from benchmarks.world_model.statistics import spearman
 from benchmarks.world_model.trained import Trained, code
-from world_model.plan.forward import Forward
+from world_model.held_out import foresee, rank_correlation
 
 # S = starts, H = decisions ahead, D = columns seen, G = of the goal
 
@@ -50,7 +48,9 @@ def measure(found: Trained) -> list[Row]:
         "seed": found.seed,
         "model": found.jepa.model_id,
         "data": found.data,
-        "code": code("world_model/plan/linear_forward.py", "benchmarks/world_model/prediction.py"),
+        "code": code(
+            "world_model/held_out.py", "world_model/plan/linear_forward.py", "benchmarks/world_model/prediction.py"
+        ),
     }
 
     def look() -> list[Row]:
@@ -70,25 +70,14 @@ def errors_of(found: Trained) -> Errors:
     held_out = found.gathered.held_out
     starts = held_out.starts(AHEAD)
     starts = starts[:: max(1, len(starts) // STARTS)]
-    goal = held_out.layout.goal
-    done_SHA = np.stack([held_out.done_NA[starts + step] for step in range(AHEAD)], axis=1)
-    real_SHG = np.stack([held_out.seen_ND[starts + step + 1, -goal:] for step in range(AHEAD)], axis=1)
-    jepa_SHG, epistemic_SH = _foreseen(found.jepa, found.jepa.beliefs(held_out)[starts], done_SHA)
-    linear_SHG, _ = _foreseen(found.linear, held_out.seen_ND[starts], done_SHA)
-    copy_SHG = held_out.seen_ND[starts, np.newaxis, -goal:]
+    jepa, linear = (foresee(model, held_out, starts, steps=AHEAD) for model in (found.jepa, found.linear))
+    copy_SHG = held_out.seen_ND[starts, np.newaxis, -held_out.layout.goal :]
     return Errors(
-        jepa_SH=_length(jepa_SHG - real_SHG),
-        linear_SH=_length(linear_SHG - real_SHG),
-        copy_SH=_length(copy_SHG - real_SHG),
-        epistemic_SH=epistemic_SH,
+        jepa_SH=_length(jepa.foreseen_PTG.astype(np.float64) - jepa.real_PTG),
+        linear_SH=_length(linear.foreseen_PTG.astype(np.float64) - jepa.real_PTG),
+        copy_SH=_length(copy_SHG - jepa.real_PTG),
+        epistemic_SH=jepa.disagreement_PT.astype(np.float64),
     )
-
-
-def _foreseen(
-    model: Forward, start_SZ: NDArray[np.float32], done_SHA: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rollout = model.rollout(torch.from_numpy(start_SZ), torch.from_numpy(done_SHA)[:, np.newaxis])
-    return rollout.outcome_BNHG[:, 0].double().numpy(), rollout.epistemic_BNH[:, 0].double().numpy()
 
 
 def report(by_maze: dict[Name, Sequence[Trained]]) -> None:
@@ -128,7 +117,7 @@ def _ratios(rows: Sequence[Row]) -> dict[str, float]:
         suffix = "" if ahead == AHEAD else f"_{ahead}_steps"
         found[f"error_over_copy{suffix}"] = _rms(jepa) / _rms(copy)
         found[f"error_over_linear{suffix}"] = _rms(jepa) / _rms(linear)
-        found[f"disagreement_spearman{suffix}"] = spearman(disagreement, jepa)
+        found[f"disagreement_spearman{suffix}"] = rank_correlation(disagreement, jepa)
     return found
 
 

@@ -5,6 +5,7 @@ Invariant: every interval is of 95 % and holds its own estimate."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,38 +42,25 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0) -> E
     """Mean of `ours` − `theirs`, both of shape (n,) and of the same trials in the same order; percentile bootstrap over
     the trials (Efron & Tibshirani, *An Introduction to the Bootstrap*, ch. 13)."""
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    return _bootstrap(differences, np.random.default_rng(seed))
+    return _bootstrap(differences, lambda resampled: float(resampled.mean()), seed=seed)
 
 
 def ratio(ours: ArrayLike, theirs: ArrayLike, *, seed: int = 0) -> Estimate:
     """Rate of `ours` over that of `theirs`, both of shape (n,) and of the same trials in the same order; percentile
     bootstrap over the trials. Theirs counts as one success at least, so that every resample has a ratio."""
     pairs_N2 = np.stack([np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)], axis=1)
-    rng = np.random.default_rng(seed)
-    sums = np.array([pairs_N2[rng.integers(len(pairs_N2), size=len(pairs_N2))].sum(axis=0) for _ in range(DRAWS)])
-    value = float(pairs_N2[:, 0].sum() / max(1.0, pairs_N2[:, 1].sum()))
-    low, high = np.quantile(sums[:, 0] / np.maximum(1.0, sums[:, 1]), (0.025, 0.975))
+    return _bootstrap(pairs_N2, _over, seed=seed)
+
+
+def _over(pairs_N2: NDArray[np.float64]) -> float:
+    ours, theirs = pairs_N2.sum(axis=0)
+    return float(ours / max(1.0, theirs))
+
+
+def _bootstrap(
+    trials: NDArray[np.float64], statistic: Callable[[NDArray[np.float64]], float], *, seed: int
+) -> Estimate:
+    rng, n = np.random.default_rng(seed), len(trials)
+    value = statistic(trials)
+    low, high = np.quantile([statistic(trials[rng.integers(n, size=n)]) for _ in range(DRAWS)], (0.025, 0.975))
     return Estimate(value, min(value, float(low)), max(value, float(high)))
-
-
-def _bootstrap(values: NDArray[np.float64], rng: np.random.Generator) -> Estimate:
-    n = len(values)
-    means = np.array([values[rng.integers(n, size=n)].mean() for _ in range(DRAWS)])
-    value = float(values.mean())
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Estimate(value, min(value, float(low)), max(value, float(high)))
-
-
-def spearman(one: ArrayLike, other: ArrayLike) -> float:
-    """Rank correlation of two arrays of shape (n,), ties at their mean rank; 0 where either is constant."""
-    first, second = _ranks(np.asarray(one)), _ranks(np.asarray(other))
-    spread = float(first.std() * second.std())
-    if spread == 0:
-        return 0.0
-    return float(((first - first.mean()) * (second - second.mean())).mean()) / spread
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[place]

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.report import ROOT, progress
 from benchmarks.world_model.gather import Gathered, gather
 from benchmarks.world_model.kept import FOLDER
@@ -23,24 +20,13 @@ from benchmarks.world_model.mazes import MAZES, Name, world
 from telemetry.events.values import canonical
 from world_model.checkpoint import load, save
 from world_model.experience import Experience
+from world_model.frozen import FrozenLinear, learn_linear
 from world_model.jepa.config import JepaConfig
 from world_model.jepa.fit import Progress, fit
 from world_model.jepa.model import Jepa
-from world_model.linear import LinearModel
 from world_model.plan.landmarks import Landmarks
-from world_model.plan.linear_forward import LinearForward
 
 CONFIG = JepaConfig()
-
-
-class Linear(LinearForward):
-    """The linear model believes what it sees."""
-
-    history = 1
-
-    def believe(self, seen_KD: NDArray[np.float32], done_KA: NDArray[np.float32]) -> NDArray[np.float32]:
-        last_D: NDArray[np.float32] = seen_KD[-1]
-        return last_D
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +35,7 @@ class Trained:
     seed: int
     gathered: Gathered
     jepa: Jepa
-    linear: Linear
+    linear: FrozenLinear
     landmarks: Landmarks
     train_s: float
     """Of the JEPA with its ensemble, and of the landmarks."""
@@ -63,7 +49,7 @@ def trained(maze: Name, seed: int, *, config: JepaConfig = CONFIG) -> Trained:
     """Everything of a maze and seed: gathered with goals in half of the cells, trained, mapped."""
     found = gather(maze, world(maze, goals=MAZES[maze].seen_goals), seed=seed)
     jepa, landmarks, train_s = fitted(f"{maze}-{seed}", found.learnt, config, seed=seed, data=found.digest)
-    return Trained(maze, seed, found, jepa, linear_of(found.learnt), landmarks, train_s)
+    return Trained(maze, seed, found, jepa, learn_linear(found.learnt), landmarks, train_s)
 
 
 def fitted(
@@ -89,14 +75,6 @@ def fitted(
     assert kept.landmarks is not None, "a model is kept here with its landmarks"
     assert isinstance(kept.model, Jepa), "only that kind is kept here"
     return kept.model, kept.landmarks, float(str(kept.metrics["train_s"]))
-
-
-def linear_of(experience: Experience) -> Linear:
-    """Recursive least squares over the same transitions."""
-    model = LinearModel(experience.layout.width, experience.layout.controls.width)
-    for row in np.flatnonzero(experience.steps_N):
-        model.learn(experience.seen_ND[row], experience.done_NA[row], experience.seen_ND[row + 1])
-    return Linear(model, experience.layout)
 
 
 @cache

@@ -14,11 +14,11 @@ from benchmarks.world_model.bodies import Bodies, experience_of
 from benchmarks.world_model.episodes import Foresight, Will, at_random, held_out_seeds, planned
 from benchmarks.world_model.mazes import FRAMES, world
 from benchmarks.world_model.statistics import paired_difference, rate
-from benchmarks.world_model.trained import linear_of
 from loops.environments import EnvironmentSettings
 from loops.layouts import layout_of
 from tests.disguised import disguised
 from world_model.experience import Experience
+from world_model.frozen import learn_linear
 from world_model.jepa.config import JepaConfig
 from world_model.jepa.fit import fit
 from world_model.plan.landmarks import Landmarks
@@ -62,7 +62,7 @@ def learnt(where: EnvironmentSettings) -> Learnt:
     experience = lived_at_random(where)
     jepa = fit(experience, CONFIG, seed=0).model
     landmarks = Landmarks.of(jepa.outcomes(experience), experience, seed=0)
-    return Learnt(experience, landmarks, {"jepa": jepa, "linear": linear_of(experience)})
+    return Learnt(experience, landmarks, {"jepa": jepa, "linear": learn_linear(experience)})
 
 
 def lived_at_random(where: EnvironmentSettings) -> Experience:

@@ -19,7 +19,7 @@ from benchmarks.world_model.gather import LOG, SECONDS, gather, place_of, scenar
 from benchmarks.world_model.kept import Row, once, read
 from benchmarks.world_model.mazes import MAZES, Name, world
 from benchmarks.world_model.simulator import Simulator
-from benchmarks.world_model.statistics import paired_difference, rate, spearman
+from benchmarks.world_model.statistics import paired_difference, rate
 from benchmarks.world_model.table import latest, table
 from loops.layouts import layout_of
 from loops.randomness import derive
@@ -53,15 +53,6 @@ def test_the_interval_of_a_paired_difference_is_the_bootstraps_as_scipy_has_it()
 
 def test_a_difference_of_equal_outcomes_is_zero_with_no_interval() -> None:
     assert paired_difference([1, 0, 1], [1, 0, 1]) == (0, 0, 0)
-
-
-def test_the_rank_correlation_is_spearmans_as_scipy_has_it_ties_too() -> None:
-    rng = np.random.default_rng(1)
-    one = rng.integers(10, size=200).astype(float)
-    other = one + rng.normal(size=200) * 4
-    expected = stats.spearmanr(one, other).statistic
-    assert spearman(one, other) == pytest.approx(expected, abs=1e-12)
-    assert spearman(one, np.ones(200)) == 0
 
 
 def test_results_are_measured_once_for_a_key_and_anew_for_another(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from tests.jepa_worlds import CONFIG, spring
 from tests.lived import line, lived
 from world_model.errors import ShapeError
 from world_model.frozen import FrozenLinear, learn_linear
-from world_model.held_out import compared, figures, foresee, longest, one_step, spaced
+from world_model.held_out import compared, figures, foresee, longest, one_step, rank_correlation, spaced
 from world_model.jepa.fit import fit
 from world_model.jepa.model import Jepa
 from world_model.surprise import surprise
@@ -105,3 +105,12 @@ def test_short_episodes_are_judged_as_far_as_they_go() -> None:
 def test_where_nothing_ever_changes_there_is_nothing_to_foresee() -> None:
     with pytest.raises(ShapeError, match="nothing that was observed ever changes"):
         compared(lived([np.ones((30, 2))] * 3))
+
+
+def test_the_rank_correlation_is_that_of_the_mean_ranks_and_none_with_a_constant() -> None:
+    rng = np.random.default_rng(1)
+    one = rng.integers(10, size=200).astype(float)
+    other = one + rng.normal(size=200) * 4
+    expected = np.corrcoef(rankdata(one), rankdata(other))[0, 1]
+    assert rank_correlation(one, other) == pytest.approx(expected, abs=1e-12)
+    assert rank_correlation(one, np.ones(200)) == 0
