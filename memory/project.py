@@ -23,8 +23,8 @@ from telemetry.errors import LogClosed
 from telemetry.events.envelope import Recorded, split_id
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import EventId, Hit, ModelId
+from telemetry.files import replace_file
 from telemetry.log import EventLog, Subscription
-from telemetry.log.files import replace_file
 from telemetry.log.lineage import lineage
 
 FOLLOWED: Final = ("learn.remembered", "learn.forgotten")

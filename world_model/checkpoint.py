@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from telemetry.events.values import Digest, ModelId, Value
+from telemetry.files import sync_folder, write_file
 from world_model.errors import AlteredCheckpoint, CheckpointError, NoCheckpoint, OtherLayout, ShapeError
 from world_model.frozen import FrozenLinear, LinearAnatomy
 from world_model.jepa.model import Anatomy, Jepa, content_hash
@@ -75,10 +76,12 @@ def save(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        _write(aside / CONFIG, json.dumps(described.model_dump(mode="json"), indent=1, sort_keys=True).encode())
-        _write(aside / ARRAYS, safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()}))
-        _write(aside / METRICS, json.dumps(dict(metrics), indent=1, sort_keys=True, allow_nan=False).encode())
-        _sync(aside)
+        write_file(aside / CONFIG, json.dumps(described.model_dump(mode="json"), indent=1, sort_keys=True).encode())
+        write_file(
+            aside / ARRAYS, safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
+        )
+        write_file(aside / METRICS, json.dumps(dict(metrics), indent=1, sort_keys=True, allow_nan=False).encode())
+        sync_folder(aside)
         _put(aside, folder, digest)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -184,19 +187,4 @@ def _put(aside: Path, folder: Path, digest: str) -> None:
             )
         return
     aside.rename(folder)
-    _sync(folder.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder.parent)

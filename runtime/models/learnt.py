@@ -20,6 +20,7 @@ from runtime import __version__
 from runtime.errors import NotFound, VerificationFailed
 from telemetry.events.learn import ModelTrained
 from telemetry.events.values import Digest, ModelId, Value
+from telemetry.files import write_file
 
 FILE = "learnt.json"
 VERSIONS = ("numpy", "torch")
@@ -73,7 +74,7 @@ class Learnt(Value):
         )
 
     def write(self, folder: Path) -> None:
-        (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_file(folder / FILE, f"{self.model_dump_json(indent=2)}\n".encode())
 
 
 def read_learnt(folder: Path) -> Learnt:

@@ -17,7 +17,7 @@ from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.explain import nearest
 from runtime.settings import Settings
 from telemetry.events.values import ModelId
-from telemetry.log.files import replace_file, sync_folder
+from telemetry.files import replace_file, sync_folder
 
 MODELS = "models"
 """The folder of a home that they lie in."""
@@ -116,13 +116,11 @@ def laying_down(home: Path, name: str) -> Iterator[Path]:
 
 
 def lay_down(written: Path, digest: str, *, latest: bool = True) -> Kept:
-    """Gives what `laying_down` let be written its place, and makes it the latest of its name unless `latest` is false.
-    The same digest again is left as it stands."""
+    """Gives what `laying_down` let be written, each file of it on disk already, its place, and makes it the latest of
+    its name unless `latest` is false. The same digest again is left as it stands."""
     name = written.name
     place = written.parent.parent
     folder = place / digest
-    for file in written.iterdir():
-        _sync(file)
     sync_folder(written)
     if not folder.is_dir():
         written.rename(folder)
@@ -137,8 +135,3 @@ def _latest(folder: Path) -> str | None:
         return (folder / LATEST).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as content:
-        os.fsync(content.fileno())

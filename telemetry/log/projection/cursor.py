@@ -13,7 +13,7 @@ import portalocker
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from telemetry.errors import CursorRefused, LogUnwritable
-from telemetry.log.files import replace_file
+from telemetry.files import replace_file
 from telemetry.log.store import EventLog
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")

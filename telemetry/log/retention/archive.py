@@ -18,8 +18,8 @@ import orjson
 
 from telemetry.errors import ArchiveDamaged, InvalidEvent, LogNotFound, StreamNotFound
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.files import sync_folder
 from telemetry.log.export import check_columns
-from telemetry.log.files import sync_folder
 from telemetry.log.rows import COLUMNS, KINDS, recorded
 from telemetry.log.store import EventLog
 

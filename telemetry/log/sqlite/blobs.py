@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from telemetry.errors import InvalidEvent, LogDamaged, LogUnwritable
-from telemetry.log.files import sync_folder
+from telemetry.files import sync_folder
 from telemetry.log.rows import blob_digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

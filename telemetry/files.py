@@ -1,4 +1,5 @@
-"""Small files that are replaced whole: written aside, fsynced, renamed, and their folder fsynced."""
+"""Files that are on disk when the call returns, and small ones that are replaced whole: written aside, fsynced,
+renamed, and their folder fsynced."""
 
 from __future__ import annotations
 
@@ -10,12 +11,17 @@ def replace_file(path: Path, content: bytes) -> None:
     """Returns when `content` is on disk under that name; a kill before leaves what stood there. One caller at a time,
     as the copy aside has a name of its own. Raises `OSError`."""
     aside = path.with_name(path.name + ".new")
-    with aside.open("wb") as file:
+    write_file(aside, content)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Returns when `content` is on disk; its name is there for good once its folder is. Raises `OSError`."""
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
