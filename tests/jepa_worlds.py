@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world_model.experience import Experience
 from world_model.jepa.config import JepaConfig
 from world_model.layout import Controls, Layout, Part
+
+Numbers = NDArray[np.float32]
 
 CONFIG = JepaConfig(
     latent=4, hidden=32, heads=3, horizon=3, batch=64, slices=16, learning_rate=5e-3, sigreg_weight=0.1, settling=0.5
@@ -38,15 +41,7 @@ def spring(*, rows: int, seed: int = 0, episodes: int = 20) -> Experience:
             place += 0.3 * speed
             if place > 1:
                 place, speed = 1.0, -0.5 * speed
-    return Experience(
-        layout=layout,
-        seen_ND=seen_ND,
-        done_NA=done_NA,
-        reward_N=np.zeros(rows, np.float32),
-        episode_N=episode_N,
-        session_N=episode_N,
-        position_N=np.arange(rows) + 100,
-    )
+    return _lived(layout, seen_ND, done_NA, episode_N, position_N=np.arange(rows) + 100)
 
 
 def hidden_speed(*, rows: int, seed: int = 0, episodes: int = 20) -> Experience:
@@ -79,12 +74,19 @@ def room(*, rows: int, picture: bool, seed: int = 0, episodes: int = 20, side: i
             choice = int(rng.integers(4))
             done_NA[i, choice] = 1
             cell = (cell + moves[choice]) % side
+    return _lived(layout, seen_ND, done_NA, episode_N, position_N=np.full(rows, -1))
+
+
+def _lived(
+    layout: Layout, seen_ND: Numbers, done_NA: Numbers, episode_N: NDArray[np.int64], *, position_N: NDArray[np.int64]
+) -> Experience:
+    """Without rewards, each episode a session of its own."""
     return Experience(
         layout=layout,
         seen_ND=seen_ND,
         done_NA=done_NA,
-        reward_N=np.zeros(rows, np.float32),
+        reward_N=np.zeros(len(seen_ND), np.float32),
         episode_N=episode_N,
         session_N=episode_N,
-        position_N=np.full(rows, -1),
+        position_N=position_N,
     )

@@ -14,7 +14,7 @@ from loops.spaces import Vector, flatten
 from tests import worlds
 from tests.jepa_worlds import CONFIG
 from world_model.checkpoint import save
-from world_model.experience import Experience
+from world_model.experience import Experience, of_episodes
 from world_model.jepa.fit import fit
 from world_model.plan.landmarks import Landmarks
 
@@ -32,34 +32,23 @@ def lived(environment: str = LINE) -> Experience:
     spaces, rng = world.spaces, np.random.default_rng(0)
     layout = layout_of(spaces)
     assert layout is not None
-    seen: list[Vector] = []
-    done: list[Vector] = []
-    rewards: list[float] = []
-    episodes: list[int] = []
-    while len(seen) < ROWS:
-        percept = world.reset(seed=len(seen))
-        episodes.append(len(seen))
-        seen.append(flatten(spaces, percept.observations, percept.goal))
+    episodes: list[tuple[Vector, Vector, Vector]] = []
+    rows = 0
+    while rows < ROWS:
+        percept = world.reset(seed=rows)
+        seen = [flatten(spaces, percept.observations, percept.goal)]
+        done: list[Vector] = []
+        rewards: list[float] = []
         while not percept.ends_episode:
             (action,) = draw(spaces.moves, rng, 1)
             percept = world.act(action)
             done.append(spaces.action.vector(action))
             rewards.append(percept.reward or 0.0)
-            episodes.append(episodes[-1])
             seen.append(flatten(spaces, percept.observations, percept.goal))
-        done.append(np.zeros(spaces.action.width))
-        rewards.append(0.0)
+        episodes.append((np.array(seen), np.array(done), np.array(rewards)))
+        rows += len(seen)
     world.close()
-    number_N = np.array(episodes)
-    return Experience(
-        layout=layout,
-        seen_ND=np.array(seen, dtype=np.float32),
-        done_NA=np.array(done, dtype=np.float32),
-        reward_N=np.array(rewards, dtype=np.float32),
-        episode_N=number_N,
-        session_N=number_N,
-        position_N=np.full(len(seen), -1),
-    )
+    return of_episodes(layout, episodes)
 
 
 def trained(folder: Path, environment: str = LINE, *, history: int = 1, seed: int = 0, landmarks: bool = True) -> str:

@@ -88,6 +88,41 @@ class Experience:
         )
 
 
+def of_episodes(
+    layout: Layout, episodes: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]]
+) -> Experience:
+    """What came from no log, each episode a session of its own: what was seen, shape (T, D), and between that what was
+    done, shape (T − 1, A), and what it brought, shape (T − 1,)."""
+    rest_1A, none_1 = np.zeros((1, layout.controls.width)), np.zeros(1)
+    number_N = np.repeat(np.arange(len(episodes)), [len(seen_TD) for seen_TD, _, _ in episodes])
+    return Experience(
+        layout=layout,
+        seen_ND=np.concatenate([seen_TD for seen_TD, _, _ in episodes]).astype(np.float32),
+        done_NA=np.concatenate([row for _, done_TA, _ in episodes for row in (done_TA, rest_1A)]).astype(np.float32),
+        reward_N=np.concatenate([row for _, _, reward_T in episodes for row in (reward_T, none_1)]).astype(np.float32),
+        episode_N=number_N,
+        session_N=number_N,
+        position_N=np.full(len(number_N), -1),
+    )
+
+
+def check_rows(layout: Layout, seen: NDArray[np.floating], done: NDArray[np.floating]) -> None:
+    """Raises ShapeError unless these are observations, (…, D), and what was done after each, (…, A), of this layout."""
+    expected = (layout.width, layout.controls.width)
+    if (seen.shape[-1], done.shape[-1]) != expected or seen.shape[:-1] != done.shape[:-1] or not seen.size:
+        raise ShapeError(
+            f"seen {seen.shape} and done {done.shape} do not fit: this model takes {expected} columns of equally "
+            f"many rows"
+        )
+
+
+def spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of them, evenly."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
 def joined(pieces: Sequence[Experience]) -> Experience:
     """One after the other, episodes and sessions numbered anew so that none of two pieces are one."""
     episode_columns: list[NDArray[np.int64]] = []

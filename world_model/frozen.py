@@ -15,7 +15,7 @@ from torch import Tensor
 
 from telemetry.events.values import ModelId, Value
 from world_model.errors import ShapeError, TooFewTransitions
-from world_model.experience import Experience, check_finite
+from world_model.experience import Experience, check_finite, check_rows
 from world_model.jepa.model import content_hash
 from world_model.layout import Layout
 from world_model.linear import LinearModel, Prediction
@@ -88,11 +88,11 @@ class FrozenLinear:
 
     def believe(self, seen_KD: NDArray[np.floating], done_KA: NDArray[np.floating]) -> NDArray[np.float32]:
         """The last observation. `done_KA` is not looked at."""
-        self._fits(seen_KD, done_KA)
+        check_rows(self.layout, seen_KD, done_KA)
         return np.asarray(seen_KD[-1], dtype=np.float32)
 
     def encode(self, seen_NTD: NDArray[np.floating], done_NTA: NDArray[np.floating]) -> NDArray[np.float32]:
-        self._fits(seen_NTD, done_NTA)
+        check_rows(self.layout, seen_NTD, done_NTA)
         return np.asarray(seen_NTD, dtype=np.float32)
 
     def beliefs(self, experience: Experience) -> NDArray[np.float32]:
@@ -123,14 +123,6 @@ class FrozenLinear:
 
     def rollout(self, start_BZ: Tensor, controls_BNHA: Tensor) -> Rollout:
         return self._forward.rollout(start_BZ, controls_BNHA)
-
-    def _fits(self, seen: NDArray[np.floating], done: NDArray[np.floating]) -> None:
-        expected = (self.layout.width, self.layout.controls.width)
-        if (seen.shape[-1], done.shape[-1]) != expected or seen.shape[:-1] != done.shape[:-1] or not seen.size:
-            raise ShapeError(
-                f"seen {seen.shape} and done {done.shape} do not fit: this model takes {expected} columns of equally "
-                f"many rows"
-            )
 
 
 Told = Callable[[int], None]

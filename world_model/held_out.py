@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from telemetry.events.values import ModelId
 from world_model.errors import ShapeError
-from world_model.experience import Experience
+from world_model.experience import Experience, spaced
 from world_model.jepa.collapse import effective_rank
 from world_model.layout import Layout
 from world_model.linear import Prediction
@@ -162,13 +162,6 @@ def _standardised(experience: Experience) -> NDArray[np.float32]:
     moving = experience.seen_ND[:, spread_D > 0]
     standard: NDArray[np.float32] = (moving - moving.mean(axis=0)) / spread_D[spread_D > 0]
     return standard
-
-
-def spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of them, evenly."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _off(foreseen_PC: NDArray[np.float32], real_PC: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ Knows environments; knows no model and no planner. Invariant: a body that is don
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from loops.environments import EnvironmentSettings, make_environment
 from loops.percept import Percept
 from loops.spaces import Spaces, flatten
-from world_model.experience import Experience
+from world_model.experience import Experience, of_episodes
 from world_model.layout import Layout
 
 # B = bodies on their way, D = width of what is seen, A = of controls, G = of the goal, T = decisions so far
@@ -100,26 +101,13 @@ class Bodies:
 def experience_of(layout: Layout, lived: Sequence[Lived], *, piece: int | None = None) -> Experience:
     """Episodes as experience that came from no log, each its own session; cut into sessions of `piece` decisions where
     that is given, so that there are several to hold out and to bootstrap."""
-    seen, done, episode, session = [], [], [], []
-    sessions = 0
-    for number, one in enumerate(lived):
-        rows = len(one.seen_TD)
-        seen.append(one.seen_TD)
-        done.append(np.concatenate([one.done_TA, np.zeros((1, layout.controls.width), dtype=np.float32)]))
-        part_T = np.zeros(rows, dtype=np.int64) if piece is None else np.arange(rows) // piece
-        episode.append(np.full(rows, number) if piece is None else sessions + part_T)
-        session.append(sessions + part_T)
-        sessions += int(part_T[-1]) + 1
-    seen_ND = np.concatenate(seen)
-    return Experience(
-        layout=layout,
-        seen_ND=seen_ND,
-        done_NA=np.concatenate(done),
-        reward_N=np.zeros(len(seen_ND), dtype=np.float32),
-        episode_N=np.concatenate(episode),
-        session_N=np.concatenate(session),
-        position_N=np.full(len(seen_ND), -1, dtype=np.int64),
-    )
+    whole = of_episodes(layout, [(one.seen_TD, one.done_TA, np.zeros(len(one.done_TA))) for one in lived])
+    if piece is None:
+        return whole
+    parts = [np.arange(len(one.seen_TD)) // piece for one in lived]
+    firsts = np.cumsum([0, *(int(part_T[-1]) + 1 for part_T in parts)])[:-1]
+    session_N = np.concatenate([first + part_T for first, part_T in zip(firsts, parts, strict=True)])
+    return replace(whole, episode_N=session_N, session_N=session_N)
 
 
 def _desired(percept: Percept) -> NDArray[np.float64]:

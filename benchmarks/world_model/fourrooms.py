@@ -24,7 +24,7 @@ from loops.environments.registered import build, find
 from loops.layouts import layout_of
 from loops.randomness import derive
 from telemetry.events.values import canonical
-from world_model.experience import Experience
+from world_model.experience import Experience, of_episodes
 from world_model.jepa.config import JepaConfig
 from world_model.jepa.fit import fit
 from world_model.jepa.model import Jepa
@@ -109,39 +109,27 @@ def walked(count: int, *, seed: int) -> dict[View, Experience]:
     """One random walk of `count` episodes in both views, each episode a session."""
     noise = np.random.default_rng((seed, 0xF00))
     layouts = {view: layout(view) for view in VIEWS}
-    seen: dict[View, list[Numbers]] = {view: [] for view in VIEWS}
-    done: list[int] = []
-    reward: list[float] = []
-    episode: list[int] = []
+    choices = layouts["whole"].controls.width
+    episodes: dict[View, list[tuple[Numbers, Numbers, Numbers]]] = {view: [] for view in VIEWS}
     walker = Walkers(1)
     only = np.zeros(1, dtype=np.int64)
     for number in range(count):
         walker.reset([derive(seed, "walk", number)])
+        seen: dict[View, list[Numbers]] = {view: [] for view in VIEWS}
+        done: list[int] = []
+        reward: list[float] = []
         while True:
             for view in VIEWS:
                 seen[view].append(walker.see(view, only)[0].astype(np.uint8))
-            episode.append(number)
             if not len(walker.active):
                 break
-            done.append(int(noise.integers(layouts["whole"].controls.width)))
+            done.append(int(noise.integers(choices)))
             walker.act(np.array(done[-1:]))
             reward.append(float(walker.reward[0]))
-        done.append(-1)
-        reward.append(0.0)
-    choices = np.eye(layouts["whole"].controls.width + 1, dtype=np.float32)[done, :-1]
-    number_N = np.array(episode)
-    return {
-        view: Experience(
-            layout=layouts[view],
-            seen_ND=np.array(seen.pop(view), dtype=np.float32),
-            done_NA=choices,
-            reward_N=np.array(reward, dtype=np.float32),
-            episode_N=number_N,
-            session_N=number_N,
-            position_N=np.full(len(number_N), -1, dtype=np.int64),
-        )
-        for view in VIEWS
-    }
+        for view in VIEWS:
+            taken = (np.eye(choices, dtype=np.float32)[done], np.array(reward, dtype=np.float32))
+            episodes[view].append((np.array(seen[view]), *taken))
+    return {view: of_episodes(layouts[view], episodes.pop(view)) for view in VIEWS}
 
 
 def planner(model: Jepa, cost: Cost, *, count: int, seed: int) -> Choose:

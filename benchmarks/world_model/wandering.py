@@ -15,14 +15,14 @@ from loops.layouts import layout_of
 from loops.ports import Environment
 from loops.randomness import derive
 from loops.spaces import flatten
-from world_model.experience import Experience
+from world_model.experience import Experience, of_episodes
 from world_model.layout import Controls
 
 # T = rows of an episode, D = width of what is seen, A = of controls
 
 Numbers = NDArray[np.float32]
 Episode = tuple[Numbers, Numbers, Numbers]
-"""Seen (T, D), done (T, A), reward (T)."""
+"""Seen (T, D), done (T − 1, A), reward (T − 1)."""
 
 
 def wander(world: EnvironmentSettings, *, count: int, seed: int, hold: int) -> Experience:
@@ -33,17 +33,7 @@ def wander(world: EnvironmentSettings, *, count: int, seed: int, hold: int) -> E
         episodes = [
             _episode(environment, layout.controls, derive(seed, "wander", number), hold=hold) for number in range(count)
         ]
-    number_N = np.repeat(np.arange(count), [len(seen_TD) for seen_TD, _, _ in episodes])
-    seen, done, reward = (np.concatenate(column) for column in zip(*episodes, strict=True))
-    return Experience(
-        layout=layout,
-        seen_ND=seen,
-        done_NA=done,
-        reward_N=reward,
-        episode_N=number_N,
-        session_N=number_N,
-        position_N=np.full(len(seen), -1, dtype=np.int64),
-    )
+    return of_episodes(layout, episodes)
 
 
 def _episode(environment: Environment, controls: Controls, seed: int, *, hold: int) -> Episode:
@@ -62,5 +52,4 @@ def _episode(environment: Environment, controls: Controls, seed: int, *, hold: i
         done.append(control_A)
         reward.append(percept.reward or 0.0)
         seen.append(flatten(environment.spaces, percept.observations, percept.goal))
-    done.append(np.zeros(controls.width, dtype=np.float32))
-    return np.array(seen, np.float32), np.array(done, np.float32), np.array([*reward, 0.0], np.float32)
+    return np.array(seen, np.float32), np.array(done, np.float32), np.array(reward, np.float32)

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from world_model.experience import Experience
-from world_model.held_out import MOST, STEPS, Trained, compared, foresee, longest, one_step, spaced
+from world_model.experience import Experience, spaced
+from world_model.held_out import MOST, STEPS, Trained, compared, foresee, longest, one_step
 from world_model.plan.landmarks import Landmarks
 from world_model.views import Plane, cost_grid, costs, far_end, plane_of
 

@@ -10,8 +10,9 @@ from scipy.stats import rankdata, spearmanr
 from tests.jepa_worlds import CONFIG, spring
 from tests.lived import line, lived
 from world_model.errors import ShapeError
+from world_model.experience import spaced
 from world_model.frozen import FrozenLinear, learn_linear
-from world_model.held_out import compared, figures, foresee, longest, one_step, rank_correlation, spaced
+from world_model.held_out import compared, figures, foresee, longest, one_step, rank_correlation
 from world_model.jepa.fit import fit
 from world_model.jepa.model import Jepa
 from world_model.surprise import surprise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from world_model.errors import ShapeError
-from world_model.experience import Experience
+from world_model.experience import Experience, of_episodes
 from world_model.layout import Controls, Layout, Part
 from world_model.plan.cost import Indifferent
 from world_model.plan.forward import Rollout
@@ -36,32 +37,20 @@ class Line:
 
 def wandered(episodes: int, *, rewarding: bool = True, seed: int = 0) -> Experience:
     noise = np.random.default_rng(seed)
-    seen, done, reward, episode = [], [], [], []
-    for number in range(episodes):
+    walks = []
+    for _ in range(episodes):
         place, goal = noise.choice(CELLS, size=2, replace=False)
+        seen, done, reward = [(place, goal)], [], []
         for _ in range(20):
             move = int(noise.integers(3))
-            seen.append((place, goal))
             place = min(max(place + move - 1, 0), CELLS - 1)
             done.append(np.eye(3)[move])
             reward.append(float(rewarding and place == goal))
-            episode.append(number)
+            seen.append((place, goal))
             if place == goal:
                 break
-        seen.append((place, goal))
-        done.append(np.zeros(3))
-        reward.append(0.0)
-        episode.append(number)
-    number_N = np.array(episode)
-    return Experience(
-        layout=LAYOUT,
-        seen_ND=np.array(seen, dtype=np.float32),
-        done_NA=np.array(done, dtype=np.float32),
-        reward_N=np.array(reward, dtype=np.float32),
-        episode_N=number_N,
-        session_N=number_N,
-        position_N=np.full(len(number_N), -1, dtype=np.int64),
-    )
+        walks.append((np.array(seen, dtype=np.float32), np.array(done), np.array(reward)))
+    return of_episodes(LAYOUT, walks)
 
 
 def all_pairs() -> NDArray[np.float32]:
@@ -112,14 +101,6 @@ def test_what_is_foreseen_beyond_the_reward_costs_nothing() -> None:
 def test_box_controls_are_refused() -> None:
     lived = wandered(5)
     controls = Controls(kind="box", width=3, low=(-1.0,) * 3, high=(1.0,) * 3)
-    boxed = Experience(
-        layout=LAYOUT.model_copy(update={"controls": controls}),
-        seen_ND=lived.seen_ND,
-        done_NA=lived.done_NA,
-        reward_N=lived.reward_N,
-        episode_N=lived.episode_N,
-        session_N=lived.session_N,
-        position_N=lived.position_N,
-    )
+    boxed = replace(lived, layout=LAYOUT.model_copy(update={"controls": controls}))
     with pytest.raises(ShapeError, match="box controls have landmarks"):
         to_go(Line(), boxed.seen_ND, boxed, SETTINGS, seed=0)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from telemetry.events.values import ModelId, Value, canonical_json
 from world_model.errors import ShapeError
-from world_model.experience import Experience
+from world_model.experience import Experience, check_rows
 from world_model.jepa.config import JepaConfig
 from world_model.jepa.lived import AT_ONCE, beliefs_of
 from world_model.jepa.network import Network
@@ -66,7 +66,7 @@ class Jepa:
         """The belief after the last rows of an episode, shape (Z,), from at most `history` of them.
 
         `done_KA` is what was done after each; the last of it is not looked at, for it is not done yet."""
-        self._fits(seen_KD, done_KA)
+        check_rows(self.layout, seen_KD, done_KA)
         rows = min(len(seen_KD), self.history)
         seen_1KD, done_1KA = _tensor(seen_KD[-rows:])[None], _tensor(done_KA[-rows:])[None]
         latent_1TZ = self._beliefs(seen_1KD, done_1KA)
@@ -74,7 +74,7 @@ class Jepa:
 
     def encode(self, seen_NTD: NDArray[np.floating], done_NTA: NDArray[np.floating]) -> NDArray[np.float32]:
         """The belief at each row of sequences that each begin an episode, shape (N, T, Z)."""
-        self._fits(seen_NTD, done_NTA)
+        check_rows(self.layout, seen_NTD, done_NTA)
         step = max(1, AT_ONCE // max(1, seen_NTD.shape[1]))
         pieces = [
             self._beliefs(_tensor(seen_NTD[i : i + step]), _tensor(done_NTA[i : i + step]))
@@ -156,14 +156,6 @@ class Jepa:
         copy_D = self.network.copy_D.double().numpy()
         least_D: NDArray[np.float64] = np.maximum(np.maximum(residual_D, COPY_SHARE * copy_D), VARIANCE_FLOOR)
         return least_D
-
-    def _fits(self, seen: NDArray[np.floating], done: NDArray[np.floating]) -> None:
-        expected = (self.layout.width, self.layout.controls.width)
-        if (seen.shape[-1], done.shape[-1]) != expected or seen.shape[:-1] != done.shape[:-1] or not seen.size:
-            raise ShapeError(
-                f"seen {seen.shape} and done {done.shape} do not fit: this model takes {expected} columns of equally "
-                f"many rows"
-            )
 
 
 def content_hash(anatomy: Value, arrays: Mapping[str, NDArray[np.generic]]) -> str:
