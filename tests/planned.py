@@ -6,6 +6,11 @@ from loops.context import Context
 from loops.scene import Scene
 from telemetry.events import Recorded, reason
 from tests.local import Local, folded
+from world_model.plan.settings import PlanSettings
+
+QUICK = PlanSettings(horizon=3, candidates=16, iterations=2, elites=4)
+PLANNING = "planning = { horizon = 3, candidates = 16, iterations = 2, elites = 4 }"
+"""The same in a scenario."""
 
 
 def moments(local: Local, name: str) -> list[Context]:

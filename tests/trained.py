@@ -13,6 +13,7 @@ from loops.reasoners.draw import draw
 from loops.spaces import Vector, flatten
 from tests import worlds
 from tests.jepa_worlds import CONFIG
+from tests.planned import PLANNING
 from world_model.checkpoint import save
 from world_model.experience import Experience, of_episodes
 from world_model.jepa.fit import fit
@@ -22,6 +23,19 @@ ROWS = 300
 FRAMES = 24
 STEPS = 60
 LINE = "gymnasium:AetherLine-v0"
+SCENARIO = """
+name = "line"
+environment = {{ id = "{environment}", max_frames = {frames}, episodes = 9 }}
+memory = {{ recall = 0 }}
+[reasoner]
+kind = "{reasoner}"
+{planning}
+[world_model]
+kind = "{kind}"
+model = "{model}/"
+[heart]
+{heart}
+"""
 worlds.register()
 
 
@@ -58,3 +72,17 @@ def trained(folder: Path, environment: str = LINE, *, history: int = 1, seed: in
     model = fit(experience, config, steps=STEPS, seed=seed, name="tiny").model
     places = Landmarks.of(model.outcomes(experience), experience, count=60, seed=0) if landmarks else None
     return save(folder, model, landmarks=places, metrics={})
+
+
+def line(
+    model: Path,
+    *,
+    reasoner: str = "active_inference",
+    kind: str = "trained",
+    heart: str = "",
+    environment: str = LINE,
+    frames: int = 6,
+) -> str:
+    """A scenario whose sessions plan on the model in the folder `model`."""
+    values = {"model": model, "reasoner": reasoner, "kind": kind, "heart": heart, "planning": PLANNING}
+    return SCENARIO.format(environment=environment, frames=frames, **values)

@@ -20,12 +20,9 @@ from runtime.why import why
 from telemetry.events import reason
 from telemetry.events.values import Array, Move, digest_of
 from tests.local import Cut, Cutter, Local, folded, story
-from tests.planned import moments, plans
+from tests.planned import PLANNING, QUICK, moments, plans
 from tests.reruns import one, wall, whole
-from world_model.plan.settings import PlanSettings
 
-QUICK = PlanSettings(horizon=3, candidates=16, iterations=2, elites=4)
-PLANNING = "planning = { horizon = 3, candidates = 16, iterations = 2, elites = 4 }"
 LINE = """
 name = "line"
 environment = {{ id = "gymnasium:AetherLine-v0", max_frames = 6, episodes = 9 }}

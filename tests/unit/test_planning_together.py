@@ -15,21 +15,10 @@ from runtime.scenario import Phase, parse_scenario
 from telemetry.events import Event, reason
 from tests.local import Local
 from tests.planned import moments
-from tests.trained import trained
+from tests.trained import line, trained
 from world_model.jepa.model import Jepa
 from world_model.plan.forward import Rollout
 
-LINE = """
-name = "line"
-environment = {{ id = "gymnasium:AetherLine-v0", max_frames = 6, episodes = 9 }}
-memory = {{ recall = 0 }}
-[reasoner]
-kind = "active_inference"
-planning = {{ horizon = 3, candidates = 16, iterations = 2, elites = 4 }}
-[world_model]
-kind = "trained"
-model = "{model}/"
-"""
 STEPS: list[tuple[Phase, str]] = [("reason", "propose"), ("feel", "proposals"), ("reason", "decide")]
 SESSIONS = 4
 
@@ -55,7 +44,7 @@ class Actor(PhaseActor):
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder: Path = tmp_path_factory.mktemp("models") / "one"
     trained(folder)
-    return LINE.format(model=folder)
+    return line(folder)
 
 
 def actor(text: str) -> tuple[Actor, list[int]]:

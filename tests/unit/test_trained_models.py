@@ -26,38 +26,10 @@ from telemetry.events import Recorded, learn, reason, sense
 from telemetry.events.values import Array, Move, digest_of
 from telemetry.log import EventLog
 from tests.local import Cut, Cutter, Local, folded, story
-from tests.planned import moments, plans
+from tests.planned import QUICK, moments, plans
 from tests.reruns import one, wall, whole
-from tests.trained import trained
-from world_model.plan.settings import PlanSettings
+from tests.trained import line, trained
 from world_model.surprise import surprise
-
-QUICK = PlanSettings(horizon=3, candidates=16, iterations=2, elites=4)
-LINE = """
-name = "line"
-environment = {{ id = "{environment}", max_frames = {frames}, episodes = 9 }}
-memory = {{ recall = 0 }}
-[reasoner]
-kind = "{reasoner}"
-planning = {{ horizon = 3, candidates = 16, iterations = 2, elites = 4 }}
-[world_model]
-kind = "{kind}"
-model = "{model}/"
-[heart]
-{heart}
-"""
-
-
-def line(
-    model: Path,
-    *,
-    reasoner: str = "active_inference",
-    kind: str = "trained",
-    heart: str = "",
-    environment: str = "gymnasium:AetherLine-v0",
-    frames: int = 6,
-) -> str:
-    return LINE.format(model=model, reasoner=reasoner, kind=kind, heart=heart, environment=environment, frames=frames)
 
 
 @pytest.fixture(scope="module")
