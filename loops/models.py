@@ -59,7 +59,13 @@ class Learning:
 
     model: LinearModel
     now_D: Vector
-    layout: Layout
+    spaces: Spaces
+
+    @property
+    def layout(self) -> Layout:
+        layout = layout_of(self.spaces)
+        assert layout is not None, "only what is numeric is predicted"
+        return layout
 
     @property
     def model_id(self) -> ModelId:
@@ -133,9 +139,7 @@ class Models:
         assert observed is not None, "a model is asked after sense"
         if self.trained:
             return self._believing(context)
-        layout = layout_of(context.spaces)
-        assert layout is not None, "only what is numeric is predicted"
-        return Learning(self._learnt(context), seen(context.spaces, observed), layout)
+        return Learning(self._learnt(context), seen(context.spaces, observed), context.spaces)
 
     def learn(self, context: Context, transition: Transition) -> learn.BeliefUpdated:
         """Learns a transition. Frozen weights learn nothing from it: it is counted. Raises `Behind`."""

@@ -92,15 +92,16 @@ class Reason:
         )
 
     def _prediction(self, context: Context, proposal: int, action: Action) -> Sequence[Event]:
-        expected = self._forecast(context)((action,))
-        if expected is None:
+        if not self._models.predicts(context.spaces):
             return ()
+        outlook = self._models.of(context)
+        expected = outlook.predict(controls(context.spaces, (action,)))
         return (
             reason.Predicted(
                 proposal=proposal,
                 mean=Array.of(expected.mean[0], dtype="float32"),
                 variance=Array.of(expected.variance[0], dtype="float32"),
-                model=self._models.of(context).model_id,
+                model=outlook.model_id,
             ),
         )
 
