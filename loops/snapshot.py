@@ -22,6 +22,7 @@ from loops.state import REDUCER, state_hash
 from telemetry.errors import InvalidEvent, LogDamaged, LogError
 from telemetry.events import Recorded, session
 from telemetry.events.values import Digest, Value
+from telemetry.files import digest_files
 from telemetry.log import EventLog
 from telemetry.log.facts import Anchor
 from telemetry.log.lineage import lineage
@@ -183,12 +184,7 @@ class Keeper:
 @cache
 def code_digest() -> Digest:
     """SHA-256 of all that a fold can depend on: the events, and the loop."""
-    sha = hashlib.sha256()
-    for file in _sources():
-        content = file.read_bytes()
-        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
-        sha.update(content)
-    return sha.hexdigest()
+    return digest_files(_sources())
 
 
 def _sources() -> Iterator[Path]:

@@ -1,10 +1,14 @@
-"""Files that are on disk when the call returns, and small ones that are replaced whole: written aside, fsynced,
-renamed, and their folder fsynced."""
+"""Files that are on disk when the call returns, small ones that are replaced whole (written aside, fsynced, renamed,
+and their folder fsynced), and the digest of several."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+from telemetry.events.values import Digest
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -31,3 +35,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def digest_files(files: Iterable[Path]) -> Digest:
+    """SHA-256 over the names, folders' names and contents of `files`, in this order. Raises `OSError`."""
+    sha = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
+        sha.update(content)
+    return sha.hexdigest()

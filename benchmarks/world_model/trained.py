@@ -18,6 +18,7 @@ from benchmarks.world_model.gather import Gathered, gather
 from benchmarks.world_model.kept import FOLDER
 from benchmarks.world_model.mazes import MAZES, Name, world
 from telemetry.events.values import canonical
+from telemetry.files import digest_files
 from world_model.checkpoint import load, save
 from world_model.experience import Experience
 from world_model.frozen import FrozenLinear, learn_linear
@@ -80,11 +81,7 @@ def fitted(
 @cache
 def code(*folders: str) -> str:
     """Digest of the sources in these folders of the checkout, or of a single file, as they are when first asked for."""
-    sha = hashlib.sha256()
-    for path in sorted(file for folder in folders for file in _sources(ROOT / folder)):
-        sha.update(path.name.encode())
-        sha.update(path.read_bytes())
-    return sha.hexdigest()[:12]
+    return digest_files(sorted(file for folder in folders for file in _sources(ROOT / folder)))[:12]
 
 
 def _sources(place: Path) -> Sequence[Path]:

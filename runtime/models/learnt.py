@@ -5,7 +5,6 @@ out can be read again, and `data` says whether it is the same."""
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from runtime import __version__
 from runtime.errors import NotFound, VerificationFailed
 from telemetry.events.learn import ModelTrained
 from telemetry.events.values import Digest, ModelId, Value
-from telemetry.files import write_file
+from telemetry.files import digest_files, write_file
 
 FILE = "learnt.json"
 VERSIONS = ("numpy", "torch")
@@ -93,15 +92,10 @@ def read_learnt(folder: Path) -> Learnt:
 @cache
 def code_version() -> str:
     """This version, and 12 digits of the digest of all code that a training depends on."""
-    sha = hashlib.sha256()
     assert world_model.__file__ is not None, "a package of ours has an __init__.py"
     room = Path(world_model.__file__).parent
     lessons = [Path(module.__file__ or "") for module in (loops.layouts, loops.lessons)]
-    for file in (*sorted(room.rglob("*.py")), *lessons):
-        content = file.read_bytes()
-        sha.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
-        sha.update(content)
-    return f"{__version__}+{sha.hexdigest()[:12]}"
+    return f"{__version__}+{digest_files((*sorted(room.rglob('*.py')), *lessons))[:12]}"
 
 
 def versions() -> dict[str, str]:
