@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +76,46 @@ class WorldModelSettings(Closed):
         return self
 
 
+class Schedule(Closed):
+    """When a running fleet learns by itself; whichever comes first."""
+
+    episodes: int | None = Field(default=None, ge=1)
+    """After so many episodes since the last training."""
+    drift_nats: float | None = Field(default=None, gt=0)
+    """When surprise has risen by so many nats a dimension above what it was after the last training."""
+
+
+class LearningSettings(Closed):
+    """Sessions of this scenario are what a model is learnt from, and act by it once it is promoted."""
+
+    model: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """The model's name; the scenario's without one."""
+    kind: Literal["jepa", "linear"] | None = None
+    """What is trained; left out: linear where the world declares a goal, else jepa."""
+    steps: int | None = Field(default=None, ge=1)
+    """Of a training; left out, the configuration's."""
+    transitions: int = Field(default=6000, ge=1)
+    """Moves that the sessions of a round make at least, before it trains."""
+    workers: int = Field(default=1, ge=1)
+    """Ray Train workers of a training."""
+    gpu: bool = False
+    """Whether each of them takes a GPU."""
+    pairs: tuple[int, ...] = Field(default=(40, 80, 160), min_length=1)
+    """Pairs of evaluation sessions after which a candidate is judged, rising; after the last it is decided."""
+    budget: int | None = Field(default=None, ge=1)
+    """Cycles that an evaluation may take, at which a failure is counted; left out, what an episode allows."""
+    canary: float = Field(default=1.0, gt=0, le=1)
+    """Share of the sessions that a promoted model goes to first."""
+    schedule: Schedule = Schedule()
+    """When a running fleet learns by itself; without it `aether learn` does."""
+
+    @model_validator(mode="after")
+    def _pairs_rise(self) -> LearningSettings:
+        if any(later <= earlier for earlier, later in pairwise(self.pairs)) or self.pairs[0] < 2:
+            raise ValueError(f"pairs must rise from 2 on; here they are {list(self.pairs)}")
+        return self
+
+
 class Pool(Closed):
     """Phase actors of their own. Each asks Ray for `cpus` and `gpus`."""
 
@@ -118,6 +159,7 @@ class Scenario(Closed):
     reasoner: ReasonerSettings = ReasonerSettings()
     conversation: ConversationSettings = ConversationSettings()
     world_model: WorldModelSettings = WorldModelSettings()
+    learning: LearningSettings | None = None
     memory: MemorySettings = MemorySettings()
     heart: HeartSettings = HeartSettings()
     placement: dict[Phase, str] = {}

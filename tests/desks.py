@@ -17,7 +17,7 @@ from runtime.errors import NotFound
 from runtime.people.desk import Ended, Notice
 from runtime.people.letters import address_of
 from runtime.people.serving import Serving, serve
-from telemetry.events.learn import ModelTrained
+from telemetry.events.learn import ModelEntry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 
 SESSION = "0123456789ab"
@@ -86,8 +86,8 @@ class PlayedDesk:
     async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
         return f"model/{playbook.name}@1"
 
-    async def enter(self, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str) -> EventId:
-        return f"model/{trained.model.partition('@')[0]}@1"
+    async def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        return f"model/{entry.model.partition('@')[0]}@1"
 
     def show(self, *notices: Notice) -> None:
         for queue in self._shown:

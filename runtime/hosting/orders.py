@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,6 +66,11 @@ class SessionOrder(BaseModel):
     """Whom the session serves, in place of the scenario's."""
     attended: bool = False
     """Somebody is there to speak and to answer: the session waits for them instead of resting."""
+    model: ModelId | None = None
+    """What a new session acts by: a trained model, or `base_id` of its scenario for what that says itself. None leaves
+    it to what stands."""
+    purpose: Literal["evaluation"] | None = None
+    """As `session.opened` says it."""
 
 
 class HostStatus(BaseModel):

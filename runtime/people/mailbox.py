@@ -35,7 +35,7 @@ from runtime.people.letters import (
     check_folder,
     host_addresses,
 )
-from telemetry.events.learn import ModelTrained
+from telemetry.events.learn import ModelEntry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import is_postgres, shown
 
@@ -83,9 +83,9 @@ class Mailbox:
         """See `Desk.lay_down`."""
         return self._event(LayDown(playbook=playbook, why=why))
 
-    def enter(self, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str) -> EventId:
+    def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
         """See `Desk.enter`."""
-        return self._event(Enter(trained=trained, refs=refs, run=run))
+        return self._event(Enter(entry=entry, refs=refs, run=run))
 
     def rest(self, session: str, *, timeout_s: float | None = None) -> None:
         """See `Desk.rest`. A cycle ends when its model and its tools answer: without `timeout_s` as long as that."""

@@ -143,8 +143,8 @@ class Serving:
                 return await self._desk.fork(session, at=at, new=new)
             case LayDown(playbook=playbook, why=why):
                 return await self._desk.lay_down(playbook, why=why)
-            case Enter(trained=trained, refs=refs, run=run):
-                return await self._desk.enter(trained, refs=refs, run=run)
+            case Enter(entry=entry, refs=refs, run=run):
+                return await self._desk.enter(entry, refs=refs, run=run)
             case Rest():
                 await self._desk.rest(command.session)
                 return None

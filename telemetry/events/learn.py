@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -112,13 +112,45 @@ class ModelTrained(Event):
     metrics: dict[str, float]
 
 
+class TrainingProgressed(Event):
+    """A training looked at held-out sessions after `step` of `steps` (0 where time decides)."""
+
+    type: Literal["learn.training_progressed"] = "learn.training_progressed"
+    model: str
+    """Its name; there is no digest before the end."""
+    run: str
+    """The training's own name."""
+    step: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    loss: float
+    parts: dict[str, float] = {}
+    """Terms of the loss by name."""
+    held_out: float
+    """Squared error of the open-loop prediction over that of a copy, in [0, ∞)."""
+    workers: int = Field(default=1, ge=1)
+
+
+class ModelEvaluated(Event):
+    """A candidate and the incumbent acted on the same seeds; `pairs` of them so far. Its refs are the sessions."""
+
+    type: Literal["learn.model_evaluated"] = "learn.model_evaluated"
+    model: ModelId
+    incumbent: ModelId
+    """A model, or the policy that the scenario itself describes, by its reasoner and the scenario's digest."""
+    scenario: str
+    pairs: int = Field(ge=1)
+    figures: dict[str, JsonValue]
+
+
 class ModelPromoted(Event):
-    """A candidate became what new sessions use."""
+    """A candidate became what sessions act by, or a share of them where it goes first as a canary."""
 
     type: Literal["learn.model_promoted"] = "learn.model_promoted"
     model: ModelId
     incumbent: ModelId | None = None
     figures: dict[str, JsonValue]
+    share: float = Field(default=1.0, gt=0, le=1)
+    why: str = ""
 
 
 class ModelRejected(Event):
@@ -137,4 +169,21 @@ class ModelRolledBack(Event):
     type: Literal["learn.model_rolled_back"] = "learn.model_rolled_back"
     model: ModelId
     to: ModelId
+    why: str
+    figures: dict[str, JsonValue] = {}
+
+
+ModelEntry = Annotated[
+    TrainingProgressed | ModelTrained | ModelEvaluated | ModelPromoted | ModelRejected | ModelRolledBack,
+    Field(discriminator="type"),
+]
+"""What stands on the stream `model/<its name>`."""
+
+
+class ModelAdopted(Event):
+    """From the next cycle on the session acts by `model`; None: as its scenario says."""
+
+    type: Literal["learn.model_adopted"] = "learn.model_adopted"
+    model: ModelId | None
+    before: ModelId | None
     why: str

@@ -61,10 +61,13 @@ AnyEvent = Annotated[
     | learn.Corrected
     | learn.SessionReviewed
     | learn.DatasetBuilt
+    | learn.TrainingProgressed
     | learn.ModelTrained
+    | learn.ModelEvaluated
     | learn.ModelPromoted
     | learn.ModelRejected
     | learn.ModelRolledBack
+    | learn.ModelAdopted
     | privacy.ConsentGranted
     | privacy.ConsentWithdrawn
     | privacy.SubjectErased

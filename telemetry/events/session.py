@@ -31,6 +31,8 @@ class Opened(Event):
     """Whom the session serves, by the name its tools know."""
     playbook: Playbook | None = None
     """The version that shapes this session's reasoning."""
+    purpose: Literal["evaluation"] | None = None
+    """What the session is for; an evaluation is nothing to learn from."""
 
 
 class Resumed(Event):

@@ -54,6 +54,11 @@ SHAPES: tuple[Event, ...] = (
     learn.ModelTrained(
         model=NEW, from_position=1, to_position=120, data=ONE, config={"rate": 0.1}, code="0.1.0", metrics={"loss": 0.5}
     ),
+    learn.TrainingProgressed(
+        model="gate", run="7f3a", step=40, steps=100, loss=0.5, parts={"ahead": 0.25}, held_out=0.75, workers=2
+    ),
+    learn.ModelEvaluated(model=NEW, incumbent=OLD, scenario="gates", pairs=40, figures={"gain": 0.04}),
+    learn.ModelAdopted(model=NEW, before=None, why="promoted"),
     learn.ModelPromoted(model=NEW, incumbent=OLD, figures={"gain": 0.04}),
     learn.ModelRejected(model=NEW, incumbent=OLD, figures={"gain": -0.04}, why="worse on refunds"),
     learn.ModelRolledBack(model=NEW, to=OLD, why="complaints"),
