@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from statistics import fmean
 
@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from loops.environments import make_environment
 from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose, make_models
-from runtime.errors import DONE, FAILED, INTERRUPTED, Unavailable, UsageError, exit_code_of
-from runtime.hosting.orders import RunStatus, SessionOrder, surroundings_of
+from runtime.errors import DONE, INTERRUPTED, UsageError, exit_code_of
+from runtime.hosting.orders import SessionOrder, surroundings_of
+from runtime.learning.fleet import Fleet, Watch, ran
 from runtime.ledger import ledger
 from runtime.scenario import Scenario, ScenarioFile
-from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, row_of, stream_of
+from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.events import execute, feel, learn, reason, sense, session
 from telemetry.events.values import Message
@@ -80,9 +81,6 @@ class RunResult(BaseModel):
     exit_code: int
     summary: Summary
     as_of: int
-
-
-Watch = Callable[[RunStatus], None]
 
 
 def check_scenario(file: ScenarioFile, settings: Settings) -> None:
@@ -166,35 +164,25 @@ def _observed(log: EventLog, session: str) -> bool:
 
 def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
     """Runs the orders on Ray. Ctrl-C lets every session finish its cycle and rest; the exit code is 130 then."""
-    from runtime.hosting.cluster import connected  # loads Ray, which a wrong scenario should not wait for
-    from runtime.hosting.hosts import Hosts
-
     exit_code = DONE
     errors: list[str] = []
-    with connected(settings):
-        hosts = Hosts(settings, orders)
-        before = hosts.position()
+    with Fleet(settings, orders) as fleet:
+        before, hosts = fleet.hosts.position(), len(fleet.hosts)
         try:
-            for session, error in hosts.run(orders, watch=watch):
+            for session, error in fleet.ending(orders, watch=watch):
                 if error is not None:
                     errors.append(f"{session}: {error}")
                     exit_code = max(exit_code, exit_code_of(error))
         except KeyboardInterrupt:
             exit_code = INTERRUPTED
-        finally:
-            hosts.close()
     with closing(open_log(log_url(settings), mode="read")) as log:
-        rows = tuple(row_of(log, head) for order in orders if (head := log.head(stream_of(order.session))))
-        if exit_code == DONE and any(row.outcome == "failed" for row in rows):
-            exit_code = FAILED
-        if exit_code == DONE and any(row.status == "suspended" and row.error for row in rows):
-            exit_code = Unavailable.exit_code
+        came = ran(log, orders, errors=errors, exit_code=exit_code)
         return RunResult(
-            rows=rows,
-            errors=tuple(errors),
-            not_begun=len(orders) - len(rows),
-            exit_code=exit_code,
-            summary=summarise(log, rows, since=before, hosts=len(hosts)),
+            rows=came.rows,
+            errors=came.errors,
+            not_begun=len(orders) - len(came.rows),
+            exit_code=came.exit_code,
+            summary=summarise(log, came.rows, since=before, hosts=hosts),
             as_of=log.position(),
         )
 

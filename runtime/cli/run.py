@@ -15,7 +15,8 @@ from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
     from runtime.hosting.orders import RunStatus
-    from runtime.run import RunResult, Summary, Watch
+    from runtime.learning.fleet import Watch
+    from runtime.run import RunResult, Summary
 
 PLAIN_EVERY_S = 5.0
 
