@@ -29,6 +29,9 @@ FEWEST_UNITS: Final = 8
 EVALUATED: Final = 2048
 """Held-out sequences that a look at progress costs: a tenth of a second."""
 
+WHOLE: Final = slice(None)
+"""Every sequence of a batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -56,16 +59,16 @@ class Lesson:
         draws_UE = bootstrap(len(units), config.heads, seed=seed)
         return cls(learnt=learnt, held_out=held_out, draws_NE=draws_UE[unit_N], config=config, seed=seed)
 
-    def rows(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def rows(self, step: int, share: slice = WHOLE) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The rows of a step's sequences, shape (B, W), drawn evenly from the transitions that are learnt from, and
-        which of them are present."""
+        which of them are present; of a worker's share of the sequences where there are several."""
         starts = np.flatnonzero(self.learnt.steps_N)
         drawn = np.random.default_rng((self.seed, step, 0xBA7C)).integers(len(starts), size=self.config.batch)
-        return self._windows(self.learnt, starts[drawn])
+        return self._windows(self.learnt, starts[drawn[share]])
 
-    def batch(self, step: int) -> Batch:
-        """The sequences of a step."""
-        return self._batch(self.learnt, *self.rows(step), self.draws_NE)
+    def batch(self, step: int, share: slice = WHOLE) -> Batch:
+        """The sequences of a step, or a share of them."""
+        return self._batch(self.learnt, *self.rows(step, share), self.draws_NE)
 
     def positions(self, step: int) -> tuple[int, int]:
         """First and last log position of the events whose observations the step's batch holds; of those that are not

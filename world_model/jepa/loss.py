@@ -1,6 +1,6 @@
 """What training minimises: a pure function of what a network imagines and of the batch it imagined it from.
 
-Knows tensors; knows no optimiser and no loop. Sums over the batch pass through `Reduce`, where workers add theirs."""
+Knows tensors; knows no optimiser and no loop. Sums over the batch pass through the crew, whose workers add theirs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from world_model.jepa.config import JepaConfig
+from world_model.jepa.crew import ALONE, Crew
 from world_model.jepa.network import Imagined
-from world_model.jepa.sigreg import Reduce, alone, sigreg
+from world_model.jepa.sigreg import sigreg
 
 # B = batch, T = steps ahead, W = K + T rows, D = columns seen, A = controls, E = heads, Z = latent, M = directions
 
@@ -42,30 +43,34 @@ def losses(
     directions_ZM: Tensor | None,
     config: JepaConfig,
     *,
-    reduce: Reduce = alone,
+    crew: Crew = ALONE,
 ) -> Losses:
     """`target_BTD` is what was seen at each of the T + 1 steps, on the encoder's scale. Without directions
     nothing is asked of the beliefs, which then do not change.
+
+    `batch` is this worker's share of a step's batch. Means are over the whole: the average of the workers' losses is
+    the loss of the whole batch, and so are their gradients'.
 
     The target of a prediction is the belief that what came next gives; it learns too, and SIGReg keeps it from
     shrinking (LeJEPA: no stop-gradient and no teacher)."""
     present_BT = batch.present_BW[:, config.history - 1 :]
     error_TEB = (imagined.foreseen_TEBZ - imagined.belief_BTZ[:, 1:].transpose(0, 1).unsqueeze(1)).square().mean(-1)
     weight_TEB = present_BT[:, 1:].T.unsqueeze(1) * batch.weight_BE.T
-    prediction = _mean(error_TEB, weight_TEB)
+    prediction = _mean(error_TEB, weight_TEB, crew)
     gaussian = torch.zeros_like(prediction)
     if directions_ZM is not None:
         belief_TBZ = imagined.belief_BTZ.transpose(0, 1)
         gaussian = sigreg(
-            belief_TBZ, present_BT.T, directions_ZM, points=config.points, reach=config.reach, reduce=reduce
+            belief_TBZ, present_BT.T, directions_ZM, points=config.points, reach=config.reach, reduce=crew.total
         )
     now_B = (imagined.read_BD - target_BTD[:, 0]).square().mean(-1)
     ahead_BT = (imagined.read_ahead_BTD - target_BTD[:, 1:]).square().mean(-1)
-    readout = now_B.mean() + _mean(ahead_BT, present_BT[:, 1:])
+    readout = now_B.mean() + _mean(ahead_BT, present_BT[:, 1:], crew)
     return Losses(prediction + config.sigreg_weight * gaussian + readout, prediction, gaussian, readout)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def _mean(values: Tensor, weights: Tensor, crew: Crew) -> Tensor:
     """What is not present may hold anything, so it is left out, not multiplied by zero."""
     weights = weights.to(values.dtype)
-    return torch.where(weights > 0, values * weights, 0).sum() / weights.sum().clamp(min=1)
+    share = torch.where(weights > 0, values * weights, 0).sum() * crew.size
+    return share / crew.total(weights.sum()).clamp(min=1)

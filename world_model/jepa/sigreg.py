@@ -52,8 +52,9 @@ def sigreg(
     angles_TBMQ = along_TBM.unsqueeze(-1) * nodes_Q
     weight_T1B = weight_TB.unsqueeze(1)
     shape = (len(latents_TBZ), *angles_TBMQ.shape[2:])
-    real_TMQ = reduce((weight_T1B @ angles_TBMQ.cos().flatten(2)).view(shape))
-    imaginary_TMQ = reduce((weight_T1B @ angles_TBMQ.sin().flatten(2)).view(shape))
+    waves = (angles_TBMQ.cos(), angles_TBMQ.sin())
+    sums = torch.stack([(weight_T1B @ wave_TBMQ.flatten(2)).view(shape) for wave_TBMQ in waves])
+    real_TMQ, imaginary_TMQ = reduce(sums).unbind()
     share_T11 = 1 / count_T.clamp(min=1).view(-1, 1, 1)
     normal_Q = torch.exp(-0.5 * nodes_Q.square())
     distance_TMQ = (real_TMQ * share_T11 - normal_Q).square() + (imaginary_TMQ * share_T11).square()
