@@ -40,6 +40,9 @@ PAGE_EVENTS = 512
 """Of a session whose row is made anew, how many events are in memory at a time."""
 
 
+PAGE_ROWS = 500
+
+
 class LedgerRow(SessionRow):
     """A session as the ledger has it. Usage and unknown effects are of its own events: what a fork shares with its
     parent stands in the parent's row."""
@@ -248,6 +251,13 @@ class Ledger:
         found = self._read(f"WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?", (*values, limit + 1))
         page = found[:limit]
         return page, page[-1].session if len(found) > limit else None
+
+    def every(self) -> Iterator[LedgerRow]:
+        """All sessions in the order of their ids, a page in memory at a time."""
+        after: str | None = ""
+        while after is not None:
+            page, after = self.page(after=after, limit=PAGE_ROWS)
+            yield from page
 
     def to_resume(self) -> list[str]:
         """Ids of the sessions that are not closed and whose agents do not run elsewhere."""

@@ -5,8 +5,10 @@ of them has nothing done after it that is known."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,10 @@ from numpy.typing import NDArray
 from world_model.errors import LossNotFinite, ShapeError
 from world_model.layout import Layout
 
-# N = observations, D = width of one, A = width of controls
+# N = observations, D = width of one, A = width of controls, S = sessions
+
+SURE: Final = 8
+"""Sessions among the first of which one is set aside, whatever their hashes say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,8 @@ class Experience:
     episode_N: NDArray[np.int64]
     """A number for each episode; equal numbers stand together."""
     session_N: NDArray[np.int64]
-    """A number for each session, the unit that is held out or bootstrapped."""
+    """A number for each session, the unit that is held out or bootstrapped. From a log it follows from the life that
+    was lived, so that it is the same in every reading."""
     position_N: NDArray[np.int64]
     """Position on the log of the event that holds the observation; -1 where it came from no log."""
 
@@ -76,6 +82,26 @@ class Experience:
         count = min(max(1, round(held_out * len(sessions))), len(sessions) - 1)
         return self.of_sessions(order[count:]), self.of_sessions(order[:count])
 
+    def set_aside(self, share: float) -> tuple[Experience, Experience]:
+        """Those to learn from and those to judge by, about `share` of the sessions and at least one of each, whatever
+        the seed: sessions that come later change nothing for those that were there.
+
+        A session is set aside by a hash of its number, in the order in which sessions begin on the log, as long as
+        between half and twice the share would be. Raises ShapeError when there are fewer than two sessions."""
+        sessions_S, first_S, of_N = np.unique(self.session_N, return_index=True, return_inverse=True)
+        if len(sessions_S) < 2:
+            raise ShapeError("setting sessions aside needs at least two of them; there is only one")
+        begun_S = np.full(len(sessions_S), np.iinfo(np.int64).max)
+        np.minimum.at(begun_S, of_N, self.position_N)
+        aside: list[np.int64] = []
+        for count, one in enumerate(np.lexsort((first_S, begun_S)), start=1):
+            least = max(int(count * share / 2), int(count >= min(SURE, len(sessions_S))))
+            most = max(int(count * share * 2), 1)
+            if len(aside) < least or (len(aside) < most and _drawn(int(sessions_S[one])) < share):
+                aside.append(sessions_S[one])
+        held_N = np.isin(self.session_N, aside)
+        return self._rows(~held_N), self._rows(held_N)
+
     def _rows(self, kept_N: NDArray[np.bool_]) -> Experience:
         return Experience(
             layout=self.layout,
@@ -114,6 +140,11 @@ def check_rows(layout: Layout, seen: NDArray[np.floating], done: NDArray[np.floa
             f"seen {seen.shape} and done {done.shape} do not fit: this model takes {expected} columns of equally "
             f"many rows"
         )
+
+
+def _drawn(number: int) -> float:
+    """A draw from [0, 1) that follows from the number."""
+    return int.from_bytes(hashlib.sha256(f"aside {number}".encode()).digest()[:6]) / 2**48
 
 
 def spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

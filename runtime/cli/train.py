@@ -48,6 +48,14 @@ def world_model(
         typer.Argument(metavar="SESSION", help="Ids of sessions to learn from.  [default: all, of one world]"),
     ] = None,
     scenario: Annotated[str | None, typer.Option(metavar="NAME", help="Every session of this scenario.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL",
+            help="Only sessions of which this is true: an expression over session, scenario, environment, seed, "
+            "status, outcome, cycles, opened_at (UTC), episodes, successes and reward, which is a session's sum.",
+        ),
+    ] = None,
     kind: Annotated[
         Kind | None,
         typer.Option(
@@ -75,7 +83,10 @@ def world_model(
     The model lies in $AETHER_HOME/models, its map of landmarks with it; the log says that it was trained, on what, and
     how well it foresees against a copy and a linear model. Ctrl-C keeps the best so far.
 
-    Example: aether train world-model maze --scenario maze
+    Evaluations are never learnt from, nor are sessions whose person withdrew consent or was erased; the model says how
+    many were left out, and why.
+
+    Example: aether train world-model maze --where "scenario = 'maze' and successes > 0"
     """
     from runtime.models.entry import enter
     from runtime.models.sources import sources
@@ -86,14 +97,14 @@ def world_model(
     _check(kind, steps=steps, seconds=seconds, history=history)
     settings = read_settings({"log": log}).settings
     with reading(log) as store:
-        chosen = sources(store, sessions or (), scenario=scenario)
+        chosen = sources(store, sessions or (), scenario=scenario, where=where)
         from runtime.models.training import Order  # loads torch, which a mistake before here need not wait for
         from runtime.models.training import train as fit
         from world_model.jepa.config import JepaConfig
 
         config = JepaConfig() if history is None else JepaConfig(history=history)
         kind = kind or _fitting(chosen, asked=bool(steps or seconds or history))
-        order = Order(name=name, kind=kind.value, config=config, steps=steps, seconds=seconds, seed=seed)
+        order = Order(name=name, kind=kind.value, config=config, steps=steps, seconds=seconds, seed=seed, where=where)
         with _watching(order, len(chosen), quiet=as_json) as watch:
             made = fit(store, chosen, order, home=models_home(settings), watch=watch)
     event = enter(log_url(settings), made.learnt.event, refs=made.ends, run=f"{made.kept.digest}.{made.learnt.at}")
@@ -216,6 +227,10 @@ def summary(learnt: Learnt) -> Iterator[str]:
         f"learnt from   {learnt.transitions - learnt.held_out:,} transitions of {len(learnt.sessions)} sessions of "
         f"{', '.join(learnt.scenarios)} ({worlds})"
     )
+    if learnt.where is not None:
+        yield f"chosen by     {learnt.where}"
+    if learnt.excluded:
+        yield f"withheld      {', '.join(f'{count:,} sessions: {why}' for why, count in learnt.excluded.items())}"
     if learnt.unreadable:
         yield f"left out      {learnt.unreadable:,} events that cannot be read, with the transitions around them"
     yield f"judged by     {learnt.held_out:,} transitions that it never saw, {found['horizon']:.0f} decisions ahead"

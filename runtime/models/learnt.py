@@ -44,6 +44,10 @@ class Learnt(Value):
     """Transitions among them that chose no weights: the figures are of these."""
     unreadable: int = 0
     """Events that were left out."""
+    excluded: dict[str, int] = {}
+    """Sessions that were chosen and withheld, by why."""
+    where: str | None = None
+    """The expression that chose the sessions, if one did."""
     scenarios: tuple[str, ...]
     environments: tuple[str, ...]
     sessions: tuple[str, ...]
@@ -59,7 +63,8 @@ class Learnt(Value):
     def event(self) -> ModelTrained:
         """What the log says of it; its sessions are the event's refs."""
         about = self.model_dump(
-            mode="json", include={"kind", "seed", "versions", "stopped", "scenarios", "environments"}
+            mode="json",
+            include={"kind", "seed", "versions", "stopped", "scenarios", "environments", "excluded", "where"},
         )
         counts = {"transitions": self.transitions, "held_out": self.held_out, "unreadable": self.unreadable}
         return ModelTrained(

@@ -7,11 +7,12 @@ from __future__ import annotations
 from contextlib import closing
 
 from loops.lessons import Source, read_lessons
-from runtime.errors import RuntimeFailure, VerificationFailed
+from runtime.errors import Refused, RuntimeFailure, VerificationFailed
 from runtime.models.learnt import Learnt
 from runtime.models.pictures import Subject
 from runtime.models.store import Kept
 from runtime.models.training import split
+from runtime.models.withheld import allowed
 from runtime.sessions import opened, stream_of
 from runtime.settings import log_url, read_settings
 from telemetry.errors import LogError
@@ -44,19 +45,24 @@ def subject(
         experience = _lived(learnt, log)
     except (LogError, RuntimeFailure) as error:
         return plain, str(error)
-    rest, held_out = split(experience, seed=learnt.seed)
+    rest, held_out = split(experience)
     linear = artifact.model if isinstance(artifact.model, FrozenLinear) else learn_linear(rest)
     return plain._replace(held_out=held_out, linear=linear), None
 
 
 def _lived(learnt: Learnt, log: str | None) -> Experience:
-    """What the model was learnt from, read again. Raises `VerificationFailed` where the log now tells otherwise."""
+    """What the model was learnt from, read again. Raises `VerificationFailed` where the log now tells otherwise, and
+    `Refused` where some of it must not be read for this any more."""
     wanted = log if log is not None or is_postgres(learnt.log) else learnt.log
     with closing(open_log(log_url(read_settings({"log": wanted}).settings), mode="read")) as store:
         streams = [stream_of(session) for session in learnt.sessions]
-        lessons = read_lessons(
-            store, [Source(stream, opened(store, stream)) for stream in streams], to=learnt.to_position
-        )
+        sources, excluded = allowed(store, [Source(stream, opened(store, stream)) for stream in streams])
+        if excluded:
+            raise Refused(
+                f"{learnt.model} was learnt from {sum(excluded.values())} sessions that are withheld from learning by "
+                f"now: {', '.join(excluded)}. They are not read again; train anew without them"
+            )
+        lessons = read_lessons(store, sources, to=learnt.to_position)
         if lessons.digest != learnt.data:
             raise VerificationFailed(
                 f"{store.name} gives other data than {learnt.model} was learnt from: {lessons.digest[:12]}… instead of "

@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from loops.errors import NothingToLearn
 from loops.lessons import Lessons, Source, read_lessons
 from runtime.models.learnt import Kind, Learnt, code_version, versions
 from runtime.models.store import Kept, lay_down, laying_down
+from runtime.models.withheld import Allowed, allowed
 from runtime.sessions import PREFIX
 from telemetry.events.values import EventId, ModelId
 from telemetry.log import EventLog
@@ -48,6 +50,8 @@ class Order:
     steps: int | None = None
     seconds: float | None = None
     seed: int = 0
+    where: str | None = None
+    """The expression that chose the sessions, to be said of the model."""
 
 
 class Told(NamedTuple):
@@ -81,9 +85,11 @@ class Made(NamedTuple):
 def train(log: EventLog, chosen: Sequence[Source], order: Order, *, home: Path, watch: Watch) -> Made:
     """Reads, trains, judges, and keeps the model in `home`.
 
-    Raises what reading and fitting raise; `TrainingStopped` only where there is no good model to keep."""
-    lessons = read_lessons(log, chosen, heard=watch.read)
-    learnt, held_out = split(lessons.experience, seed=order.seed)
+    What is withheld is left out before anything is read. Raises what reading and fitting raise; `TrainingStopped` only
+    where there is no good model to keep."""
+    sources, excluded = _allowed(log, chosen)
+    lessons = read_lessons(log, sources, heard=watch.read)
+    learnt, held_out = split(lessons.experience)
     check_finite(lessons.experience)
     compared(held_out)  # what would fail at the end fails before the training
     fitted = _fitted(learnt, order, watch)
@@ -93,11 +99,23 @@ def train(log: EventLog, chosen: Sequence[Source], order: Order, *, home: Path, 
     landmarks = Landmarks.of(fitted.model.outcomes(lived), lived, seed=order.seed)
     with laying_down(home, order.name) as written:
         model_id = save(written, fitted.model, name=order.name, landmarks=landmarks, metrics=metrics)
-        said = _said(model_id, order, lessons, chosen, log=log.name, held_out=held_out.transitions)
-        said = said.model_copy(update={"metrics": metrics, "stopped": fitted.stopped})
+        said = _said(model_id, order, lessons, sources, log=log.name, held_out=held_out.transitions)
+        said = said.model_copy(update={"metrics": metrics, "stopped": fitted.stopped, "excluded": excluded})
         said.write(written)
         kept = lay_down(written, model_id.rpartition("@")[2], latest=fitted.failure is None)
     return Made(kept, said, lessons.ends, fitted.failure)
+
+
+def _allowed(log: EventLog, chosen: Sequence[Source]) -> Allowed:
+    """Raises NothingToLearn where all of them are withheld."""
+    found = allowed(log, chosen)
+    if chosen and not found.sources:
+        why = ", ".join(f"{count} {name}" for name, count in found.excluded.items())
+        raise NothingToLearn(
+            f"all of the {len(chosen)} sessions are withheld from learning: {why}. Nothing was read; let others run "
+            "first: aether run SCENARIO.toml"
+        )
+    return found
 
 
 def _said(
@@ -120,6 +138,7 @@ def _said(
         transitions=lessons.experience.transitions,
         held_out=held_out,
         unreadable=lessons.unreadable,
+        where=order.where,
         scenarios=tuple(dict.fromkeys(source.opened.scenario for source in chosen)),
         environments=lessons.environments,
         sessions=tuple(stream.removeprefix(PREFIX) for stream in lessons.streams),
@@ -130,8 +149,9 @@ def _said(
     )
 
 
-def split(experience: Experience, *, seed: int) -> tuple[Experience, Experience]:
-    """What a model may learn from, and what its figures are of. Raises TooFewTransitions."""
+def split(experience: Experience) -> tuple[Experience, Experience]:
+    """What a model may learn from, and what its figures are of: the same sessions in every round that a log is trained
+    on, whatever the seed. Raises TooFewTransitions."""
     needed = math.ceil(FEWEST_TRANSITIONS / (1 - HELD_OUT))
     if experience.transitions < needed:
         raise TooFewTransitions(
@@ -140,7 +160,7 @@ def split(experience: Experience, *, seed: int) -> tuple[Experience, Experience]
             found=experience.transitions,
             needed=needed,
         )
-    return in_units(experience).split(held_out=HELD_OUT, seed=seed)
+    return in_units(experience).set_aside(HELD_OUT)
 
 
 class _Fitted(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
         local.close()
 
 
-def made(log: EventLog, home: Path, order: Order, watch: Watch | None = None) -> Made:
-    return train(log, sources(log, scenario="line"), order, home=home, watch=watch or Watch())
+def made(log: EventLog, home: Path, order: Order, watch: Watch | None = None, *, where: str | None = None) -> Made:
+    return train(log, sources(log, scenario="line", where=where), order, home=home, watch=watch or Watch())
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,21 @@ def test_a_linear_model_is_learnt_judged_and_kept_like_any_other(recorded: Event
     assert linear.learnt.config == {}
 
 
+def test_evaluations_are_left_out_and_counted_and_without_others_there_is_nothing_to_learn(
+    recorded: EventLog, tmp_path: Path
+) -> None:
+    first, *others = sources(recorded, where="scenario = 'line'")
+    judged = replace(first, opened=first.opened.model_copy(update={"purpose": "evaluation"}))
+    order = Order(name="flat", kind="linear", where="scenario = 'line'")
+    learnt = train(recorded, [judged, *others], order, home=tmp_path, watch=Watch()).learnt
+    assert learnt.excluded == learnt.event.config["excluded"] == {"evaluation": 1}
+    assert learnt.where == learnt.event.config["where"] == "scenario = 'line'"
+    assert learnt.sessions == tuple(f"line-{number}" for number in range(1, SESSIONS))
+    assert learnt.data == made(recorded, tmp_path, order, where="seed > 0").learnt.data
+    with pytest.raises(NothingToLearn, match="all of the 1 sessions are withheld from learning: 1 evaluation"):
+        train(recorded, [judged], order, home=tmp_path, watch=Watch())
+
+
 def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made, recorded: EventLog) -> None:
     artifact = opened_model(trained.kept)
     assert artifact.landmarks is not None
@@ -106,7 +122,7 @@ def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made
     assert found.held_out is not None
     assert found.held_out.transitions == trained.learnt.held_out
     lived = read_lessons(recorded, sources(recorded)).experience
-    _, held_out = split(lived, seed=3)
+    _, held_out = split(lived)
     np.testing.assert_array_equal(found.held_out.position_N, held_out.position_N)
 
 
@@ -159,8 +175,8 @@ def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
 
 def test_too_few_transitions_say_how_many_there_are_and_how_many_it_needs() -> None:
     with pytest.raises(TooFewTransitions, match=r"there are 200 transitions; a model needs at least 223"):
-        split(spring(rows=220, episodes=20), seed=0)
-    learnt, held_out = split(spring(rows=243, episodes=20), seed=0)
+        split(spring(rows=220, episodes=20))
+    learnt, held_out = split(spring(rows=243, episodes=20))
     assert not set(learnt.position_N) & set(held_out.position_N)
 
 
