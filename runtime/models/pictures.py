@@ -7,6 +7,7 @@ matplotlib is loaded by nothing else."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,10 +47,9 @@ class Subject(NamedTuple):
     linear: Trained | None = None
 
 
-def draw(subject: Subject, folder: Path) -> list[Path]:
-    """Writes the pictures there are into `folder` and returns them."""
-    plane = plane_of(subject.model.layout, subject.landmarks)
-    with mpl.rc_context(
+def styled() -> AbstractContextManager[None]:
+    """What is drawn inside looks like every picture of ours."""
+    return mpl.rc_context(
         {
             "font.size": 9.0,
             "axes.titlesize": 9.5,
@@ -63,7 +63,13 @@ def draw(subject: Subject, folder: Path) -> list[Path]:
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
         }
-    ):
+    )
+
+
+def draw(subject: Subject, folder: Path) -> list[Path]:
+    """Writes the pictures there are into `folder` and returns them."""
+    plane = plane_of(subject.model.layout, subject.landmarks)
+    with styled():
         return list(_drawn(subject, plane, folder))
 
 
