@@ -81,7 +81,7 @@ def rerun(
     given = {"reasoner": reasoner, "heart": heart, "world_model": world_model}
     replaced = {organ: str(what) for organ, what in given.items() if what is not None}
     settings = read_settings().settings
-    policy = read_policy(replaced, live=live, models=settings.models, home=str(settings.home.expanduser()))
+    policy = read_policy(replaced, live=live, models=settings.model_defaults, home=str(settings.home.expanduser()))
     opened = open_log(log, mode="read") if isinstance(log, str) else log
     try:
         return compare(opened, sessions or chosen(opened), policy, cycles=cycles)

@@ -102,7 +102,7 @@ def check_scenario(file: ScenarioFile, settings: Settings) -> None:
 
 def _check_conversation(scenario: Scenario, settings: Settings) -> None:
     surroundings_of(settings).enter()
-    phases = compose(scenario, defaults=settings.models)
+    phases = compose(scenario, defaults=settings.model_defaults)
     try:
         spaces, _ = phases.describe("check", scenario.conversation.person)
         check_fit(scenario, spaces, phases.models)

@@ -29,6 +29,9 @@ class Settings(BaseModel):
 
     home: Path = Field(default_factory=lambda: user_data_path("aetherloop"))
     """Where logs lie that are named by no absolute path, and trained models that are named by no folder."""
+    models: str | None = None
+    """Folder or URL (`s3://`, `gs://`, `file://`, and what else fsspec has a driver for) that trained models are kept
+    in; `models` in `home` when there is none. Models at a URL are fetched to that folder when they are needed."""
     log: str | None = None
     """URL or path of the log; `aether.db` in `home` when there is none."""
     address: str | None = None
@@ -55,7 +58,7 @@ class Settings(BaseModel):
     """What models cost, by their names; a model that is not in it costs nothing."""
 
     @property
-    def models(self) -> ModelDefaults:
+    def model_defaults(self) -> ModelDefaults:
         return ModelDefaults(base_url=self.openai_base_url, model=self.model, prices=self.prices)
 
 

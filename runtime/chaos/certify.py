@@ -62,7 +62,7 @@ def certify(
             sample=sample,
             ray=ray,
             ledger=ledger,
-            models=settings.models,
+            models=settings.model_defaults,
             folder=str(Path.cwd()),
             home=str(settings.home.expanduser()),
             world=world,

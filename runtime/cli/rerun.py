@@ -60,7 +60,7 @@ def rerun(
         raise UsageError("name the sessions to rerun, or give one of --all and --scenario NAME")
     settings = read_settings({"log": log}).settings
     policy = read_policy(
-        _organs(replaced or []), live=live, models=settings.models, home=str(settings.home.expanduser())
+        _organs(replaced or []), live=live, models=settings.model_defaults, home=str(settings.home.expanduser())
     )
     with reading(log) as store:
         names = sessions or chosen(store, scenario=scenario)

@@ -90,7 +90,7 @@ def world_model(
     """
     from runtime.models.entry import enter
     from runtime.models.sources import sources
-    from runtime.models.store import check_name, models_home
+    from runtime.models.store import check_name, registry_of
     from runtime.settings import log_url, read_settings
 
     check_name(name)
@@ -106,7 +106,7 @@ def world_model(
         kind = kind or _fitting(chosen, asked=bool(steps or seconds or history))
         order = Order(name=name, kind=kind.value, config=config, steps=steps, seconds=seconds, seed=seed, where=where)
         with _watching(order, len(chosen), quiet=as_json) as watch:
-            made = fit(store, chosen, order, home=models_home(settings), watch=watch)
+            made = fit(store, chosen, order, registry=registry_of(settings), watch=watch)
     event = enter(log_url(settings), made.learnt.event, refs=made.ends, run=f"{made.kept.digest}.{made.learnt.at}")
     _finish(made, event, log=log, as_json=as_json)
 

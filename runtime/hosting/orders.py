@@ -49,7 +49,7 @@ class Surroundings(BaseModel):
 
 def surroundings_of(settings: Settings) -> Surroundings:
     """Of a process that was started with these settings in the current folder."""
-    return Surroundings(models=settings.models, folder=str(Path.cwd()), home=str(settings.home.expanduser()))
+    return Surroundings(models=settings.model_defaults, folder=str(Path.cwd()), home=str(settings.home.expanduser()))
 
 
 class SessionOrder(BaseModel):

@@ -84,12 +84,19 @@ class Learnt(Value):
 def read_learnt(folder: Path) -> Learnt:
     """Raises `NotFound` where there is none, `VerificationFailed` where it is no such file."""
     try:
-        return Learnt.model_validate_json((folder / FILE).read_bytes())
+        content = (folder / FILE).read_bytes()
     except FileNotFoundError:
         raise NotFound(f"{folder} does not say what its model was learnt from: there is no {FILE}") from None
+    return parse_learnt(content, source=str(folder / FILE))
+
+
+def parse_learnt(content: bytes, *, source: str) -> Learnt:
+    """Raises `VerificationFailed` where it is no such file."""
+    try:
+        return Learnt.model_validate_json(content)
     except ValidationError as error:
         raise VerificationFailed(
-            f"{folder / FILE} cannot be read: {error.error_count()} of its values are not of their kind. The weights "
+            f"{source} cannot be read: {error.error_count()} of its values are not of their kind. The weights "
             "beside it are checked for themselves; train anew for a whole model"
         ) from error
 

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -17,7 +16,7 @@ from pydantic import JsonValue
 from loops.errors import NothingToLearn
 from loops.lessons import Lessons, Source, read_lessons
 from runtime.models.learnt import Kind, Learnt, code_version, versions
-from runtime.models.store import Kept, lay_down, laying_down
+from runtime.models.store import Kept, Registry, lay_down, laying_down
 from runtime.models.withheld import Allowed, allowed
 from runtime.sessions import PREFIX
 from telemetry.events.values import EventId, ModelId
@@ -82,8 +81,8 @@ class Made(NamedTuple):
     """What stopped the training; the model is then its last good one, and not the latest of its name."""
 
 
-def train(log: EventLog, chosen: Sequence[Source], order: Order, *, home: Path, watch: Watch) -> Made:
-    """Reads, trains, judges, and keeps the model in `home`.
+def train(log: EventLog, chosen: Sequence[Source], order: Order, *, registry: Registry, watch: Watch) -> Made:
+    """Reads, trains, judges, and keeps the model in `registry`.
 
     What is withheld is left out before anything is read. Raises what reading and fitting raise; `TrainingStopped` only
     where there is no good model to keep."""
@@ -97,12 +96,12 @@ def train(log: EventLog, chosen: Sequence[Source], order: Order, *, home: Path, 
     metrics = {**figures(fitted.model, linear, held_out), **fitted.metrics}
     lived = lessons.experience
     landmarks = Landmarks.of(fitted.model.outcomes(lived), lived, seed=order.seed)
-    with laying_down(home, order.name) as written:
+    with laying_down(registry, order.name) as written:
         model_id = save(written, fitted.model, name=order.name, landmarks=landmarks, metrics=metrics)
         said = _said(model_id, order, lessons, sources, log=log.name, held_out=held_out.transitions)
         said = said.model_copy(update={"metrics": metrics, "stopped": fitted.stopped, "excluded": excluded})
         said.write(written)
-        kept = lay_down(written, model_id.rpartition("@")[2], latest=fitted.failure is None)
+        kept = lay_down(registry, written, model_id.rpartition("@")[2], latest=fitted.failure is None)
     return Made(kept, said, lessons.ends, fitted.failure)
 
 

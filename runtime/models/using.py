@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.models import Models
 from runtime.errors import NotFound, Unavailable, VerificationFailed
-from runtime.models.store import MODELS, find, folder_at
+from runtime.models.store import MODELS, Registry, find, folder_at
 from runtime.sessions import opened, resting
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
@@ -41,7 +41,7 @@ def choose(which: str, *, home: str | None, base: str | None = None, pinned: Mod
         return Chosen(folder=str(folder_at(which, base=base)), model=None)
     if home is None:
         raise NotFound(f"no place is named where the model {which!r} could lie; give its folder, with a slash in it")
-    found = find(Path(home) / MODELS, pinned or which)
+    found = find(Registry(folder=Path(home) / MODELS), pinned or which)
     return Chosen(folder=str(found.folder), model=found.model)
 
 

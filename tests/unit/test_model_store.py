@@ -4,93 +4,227 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from runtime.errors import NotFound, Unavailable, UsageError
-from runtime.models.store import LATEST, Kept, check_name, find, kept, lay_down, laying_down
+from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
+from runtime.models.pointers import LATEST, PROMOTED
+from runtime.models.promotion import follow, promote, promoted, roll_back
+from runtime.models.store import Kept, Registry, check_name, find, folder_of, kept, lay_down, laying_down, registry_of
+from runtime.models.succession import Succession
+from runtime.settings import UPLOAD_MARK, Settings
 
+ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "0123456789ab", "ba9876543210"
 
 
-def lay(home: Path, name: str, digest: str, content: str = "weights", *, latest: bool = True) -> Kept:
+@pytest.fixture
+def home(tmp_path: Path) -> Registry:
+    return Registry(folder=tmp_path)
+
+
+def lay(home: Registry, name: str, digest: str, content: str = "weights", *, latest: bool = True) -> Kept:
     with laying_down(home, name) as written:
         written.mkdir()
         (written / "weights").write_text(content)
-        return lay_down(written, digest, latest=latest)
+        return lay_down(home, written, digest, latest=latest)
 
 
-def test_a_model_is_found_by_name_by_digest_and_by_folder(tmp_path: Path) -> None:
-    first = lay(tmp_path, "maze", FIRST)
-    second = lay(tmp_path, "maze", SECOND)
-    assert find(tmp_path, "maze") == second
+def test_a_model_is_found_by_name_by_digest_and_by_folder(home: Registry) -> None:
+    first = lay(home, "maze", FIRST)
+    second = lay(home, "maze", SECOND)
+    assert find(home, "maze") == second
     assert second.model == f"maze@{SECOND}"
-    assert find(tmp_path, f"maze@{FIRST}") == find(tmp_path, "maze@0123") == first._replace(latest=False)
-    assert find(tmp_path, f"{tmp_path}/maze/{SECOND}") == second
-    assert [one.digest for one in kept(tmp_path)] == [SECOND, FIRST]
+    assert find(home, f"maze@{FIRST}") == find(home, "maze@0123") == first._replace(latest=False)
+    assert find(home, f"{home.folder}/maze/{SECOND}") == second
+    assert [one.digest for one in kept(home)] == [SECOND, FIRST]
     assert (first.folder / "weights").read_text() == "weights"
 
 
-def test_the_same_digest_again_is_left_as_it_stands_and_is_the_latest(tmp_path: Path) -> None:
-    lay(tmp_path, "maze", FIRST)
-    lay(tmp_path, "maze", SECOND)
-    lay(tmp_path, "maze", FIRST, "never written over")
-    assert find(tmp_path, "maze").digest == FIRST
-    assert (tmp_path / "maze" / FIRST / "weights").read_text() == "weights"
-    assert sorted(path.name for path in (tmp_path / "maze").iterdir()) == sorted([FIRST, SECOND, LATEST])
+def test_the_same_digest_again_is_left_as_it_stands_and_is_the_latest(home: Registry) -> None:
+    lay(home, "maze", FIRST)
+    lay(home, "maze", SECOND)
+    lay(home, "maze", FIRST, "never written over")
+    assert find(home, "maze").digest == FIRST
+    assert (home.folder / "maze" / FIRST / "weights").read_text() == "weights"
+    assert sorted(path.name for path in (home.folder / "maze").iterdir()) == sorted([FIRST, SECOND, LATEST])
 
 
-def test_a_model_may_be_kept_beside_the_latest(tmp_path: Path) -> None:
-    lay(tmp_path, "maze", FIRST)
-    assert not lay(tmp_path, "maze", SECOND, latest=False).latest
-    assert find(tmp_path, "maze").digest == FIRST
-    assert not find(tmp_path, f"maze@{SECOND}").latest
+def test_a_model_may_be_kept_beside_the_latest(home: Registry) -> None:
+    lay(home, "maze", FIRST)
+    assert not lay(home, "maze", SECOND, latest=False).latest
+    assert find(home, "maze").digest == FIRST
+    assert not find(home, f"maze@{SECOND}").latest
 
 
-def cut_off(home: Path, error: BaseException) -> None:
+def cut_off(home: Registry, error: BaseException) -> None:
     with laying_down(home, "maze") as written:
         written.mkdir()
         (written / "weights").write_text("half")
         raise error
 
 
-def test_what_is_cut_off_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
-    lay(tmp_path, "maze", FIRST)
+def test_what_is_cut_off_while_it_is_written_leaves_nothing(home: Registry) -> None:
+    lay(home, "maze", FIRST)
     with pytest.raises(KeyboardInterrupt):
-        cut_off(tmp_path, KeyboardInterrupt())
-    assert find(tmp_path, "maze").digest == FIRST
-    assert sorted(path.name for path in (tmp_path / "maze").iterdir()) == [FIRST, LATEST]
+        cut_off(home, KeyboardInterrupt())
+    assert find(home, "maze").digest == FIRST
+    assert sorted(path.name for path in (home.folder / "maze").iterdir()) == [FIRST, LATEST]
 
 
-def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path: Path) -> None:
-    lay(tmp_path, "maze", FIRST)
+def test_a_full_disk_is_said_and_what_was_there_stays(home: Registry) -> None:
+    lay(home, "maze", FIRST)
     with pytest.raises(Unavailable, match=r"No space left on device\. Models that were there are intact"):
-        cut_off(tmp_path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    assert find(tmp_path, "maze").digest == FIRST
+        cut_off(home, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert find(home, "maze").digest == FIRST
 
 
-def test_what_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -> None:
+def test_what_is_not_there_is_answered_with_the_nearest(home: Registry) -> None:
     with pytest.raises(NotFound, match=r"there is none yet\. Try: aether train world-model maze"):
-        find(tmp_path, "maze")
-    lay(tmp_path, "maze", FIRST)
+        find(home, "maze")
+    lay(home, "maze", FIRST)
     with pytest.raises(NotFound, match="did you mean 'maze'"):
-        find(tmp_path, "maize")
+        find(home, "maize")
     with pytest.raises(NotFound, match=f"did you mean 'maze@{FIRST}'"):
-        find(tmp_path, f"maze@{FIRST[:-1]}0")
+        find(home, f"maze@{FIRST[:-1]}0")
     with pytest.raises(NotFound, match="there is no model's folder"):
-        find(tmp_path, "./nowhere")
+        find(home, "./nowhere")
 
 
-def test_a_name_whose_latest_is_not_said_names_its_digests(tmp_path: Path) -> None:
-    lay(tmp_path, "maze", FIRST)
-    (tmp_path / "maze" / LATEST).unlink()
+def test_a_name_whose_latest_is_not_said_names_its_digests(home: Registry) -> None:
+    lay(home, "maze", FIRST)
+    (home.folder / "maze" / LATEST).unlink()
     with pytest.raises(NotFound, match=f"name one of: maze@{FIRST}"):
-        find(tmp_path, "maze")
-    assert find(tmp_path, f"maze@{FIRST}").digest == FIRST
+        find(home, "maze")
+    assert find(home, f"maze@{FIRST}").digest == FIRST
 
 
-@pytest.mark.parametrize("name", ["", "Maze", "../maze", "a b", "maze@1", "-maze"])
+@pytest.mark.parametrize("name", ["", "Maze", "../maze", "a b", "maze@1", "-maze", "greedy"])
 def test_what_cannot_be_a_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a model"):
         check_name(name)
+
+
+BASE = "greedy@4f6b01aabbcc"
+"""What a scenario does by itself, which is in no folder."""
+
+
+def test_a_name_means_what_was_promoted_and_without_that_the_latest(home: Registry) -> None:
+    first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
+    assert promoted(home, "maze") is None
+    promote(home, first.model, incumbent=BASE)
+    assert promoted(home, "maze") == first.model
+    assert find(home, "maze") == first._replace(latest=False, promoted=True)
+    assert [(one.digest, one.latest, one.promoted) for one in kept(home)] == [
+        (SECOND, True, False),
+        (FIRST, False, True),
+    ]
+    assert find(home, f"{home.folder}/maze/{FIRST}").promoted
+    assert roll_back(home, "maze") == (first.model, BASE)
+    assert promoted(home, "maze") == BASE
+    assert find(home, "maze") == second, "what the scenario does by itself is no model: the name means the latest"
+
+
+def test_a_roll_back_finds_what_stood_before_however_often(home: Registry) -> None:
+    ids = [lay(home, "maze", digest).model for digest in (FIRST, SECOND, "c" * 12)]
+    for model, before in zip(ids, (BASE, *ids), strict=False):
+        promote(home, model, incumbent=before)
+    for model, before in reversed(list(zip(ids, (BASE, *ids), strict=False))):
+        assert roll_back(home, "maze") == (model, before)
+    with pytest.raises(NotFound, match=f"{BASE} stands, and nothing stood before it. Nothing was changed"):
+        roll_back(home, "maze")
+    assert promoted(home, "maze") == BASE
+
+
+def test_what_stands_is_promoted_once(home: Registry) -> None:
+    model = lay(home, "maze", FIRST).model
+    promote(home, model, incumbent=BASE)
+    promote(home, model)
+    assert roll_back(home, "maze") == (model, BASE)
+
+
+def test_a_model_that_is_not_there_is_not_promoted(home: Registry) -> None:
+    lay(home, "maze", FIRST)
+    with pytest.raises(NotFound, match=f"did you mean 'maze@{FIRST}'"):
+        promote(home, f"maze@{FIRST[:-1]}0")
+    with pytest.raises(NotFound, match="no model 'maze' was ever promoted"):
+        roll_back(home, "maze")
+    assert not (home.folder / "maze" / PROMOTED).exists()
+
+
+def test_a_promoted_model_that_was_removed_is_named_and_can_be_rolled_back(home: Registry) -> None:
+    first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
+    promote(home, second.model, incumbent=first.model)
+    for file in second.folder.iterdir():
+        file.unlink()
+    second.folder.rmdir()
+    with pytest.raises(NotFound, match=rf"{second.model} is promoted and is not in .*rollback maze\. There are: "):
+        find(home, "maze")
+    with pytest.raises(NotFound, match=f"'{second.model}'"):
+        folder_of(home, second.model)
+    assert roll_back(home, "maze") == (second.model, first.model)
+    assert find(home, "maze").model == first.model
+
+
+def test_what_stood_before_and_is_gone_is_not_rolled_back_to(home: Registry) -> None:
+    first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
+    promote(home, second.model, incumbent=first.model)
+    (first.folder / "weights").unlink()
+    first.folder.rmdir()
+    with pytest.raises(NotFound, match=f"there is no '{first.model}'"):
+        roll_back(home, "maze")
+    assert promoted(home, "maze") == second.model
+
+
+def test_a_pointer_that_says_nothing_is_named_and_promoting_again_mends_it(home: Registry) -> None:
+    model = lay(home, "maze", FIRST).model
+    (home.folder / "maze" / PROMOTED).write_text("no id\n")
+    with pytest.raises(VerificationFailed, match="does not say which maze is promoted"):
+        find(home, "maze")
+    assert not kept(home)[0].promoted
+    promote(home, model)
+    assert find(home, "maze").promoted
+
+
+def test_the_pointer_follows_what_the_log_says(home: Registry) -> None:
+    first, second = lay(home, "maze", FIRST).model, lay(home, "maze", SECOND).model
+    said = Succession((second, first, BASE))
+    follow(home, "maze", said)
+    follow(home, "maze", said)
+    assert (home.folder / "maze" / PROMOTED).read_text().splitlines() == [second, first, BASE]
+
+
+def test_processes_that_promote_at_once_are_all_in_the_order(home: Registry) -> None:
+    digests = [f"{number:012x}" for number in range(8)]
+    for digest in digests:
+        lay(home, "maze", digest)
+    script = (
+        "import sys; from pathlib import Path; from runtime.models.promotion import promote; "
+        "from runtime.models.store import Registry; "
+        "[promote(Registry(folder=Path(sys.argv[1])), f'maze@{digest}') for digest in sys.argv[2:]]"
+    )
+    halves = (digests[::2], digests[1::2])
+    running = [subprocess.Popen([sys.executable, "-c", script, str(home.folder), *half], cwd=ROOT) for half in halves]
+    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    ids = (home.folder / "maze" / PROMOTED).read_text().splitlines()
+    assert sorted(ids) == [f"maze@{digest}" for digest in digests]
+
+
+def test_the_place_of_models_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert registry_of(Settings(home=tmp_path)) == Registry(folder=tmp_path / "models")
+    assert registry_of(Settings(home=tmp_path, models="shelf")) == Registry(folder=tmp_path / "shelf")
+    url = "s3://bucket/models"
+    assert registry_of(Settings(home=tmp_path, models=f"{url}/")) == Registry(folder=tmp_path / "models", url=url)
+    here = f"file://{tmp_path}/models"
+    assert registry_of(Settings(home=tmp_path, models=here)) == Registry(folder=tmp_path / "models")
+    with pytest.raises(UsageError, match="and no chain of them"):
+        registry_of(Settings(home=tmp_path, models="simplecache::s3://bucket"))
+    upload = tmp_path / UPLOAD_MARK
+    upload.mkdir()
+    monkeypatch.chdir(upload)
+    with pytest.raises(UsageError, match="which Ray deletes with the job"):
+        registry_of(Settings(home=tmp_path, models="shelf"))

@@ -17,7 +17,7 @@ from runtime.models.entry import enter, entered
 from runtime.models.learnt import FILE, read_learnt
 from runtime.models.reading import opened_model, subject
 from runtime.models.sources import sources
-from runtime.models.store import find, kept
+from runtime.models.store import Registry, find, kept
 from runtime.models.training import Made, Order, Told, Watch, split, train
 from runtime.people import letters
 from telemetry.events.learn import ModelTrained
@@ -55,7 +55,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
 
 
 def made(log: EventLog, home: Path, order: Order, watch: Watch | None = None, *, where: str | None = None) -> Made:
-    return train(log, sources(log, scenario="line", where=where), order, home=home, watch=watch or Watch())
+    chosen = sources(log, scenario="line", where=where)
+    return train(log, chosen, order, registry=Registry(folder=home), watch=watch or Watch())
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_equal_orders_on_an_equal_log_give_the_same_digest(trained: Made, record
     assert again.kept.digest == trained.kept.digest
     other = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS, seed=4))
     assert other.kept.digest != trained.kept.digest
-    assert find(tmp_path, "plane").digest == other.kept.digest
+    assert find(Registry(folder=tmp_path), "plane").digest == other.kept.digest
 
 
 def test_a_linear_model_is_learnt_judged_and_kept_like_any_other(recorded: EventLog, tmp_path: Path) -> None:
@@ -105,13 +106,13 @@ def test_evaluations_are_left_out_and_counted_and_without_others_there_is_nothin
     first, *others = sources(recorded, where="scenario = 'line'")
     judged = replace(first, opened=first.opened.model_copy(update={"purpose": "evaluation"}))
     order = Order(name="flat", kind="linear", where="scenario = 'line'")
-    learnt = train(recorded, [judged, *others], order, home=tmp_path, watch=Watch()).learnt
+    learnt = train(recorded, [judged, *others], order, registry=Registry(folder=tmp_path), watch=Watch()).learnt
     assert learnt.excluded == learnt.event.config["excluded"] == {"evaluation": 1}
     assert learnt.where == learnt.event.config["where"] == "scenario = 'line'"
     assert learnt.sessions == tuple(f"line-{number}" for number in range(1, SESSIONS))
     assert learnt.data == made(recorded, tmp_path, order, where="seed > 0").learnt.data
     with pytest.raises(NothingToLearn, match="all of the 1 sessions are withheld from learning: 1 evaluation"):
-        train(recorded, [judged], order, home=tmp_path, watch=Watch())
+        train(recorded, [judged], order, registry=Registry(folder=tmp_path), watch=Watch())
 
 
 def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made, recorded: EventLog) -> None:
@@ -155,7 +156,7 @@ def test_who_looks_on_hears_of_sessions_and_steps_and_may_end_it(recorded: Event
 def test_ended_before_there_is_anything_to_keep_nothing_is_kept(recorded: EventLog, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS), Watch(stop=lambda: True))
-    assert kept(tmp_path) == []
+    assert kept(Registry(folder=tmp_path)) == []
 
 
 def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
@@ -169,7 +170,7 @@ def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
     assert failed.failure.last_position <= failed.learnt.to_position
     assert failed.learnt.stopped == str(failed.failure)
     assert not failed.kept.latest
-    assert find(tmp_path, "plane").digest == good.kept.digest
+    assert find(Registry(folder=tmp_path), "plane").digest == good.kept.digest
     assert opened_model(failed.kept).model_id == failed.learnt.model
 
 

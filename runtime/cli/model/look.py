@@ -1,4 +1,5 @@
-"""`aether model …`: which trained models there are, what each was learnt from, and its pictures."""
+"""`aether model list` and `aether model show`: which trained models there are, what each was learnt from, and its
+pictures."""
 
 from __future__ import annotations
 
@@ -12,61 +13,75 @@ from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
     from runtime.models.learnt import Learnt
-    from runtime.models.store import Kept
+    from runtime.models.store import Kept, Registry
     from world_model.checkpoint import Artifact
 
-app = typer.Typer(
-    help="List and show trained models.\n\nExample: aether model show maze --plot",
-    no_args_is_help=True,
-)
-
-COLUMNS = ("model", "latest", "kind", "transitions", "over_copy", "trained")
+COLUMNS = ("model", "promoted", "latest", "kind", "transitions", "over_copy", "trained")
+FLAGS = ("promoted", "latest")
 
 
-@app.command("list")
 @command
 def list_models(
     name: Annotated[str | None, typer.Argument(help="Only models of this name.  [default: all]")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the models of this machine, the latest of each name first.
+    """List the models of this machine, or of the URL that the setting `models` names, the latest of each name first.
+
+    A name alone means the promoted model, else the latest.
 
     Example: aether model list
     """
-    from runtime.errors import NotFound
-    from runtime.models.learnt import read_learnt
-    from runtime.models.store import find, kept, models_home
+    from runtime.models.store import find, kept, registry_of
     from runtime.settings import read_settings
 
-    home = models_home(read_settings().settings)
-    there = kept(home, name)
+    registry = registry_of(read_settings().settings)
+    there = kept(registry, name)
     if name is not None and not there:
-        find(home, name)
-    rows: list[dict[str, object]] = []
-    for one in there:
-        try:
-            rows.append(_row(one, read_learnt(one.folder)))
-        except NotFound:
-            rows.append({"model": one.model, "latest": one.latest, "folder": str(one.folder)})
+        find(registry, name)
+    rows = [_row(registry, one) for one in there]
     if as_json:
         answer(rows, as_of=None)
     elif rows:
-        table([{**row, "latest": "latest" if row["latest"] else "", **_day(row)} for row in rows], COLUMNS)
+        marks = [{flag: flag if row[flag] else "" for flag in FLAGS} for row in rows]
+        table([{**row, **marked, **_day(row)} for row, marked in zip(rows, marks, strict=True)], COLUMNS)
     else:
-        typer.echo(f"There is no model in {home}. Train one: aether train world-model NAME")
+        typer.echo(f"There is no model in {registry.place().shown}. Train one: aether train world-model NAME")
+    for each in sorted({one.name for one in there}):
+        _say_missing(registry, each, there)
 
 
-def _row(one: Kept, learnt: Learnt) -> dict[str, object]:
-    return {
+def _say_missing(registry: Registry, name: str, there: list[Kept]) -> None:
+    """Where what is promoted is none of them."""
+    from runtime.models.pointers import is_of
+    from runtime.models.promotion import promoted
+
+    stands = promoted(registry, name)
+    if stands is not None and is_of(stands, name) and stands not in {one.model for one in there}:
+        talk(f"aether: {stands} is promoted and is not there. Put it back, or: aether model rollback {name}")
+
+
+def _row(registry: Registry, one: Kept) -> dict[str, object]:
+    from runtime.models.learnt import FILE, parse_learnt
+    from runtime.models.store import beside
+
+    row: dict[str, object] = {
         "model": one.model,
+        "promoted": one.promoted,
         "latest": one.latest,
+        "folder": str(one.folder),
+    }
+    content = beside(registry, one, FILE)
+    if content is None:
+        return row
+    learnt = parse_learnt(content, source=f"{FILE} of {one.model}")
+    return {
+        **row,
         "kind": learnt.kind,
         "trained": datetime.fromtimestamp(learnt.at // 10**9, UTC).isoformat(),
         "transitions": learnt.transitions,
         "scenarios": ", ".join(learnt.scenarios),
         "over_copy": _rounded(learnt.metrics.get("error_over_copy")),
         "over_linear": _rounded(learnt.metrics.get("error_over_linear")),
-        "folder": str(one.folder),
     }
 
 
@@ -79,11 +94,10 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-@app.command()
 @command
 def show(
     model: Annotated[
-        str, typer.Argument(metavar="NAME[@DIGEST]", help="The latest of the name, that one, or a folder with a slash.")
+        str, typer.Argument(metavar="NAME[@DIGEST]", help="What the name means, that one, or a folder with a slash.")
     ],
     plot: Annotated[bool, typer.Option("--plot", help="Draw its pictures.")] = False,
     out: Annotated[
@@ -103,12 +117,12 @@ def show(
     from runtime.errors import UsageError
     from runtime.models.learnt import read_learnt
     from runtime.models.reading import opened_model
-    from runtime.models.store import find, models_home
+    from runtime.models.store import find, registry_of
     from runtime.settings import read_settings
 
     if out is not None and not plot:
         raise UsageError("--out is where --plot puts its pictures; give --plot too. Nothing was drawn")
-    one = find(models_home(read_settings().settings), model)
+    one = find(registry_of(read_settings().settings), model)
     artifact, learnt = opened_model(one), read_learnt(one.folder)
     pictures = _draw(one, artifact, learnt, out or Path(f"{one.name}-{one.digest}"), log) if plot else []
     if as_json:
@@ -116,6 +130,7 @@ def show(
             **learnt.model_dump(mode="json"),
             "folder": str(one.folder),
             "latest": one.latest,
+            "promoted": one.promoted,
             "layout": artifact.model.layout.model_dump(mode="json"),
             "landmarks": 0 if artifact.landmarks is None else len(artifact.landmarks),
             "pictures": [str(path) for path in pictures],
@@ -138,7 +153,8 @@ def _print(one: Kept, artifact: Artifact, learnt: Learnt, pictures: list[Path]) 
     typer.echo(f"landmarks     {'none' if artifact.landmarks is None else len(artifact.landmarks)}")
     libraries = ", ".join(f"{name} {found}" for name, found in learnt.versions.items())
     typer.echo(f"code          {learnt.code}, {libraries}")
-    typer.echo(f"folder        {one.folder}{'' if one.latest else '  (not the latest of its name)'}")
+    stands = [flag for flag, true in (("promoted", one.promoted), ("latest", one.latest)) if true]
+    typer.echo(f"folder        {one.folder}  ({' and '.join(stands) or 'neither promoted nor the latest'} of its name)")
     if learnt.config:
         typer.echo("config")
         for name, value in sorted(learnt.config.items()):
