@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from runtime.errors import NotFound
 from runtime.sessions import PREFIX, opened, stream_of
+from telemetry.errors import EventsPruned
 from telemetry.events import Event, Recorded, Unknown, execute, feel, learn, reason, sense, session, split_id
 from telemetry.events.values import (
     Action,
+    Array,
     AskHuman,
     EventId,
     Feedback,
@@ -19,6 +21,7 @@ from telemetry.events.values import (
     Message,
     Move,
     Observation,
+    Playbook,
     Say,
     Text,
     ToolCall,
@@ -62,17 +65,26 @@ def why(log: EventLog, session: str, *, event: str | None = None) -> Why:
 
     Raises `NotFound` for an unknown session or event, or where nothing was decided."""
     stream = stream_of(session)
-    first = opened(log, stream)
+    playbook = _playbook(log, stream)
     decided = _decision(log, stream, event)
     facts: list[Fact] = []
-    if first.playbook is not None:
-        facts.append(Fact("playbook", first.playbook.id, f"{stream}@1"))
+    if playbook is not None:
+        facts.append(Fact("playbook", playbook.id, f"{stream}@1"))
     for recorded in _cycle(log, decided):
-        if isinstance(recorded.event, sense.Observed) and not _spoken(recorded.event):
+        if isinstance(recorded.event, sense.Observed) and _may_have_been_asked(recorded.event):
             facts += _request_before(log, recorded)
         facts += (Fact(label, text, recorded.id) for label, text in _facts(log, recorded.event))
     facts += _found_out_later(log, stream, decided)
     return Why(stream.removeprefix(PREFIX), decided.cycle, decided.id, tuple(facts))
+
+
+def _playbook(log: EventLog, stream: str) -> Playbook | None:
+    """The version that shaped the session; None where its beginning was archived and removed, which a decision that
+    still stands does without."""
+    try:
+        return opened(log, stream).playbook
+    except EventsPruned:
+        return None
 
 
 def _decision(log: EventLog, stream: str, event: str | None) -> Recorded:
@@ -109,9 +121,12 @@ def _cycle(log: EventLog, decided: Recorded) -> Iterator[Recorded]:
 
 def _request_before(log: EventLog, observed: Recorded) -> list[Fact]:
     """What a person had said last, where the cycle itself heard nobody."""
-    for recorded in log.read_back(observed.stream, before=observed.version, types=("sense.observed",)):
-        if isinstance(recorded.event, sense.Observed) and _spoken(recorded.event):
-            return [Fact("heard", text, recorded.id) for text in _spoken(recorded.event)]
+    try:
+        for recorded in log.read_back(observed.stream, before=observed.version, types=("sense.observed",)):
+            if isinstance(recorded.event, sense.Observed) and _spoken(recorded.event):
+                return [Fact("heard", text, recorded.id) for text in _spoken(recorded.event)]
+    except EventsPruned:  # it was said in what was archived and removed
+        return []
     return []
 
 
@@ -236,6 +251,11 @@ def _call(call: ToolCall) -> str:
 
 def _spoken(observed: sense.Observed) -> list[str]:
     return [shortened(o.text) for o in observed.observations if isinstance(o, Message) and o.role == "user"]
+
+
+def _may_have_been_asked(observed: sense.Observed) -> bool:
+    """Whether somebody may have said before what the session is about: nobody does so in a world of numbers."""
+    return not _spoken(observed) and not any(isinstance(one, Array) for one in observed.observations)
 
 
 def _seen(observations: tuple[Observation, ...]) -> Iterator[str]:

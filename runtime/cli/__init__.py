@@ -18,6 +18,7 @@ from runtime.cli.output import document
 from runtime.cli.replay import replay
 from runtime.cli.rerun import rerun
 from runtime.cli.run import run
+from runtime.cli.why import model_why, why
 
 app = typer.Typer(
     name="aether",
@@ -35,6 +36,8 @@ app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
 app.add_typer(train.app, name="train")
 app.add_typer(model.app, name="model")
+model.app.command("why")(model_why)
+app.command()(why)
 app.command()(replay)
 app.command()(rerun)
 app.command()(chaos)
