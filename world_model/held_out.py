@@ -117,17 +117,13 @@ def figures(model: Trained, linear: Trained, held_out: Experience) -> dict[str, 
     and its share of the copy's and of the linear model's; and the rank correlation of disagreement with it. The
     effective rank of the beliefs, and of as many principal components of the observations. Surprise one decision
     ahead, in nats per dimension, beside the linear model's."""
-    steps = longest(held_out, STEPS)
-    starts = spaced(held_out.starts(steps), MOST)
-    foreseen, by_linear = (foresee(each, held_out, starts, steps=steps) for each in (model, linear))
-    columns, scale_C = compared(held_out)
-    real_PC = foreseen.real_PTD[:, -1, columns] / scale_C
-    errors = [_off(paths.foreseen_PTD[:, -1, columns] / scale_C, real_PC) for paths in (foreseen, by_linear)]
-    copied = _off(held_out.seen_ND[starts][:, columns] / scale_C, real_PC)
-    error, least, still = (float(np.sqrt(np.square(off_P).mean())) for off_P in (*errors, copied))
+    ahead = _ahead(held_out)
+    foreseen, by_linear = (foresee(each, held_out, ahead.starts_P, steps=ahead.steps) for each in (model, linear))
+    errors = [ahead.off(paths.foreseen_PTD[:, -1]) for paths in (foreseen, by_linear)]
+    error, least, still = (_root_mean_square(off_P) for off_P in (*errors, ahead.copied()))
     beliefs_NZ = model.beliefs(held_out)
     return {
-        "horizon": float(steps),
+        "horizon": float(ahead.steps),
         "error": error,
         "error_over_copy": _share(error, still),
         "error_over_linear": _share(error, least),
@@ -137,6 +133,37 @@ def figures(model: Trained, linear: Trained, held_out: Experience) -> dict[str, 
         "nats": float(one_step(model, held_out).nats_M.mean()),
         "nats_linear": float(one_step(linear, held_out).nats_M.mean()),
     }
+
+
+def error_over_copy(model: Trained, held_out: Experience) -> float:
+    """The figure of this name alone."""
+    ahead = _ahead(held_out)
+    foreseen = foresee(model, held_out, ahead.starts_P, steps=ahead.steps)
+    error_P = ahead.off(foreseen.foreseen_PTD[:, -1])
+    return _share(_root_mean_square(error_P), _root_mean_square(ahead.copied()))
+
+
+class _Ahead(NamedTuple):
+    """What is there after `steps` decisions from each of these rows, in the columns compared and their units."""
+
+    held_out: Experience
+    starts_P: NDArray[np.int64]
+    steps: int
+    columns: NDArray[np.int64]
+    scale_C: NDArray[np.float32]
+
+    def off(self, foreseen_PD: NDArray[np.float32]) -> NDArray[np.float64]:
+        real_PC = self.held_out.seen_ND[self.starts_P + self.steps][:, self.columns] / self.scale_C
+        return _off(foreseen_PD[:, self.columns] / self.scale_C, real_PC)
+
+    def copied(self) -> NDArray[np.float64]:
+        return self.off(self.held_out.seen_ND[self.starts_P])
+
+
+def _ahead(held_out: Experience) -> _Ahead:
+    """Over at most MOST sequences. Raises ShapeError where nothing moves."""
+    steps = longest(held_out, STEPS)
+    return _Ahead(held_out, spaced(held_out.starts(steps), MOST), steps, *compared(held_out))
 
 
 def longest(experience: Experience, most: int) -> int:
@@ -162,6 +189,10 @@ def _standardised(experience: Experience) -> NDArray[np.float32]:
     moving = experience.seen_ND[:, spread_D > 0]
     standard: NDArray[np.float32] = (moving - moving.mean(axis=0)) / spread_D[spread_D > 0]
     return standard
+
+
+def _root_mean_square(off_P: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(off_P).mean()))
 
 
 def _off(foreseen_PC: NDArray[np.float32], real_PC: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -75,6 +75,19 @@ def make_environment(settings: EnvironmentSettings) -> Environment:
     raise _unknown_prefix(settings.id)
 
 
+def longest_episode(settings: EnvironmentSettings) -> int | None:
+    """Decisions after which an episode ends at the latest; None where nothing says so.
+
+    Raises `EnvironmentNotFound` for an unknown name, `EnvironmentFailed` when the module that it names raises."""
+    frames = settings.max_frames
+    prefix, colon, name = settings.id.partition(":")
+    if frames is None and colon and prefix == "gymnasium":
+        from loops.environments.registered import find
+
+        frames = find(name).max_episode_steps
+    return None if frames is None else -(-frames // settings.frames)
+
+
 def _unknown_prefix(given: str) -> EnvironmentNotFound:
     prefix, colon, name = given.partition(":")
     near = difflib.get_close_matches(prefix.lower(), PREFIXES, n=1)[:1] if colon else ["gymnasium"]

@@ -35,10 +35,21 @@ def entered(log: EventLog, entry: ModelEntry, *, refs: tuple[EventId, ...], run:
     stream = stream_of_model(entry.model)
     head = log.head(stream)
     version, epoch = (0, 1) if head is None else (head.version, head.epoch)
-    verb = entry.type.rpartition("_")[2]
-    draft = Draft(event=entry, command=f"{verb}.{run}", refs=refs, mode="optimisation")
+    draft = Draft(event=entry, command=_command(entry, run), refs=refs, mode="optimisation")
     (recorded,) = log.append(stream, [draft], expected_version=version, epoch=epoch)
     return recorded.id
+
+
+def said(log: EventLog, entry: ModelEntry, *, run: str) -> EventId | None:
+    """The event of `entry`'s type that was entered under `run`; None where there is none yet."""
+    stream, command = stream_of_model(entry.model), _command(entry, run)
+    if log.head(stream) is None:
+        return None
+    return next((one.id for one in log.read_back(stream, types=(entry.type,)) if one.command == command), None)
+
+
+def _command(entry: ModelEntry, run: str) -> str:
+    return f"{entry.type.rpartition('_')[2]}.{run}"
 
 
 def stream_of_model(model: str) -> str:

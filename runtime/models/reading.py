@@ -42,7 +42,7 @@ def subject(
     from."""
     plain = Subject(one.model, artifact.model, landmarks)
     try:
-        experience = _lived(learnt, log)
+        experience = lived(learnt, log)
     except (LogError, RuntimeFailure) as error:
         return plain, str(error)
     rest, held_out = split(experience)
@@ -50,7 +50,7 @@ def subject(
     return plain._replace(held_out=held_out, linear=linear), None
 
 
-def _lived(learnt: Learnt, log: str | None) -> Experience:
+def lived(learnt: Learnt, log: str | None) -> Experience:
     """What the model was learnt from, read again. Raises `VerificationFailed` where the log now tells otherwise, and
     `Refused` where some of it must not be read for this any more."""
     wanted = log if log is not None or is_postgres(learnt.log) else learnt.log
