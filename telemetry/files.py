@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from telemetry.events.values import Digest
@@ -13,10 +14,15 @@ from telemetry.events.values import Digest
 
 def replace_file(path: Path, content: bytes) -> None:
     """Returns when `content` is on disk under that name; a kill before leaves what stood there. One caller at a time,
-    as the copy aside has a name of its own. Raises `OSError`."""
+    as the copy aside has a name of its own. Raises `OSError`, and leaves no copy then."""
     aside = path.with_name(path.name + ".new")
-    write_file(aside, content)
-    aside.replace(path)
+    try:
+        write_file(aside, content)
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from typing import NamedTuple
 
-from runtime.errors import NotFound, UsageError
+from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.models.entry import enter
 from runtime.models.pointers import is_of, read_in, succession_in
 from runtime.models.promotion import follow, nothing_before
@@ -45,10 +45,10 @@ def promote_by_hand(log: str, registry: Registry, which: str, *, why: str) -> Mo
     one = find(registry, which)
     stood = _stood(log, registry, one.name, over_damage=True)
     if stood.standing == one.model and stood.canary is None:
-        return Moved(one.name, one.model, stood.before, None, mended=_follow(registry, one.name, stood))
+        return Moved(one.name, one.model, stood.before, None, mended=_followed(registry, one.name, stood))
     entry = ModelPromoted(model=one.model, incumbent=stood.standing, figures={"by_hand": True}, why=why)
     event = enter(log, entry, run=_run())
-    _follow(registry, one.name, stood.promoted(one.model))
+    _follow(registry, one.name, stood.promoted(one.model), event)
     return Moved(one.name, one.model, stood.standing, event)
 
 
@@ -63,7 +63,7 @@ def roll_back_by_hand(log: str, registry: Registry, name: str, *, why: str) -> M
         meant(registry, name)
     pointed = read_in(registry.place(), name)
     if stood.taken_back is not None and pointed is not None and pointed.standing == stood.taken_back:
-        return Moved(name, stood.standing, stood.taken_back, None, mended=_follow(registry, name, stood))
+        return Moved(name, stood.standing, stood.taken_back, None, mended=_followed(registry, name, stood))
     model, to = (stood.standing, stood.before) if stood.canary is None else (stood.canary, stood.standing)
     if model is None or to is None:
         raise NotFound(
@@ -73,7 +73,7 @@ def roll_back_by_hand(log: str, registry: Registry, name: str, *, why: str) -> M
         _check_there(registry, to, model)
     entry = ModelRolledBack(model=model, to=to, why=why or BY_HAND, figures={"by_hand": True})
     event = enter(log, entry, run=_run())
-    _follow(registry, name, stood.rolled_back(model, to))
+    _follow(registry, name, stood.rolled_back(model, to), event)
     return Moved(name, to, model, event)
 
 
@@ -87,7 +87,17 @@ def _stood(log: str, registry: Registry, name: str, *, over_damage: bool) -> Suc
     return read_in(place, name) or Succession() if over_damage else succession_in(place, name)
 
 
-def _follow(registry: Registry, name: str, stands: Succession) -> bool:
+def _follow(registry: Registry, name: str, stands: Succession, event: EventId) -> None:
+    try:
+        follow(registry, name, stands)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}. The log says so already, at {event}, and sessions go by it; the same command again brings up "
+            f"what {name} means in the registry"
+        ) from error
+
+
+def _followed(registry: Registry, name: str, stands: Succession) -> bool:
     """Whether the pointer said something else."""
     lagged = read_in(registry.place(), name) != Succession(stands.ids)
     follow(registry, name, stands)

@@ -123,12 +123,9 @@ class Folder:
 
     @contextmanager
     def aside(self, name: str) -> Iterator[Path]:
-        """A path for a model that is being written, gone at the end whatever becomes of it. Whoever asks has `locked`
-        the name, so what others left aside is of writers that are no more, and goes too."""
+        """A path for a model that is being written, gone at the end whatever becomes of it."""
         place = self.root / name
         place.mkdir(parents=True, exist_ok=True)
-        for left in place.glob(f"{ASIDE}*"):
-            shutil.rmtree(left, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=place))
         try:
             yield aside / name
@@ -137,6 +134,7 @@ class Folder:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
+        """As `Place.locked`. What writers left aside that are no more goes first."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = portalocker.Lock(self.root / f".{name}.lock", timeout=WAIT_S)
         try:
@@ -147,6 +145,8 @@ class Folder:
                 "written here, and what was there is intact. Try again when it is done"
             ) from error
         try:
+            for left in (self.root / name).glob(f"{ASIDE}*"):
+                shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
             lock.release()

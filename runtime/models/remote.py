@@ -6,6 +6,7 @@ once its last object is, and no word that leaves here holds a secret of the URL.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -29,6 +30,8 @@ ANSWER_S: Final = 30.0
 """For a question or a pointer."""
 TRANSFER_S: Final = 600.0
 """For one file of a model: 30 MB at 50 kB/s."""
+LEFT_S: Final = 86_400.0
+"""Far longer than a model takes to be sent, and than clocks differ by."""
 USUAL: Final = ("abfs", "file", "ftp", "gs", "hdfs", "memory", "s3", "sftp", "smb")
 """Schemes that a misspelt one may have meant."""
 CAME: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -69,6 +72,7 @@ class Remote:
     def put(self, source: Path, name: str, digest: str) -> None:
         if digest in self.models(name).get(name, {}):
             return
+        self._sweep(name)
         files = sorted(path for path in source.iterdir() if path.is_file())
         for file in sorted(files, key=lambda path: path.name == MARK):
             self._write(f"{self._root}/{name}/{digest}/{file.name}", file.read_bytes(), within_s=TRANSFER_S)
@@ -87,6 +91,18 @@ class Remote:
     def locked(self, name: str) -> Iterator[None]:
         """An object store has no locks: of two machines that point at once, the last one is heard."""
         yield
+
+    def _sweep(self, name: str) -> None:
+        """Removes what is left of models whose sender was cut off, long enough ago that none can be sending still."""
+        came: dict[str, float] = {}
+        for path, at in self._listed(name):
+            match path.split("/"):
+                case [_, digest, _] if DIGEST.fullmatch(digest):
+                    came[digest] = max(at, came.get(digest, 0.0))
+        for digest in came.keys() - self.models(name).get(name, {}).keys():
+            if 0 < came[digest] < time.time() - LEFT_S:
+                path = f"{self._root}/{name}/{digest}"
+                self._reached(lambda path=path: self._fs.rm(path, recursive=True), within_s=ANSWER_S)  # type: ignore[misc]
 
     def _listed(self, under: str | None) -> list[tuple[str, float]]:
         """Every object under a name, by its path from the root, and when it came."""
@@ -163,6 +179,8 @@ class _Driver(Protocol):
     def pipe_file(self, path: str, value: bytes) -> None: ...
 
     def makedirs(self, path: str, *, exist_ok: bool) -> None: ...
+
+    def rm(self, path: str, *, recursive: bool) -> None: ...
 
 
 def _opened(url: str) -> tuple[_Driver, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from telemetry.errors import LogUnwritable
 from telemetry.log import open_log
+from tests.disks import fill, small_disk
 from tests.local import Local, story
 from tests.worlds import ACTS, PROBES
 
@@ -31,17 +31,8 @@ ROOM_BYTES = 8 * 1024 * 1024
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, ROOM_BYTES large."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0 or not sys.platform.startswith("linux"):
-        pytest.skip("a small file system of its own needs Linux and root")
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={ROOM_BYTES}", "tmpfs", folder], capture_output=True, text=True
-    )
-    if made.returncode:
-        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", size_bytes=ROOM_BYTES) as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -49,21 +40,6 @@ def _fresh_counts() -> Iterator[None]:
     ACTS.clear()
     yield
     PROBES.clear()
-
-
-def fill(folder: Path) -> None:
-    """Leaves no byte free."""
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(65_536))
-        except OSError:
-            pass
-        try:
-            while True:
-                filler.write(bytes(1))
-        except OSError:
-            pass
 
 
 def committed_intents(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -177,6 +178,20 @@ def test_cut_off_between_any_two_objects_no_half_model_is_seen_and_the_next_try_
     Cut.left = 99
     assert lay(cut).latest
     assert [one.latest for one in kept(cut)] == [True]
+
+
+def test_what_a_sender_left_that_was_cut_off_is_removed_a_day_later(cut: Registry) -> None:
+    Cut.left = 2
+    with pytest.raises(Unavailable):
+        lay(cut, part=1)
+    Cut.left = 99
+    lay(cut, part=2)
+    assert len(Cut.store) == 2 + 5, "it may be being sent still"
+    for left in Cut.store.values():
+        left.created = left.modified = datetime(2026, 1, 1, tzinfo=UTC)
+    promote(cut, lay(cut, part=3).model)
+    assert len(Cut.store) == 5 + 5, "of the other two, of which one is the latest and one is promoted"
+    assert len(kept(cut)) == 2
 
 
 class Slow(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
