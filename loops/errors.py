@@ -7,6 +7,8 @@ LoopError
 ├── ScenarioInvalid         parts of a scenario do not fit each other
 ├── NothingToLearn          no session, or none of them moved in a world of numbers
 ├── SpacesDiffer            sessions that were to be learnt from together show or take different things
+├── NoRoom                  a training asks for more than the cluster has
+├── TrainingLost            the workers of a training died again and again
 ├── StateTooLarge           the session's state passed its bound
 ├── Diverged                a rebuilt simulator answered other than the log says
 └── Behind                  a replica needs history from the log before it can answer"""
@@ -68,6 +70,14 @@ class NothingToLearn(LoopError):
 
 
 class SpacesDiffer(LoopError):
+    pass
+
+
+class NoRoom(LoopError):
+    pass
+
+
+class TrainingLost(LoopError):
     pass
 
 

@@ -10,7 +10,7 @@ RuntimeFailure            1
 from __future__ import annotations
 
 from heart.errors import HeartError, RegionMismatch
-from loops.errors import EnvironmentNotFound, LoopError, NothingToLearn, ScenarioInvalid, SpacesDiffer
+from loops.errors import EnvironmentNotFound, LoopError, NoRoom, NothingToLearn, ScenarioInvalid, SpacesDiffer
 from memory.errors import MemoryFault
 from telemetry.errors import (
     ArchiveDamaged,
@@ -83,6 +83,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LogUnwritable, Unavailable.exit_code),
     (NothingToLearn, NotFound.exit_code),
     (SpacesDiffer, UsageError.exit_code),
+    (NoRoom, Unavailable.exit_code),
     (TooFewTransitions, UsageError.exit_code),
     (NoCheckpoint, NotFound.exit_code),
     (AlteredCheckpoint, VerificationFailed.exit_code),

@@ -95,6 +95,13 @@ class _Total(torch.autograd.Function):
         return gradient * torch.distributed.get_world_size()
 
 
+def meet(workers: int, *, threads: int, device: str) -> Crew:
+    """The crew of this process, which computes with `threads` threads from now on. With several workers torch's default
+    group stands already."""
+    torch.set_num_threads(threads)
+    return Together(device=device) if workers > 1 else ALONE
+
+
 def share_of(batch: int, crew: Crew) -> slice:
     """Which sequences of a batch are this worker's. Raises ShapeError as `check_shares`."""
     check_shares(batch, crew.size)
