@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import pyarrow.fs
 import ray
 import ray.data
 import ray.train
 import ray.train.torch
-from ray.actor import ActorHandle
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from ray.train.v2.api.result import Result
@@ -28,11 +27,10 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from loops.errors import NoRoom, TrainingLost
 from loops.training.course import Course, Ended, Files, Look, Post, Subject
+from loops.training.desk import PULSE_S, Handle, Line, close_desk, open_desk
 from loops.training.ray_data import quiet
 
 DATA: Final = "rows"
-PULSE_S: Final = 0.2
-"""How often driver and first worker hear of each other."""
 POLL_S: Final = 0.5
 """How often Ray Train looks after its workers, so what a report waits at most; its own default, 2 s, would be most of a
 small training's end."""
@@ -107,8 +105,7 @@ def run(
     Raises `NoRoom`, and `TrainingLost` where workers died too often or Ray Train itself failed."""
     check_room(workers)
     began = time.time()
-    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    desk = cast("_DeskHandle", ray.remote(_Desk).options(num_cpus=0, label_selector=here).remote())
+    desk = open_desk()
     with quiet(), _patience():
         trainer = TorchTrainer(
             _work,
@@ -131,13 +128,13 @@ def run(
         )
         result = _watched(trainer, desk, watch, storage=storage)
     begun: list[tuple[int, float]] = ray.get(desk.begun.remote())
-    ray.kill(cast("ActorHandle[_Desk]", desk))
+    close_desk(desk)
     _remove(storage, key)
     resumed, started = begun[0] if begun else (0, time.time())
     return Outcome(result, lost=max(0, len(begun) - 1), resumed=resumed, startup_s=started - began)
 
 
-def _watched(trainer: TorchTrainer, desk: _DeskHandle, watch: Watch, *, storage: Path | str) -> Ended:
+def _watched(trainer: TorchTrainer, desk: Handle, watch: Watch, *, storage: Path | str) -> Ended:
     """Ray Train waits in a thread, for it would take Ctrl-C for itself and there is somebody to tell meanwhile."""
     fitting = _Fitting(trainer)
     fitting.start()
@@ -197,86 +194,13 @@ def _lost(error: TrainingFailedError, storage: Path | str) -> TrainingLost:
     )
 
 
-class _Desk:
-    """Between the first worker and the driver: what is new, and whether to stop."""
-
-    def __init__(self) -> None:
-        self._step = 0
-        self._looks: list[Look] = []
-        self._stop = False
-        self._begun: list[tuple[int, float]] = []
-
-    def begin(self, step: int) -> None:
-        """The first worker has all that it needs, and takes its first step."""
-        self._begun.append((step, time.time()))
-
-    def tell(self, step: int, looks: list[Look]) -> bool:
-        """What the first worker did meanwhile; whether it is to stop."""
-        self._step = step
-        self._looks += looks
-        return self._stop
-
-    def news(self, *, stop: bool) -> tuple[int, list[Look]]:
-        """The last step, and the looks that were not asked for before."""
-        self._stop |= stop
-        looks, self._looks = self._looks, []
-        return self._step, looks
-
-    def begun(self) -> list[tuple[int, float]]:
-        return self._begun
-
-
-class _DeskHandle(Protocol):
-    begin: _Remote
-    tell: _Remote
-    news: _Remote
-    begun: _Remote
-
-
-class _Remote(Protocol):
-    def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef: ...  # type: ignore[type-arg]
-
-
-class _Line:
-    """The first worker's line to the desk: never waits for an answer but the last."""
-
-    def __init__(self, desk: _DeskHandle) -> None:
-        self._desk = desk
-        self._looks: list[Look] = []
-        self._answer = desk.tell.remote(0, [])
-        self._stop = bool(ray.get(self._answer))
-        self._asked = time.monotonic()
-
-    def begin(self, step: int) -> None:
-        ray.get(self._desk.begin.remote(step))
-
-    def look(self, look: Look) -> None:
-        self._looks.append(look)
-
-    def stop(self, step: int) -> bool:
-        """Whether to stop; says how far it is, some times a second."""
-        if time.monotonic() - self._asked >= PULSE_S:
-            self.flush(step)
-        return self._stop
-
-    def flush(self, step: int) -> None:
-        self._stop |= bool(ray.get(self._answer))
-        looks, self._looks = self._looks, []
-        self._answer, self._asked = self._desk.tell.remote(step, looks), time.monotonic()
-
-    def close(self, step: int) -> None:
-        """Everything is said."""
-        self.flush(step)
-        ray.get(self._answer)
-
-
 def _work(config: dict[str, Any]) -> Ended:
     """One worker, from its first step or the last state that was kept to the end."""
     subject: Subject = config["subject"]
-    desk: _DeskHandle = config["desk"]
+    desk: Handle = config["desk"]
     context = ray.train.get_context()
     rank = context.get_world_rank()
-    line = _Line(desk) if rank == 0 else None
+    line = Line(desk) if rank == 0 else None
     post = Post(
         rank=rank,
         workers=context.get_world_size(),
