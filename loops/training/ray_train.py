@@ -68,10 +68,9 @@ class Watch:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     ended: Ended
-    lost: int
-    """How often workers died and were begun again."""
-    resumed: int
-    """The step that it went on from when it was ordered, 0 for a new one."""
+    begun: tuple[int, ...]
+    """The steps at which workers began: 0 or that of an earlier driver's last state, then one for each time that they
+    were lost."""
     startup_s: float
     """From the order to the first step."""
 
@@ -127,11 +126,11 @@ def run(
             dataset_config=ray.train.DataConfig(datasets_to_split=[]),
         )
         result = _watched(trainer, desk, watch, storage=storage)
-    begun: list[tuple[int, float]] = ray.get(desk.begun.remote())
+    begun = cast("list[tuple[int, float]]", ray.get(desk.begun.remote()))
     close_desk(desk)
     _remove(storage, key)
-    resumed, started = begun[0] if begun else (0, time.time())
-    return Outcome(result, lost=max(0, len(begun) - 1), resumed=resumed, startup_s=started - began)
+    started = begun[0][1] if begun else time.time()
+    return Outcome(result, begun=tuple(step for step, _ in begun), startup_s=started - began)
 
 
 def _watched(trainer: TorchTrainer, desk: Handle, watch: Watch, *, storage: Path | str) -> Ended:
@@ -303,8 +302,9 @@ def _remove(storage: Path | str, key: str) -> None:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """How often Ray Train polls is said by a variable that it reads in this process, and nowhere else."""
-    wanted = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(POLL_S)}
+    """How often Ray Train polls, and what it watches: said by variables that it reads in this process, nowhere else."""
+    # States are kept often, so nothing asks which machine will be taken away next: its watcher is a process to spare.
+    wanted = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(POLL_S), "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

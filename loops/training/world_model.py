@@ -48,14 +48,25 @@ def whole(experience: Experience) -> Experience:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What `train_jepa` ends with. `lost`: how often workers died and were begun again; `resumed`: the step that it
-    went on from when it was ordered, 0 for a new one; `startup_s`: from the order to the first step."""
+    """What `train_jepa` ends with."""
 
     fitted: Fitted
     workers: int
-    lost: int
-    resumed: int
+    begun: tuple[int, ...]
+    """The steps at which workers began: 0 or that of an earlier driver's last state, then one for each time that they
+    were lost."""
     startup_s: float
+    """From the order to the first step."""
+
+    @property
+    def lost(self) -> int:
+        """How often workers died and were begun again."""
+        return max(0, len(self.begun) - 1)
+
+    @property
+    def resumed(self) -> int:
+        """The step that it went on from when it was ordered, 0 for a new one."""
+        return self.begun[0] if self.begun else 0
 
 
 def train_jepa(
@@ -101,7 +112,7 @@ def train_jepa(
     )
     if outcome.ended.failed:
         raise _failure(outcome.ended.files)
-    return Trained(_fitted(outcome.ended.files), workers, outcome.lost, outcome.resumed, outcome.startup_s)
+    return Trained(_fitted(outcome.ended.files), workers, outcome.begun, outcome.startup_s)
 
 
 def _once(told: Callable[[int, Progress | None], None]) -> Callable[[int, Look | None], None]:
