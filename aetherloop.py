@@ -73,6 +73,7 @@ def rerun(
     the organ's table, or a world model by the name or folder of a trained one. No tool and no simulator is called, and
     no model unless `live`. Raises `NotFound` for a session that `log` does not have, `UsageError` for what cannot be
     meant or does not fit a session."""
+    from runtime.models.store import registry_of
     from runtime.rerun.many import chosen
     from runtime.rerun.many import rerun as compare
     from runtime.rerun.policy import read_policy
@@ -81,7 +82,7 @@ def rerun(
     given = {"reasoner": reasoner, "heart": heart, "world_model": world_model}
     replaced = {organ: str(what) for organ, what in given.items() if what is not None}
     settings = read_settings().settings
-    policy = read_policy(replaced, live=live, models=settings.model_defaults, home=str(settings.home.expanduser()))
+    policy = read_policy(replaced, live=live, models=settings.model_defaults, registry=registry_of(settings))
     opened = open_log(log, mode="read") if isinstance(log, str) else log
     try:
         return compare(opened, sessions or chosen(opened), policy, cycles=cycles)

@@ -89,5 +89,6 @@ _REFS: Mapping[type, Callable[[Scene, Any], tuple[str, ...]]] = {
     reason.Planned: lambda _, event: (f"model:{event.model}",),
     reason.Predicted: lambda _, event: (f"model:{event.model}",),
     learn.BeliefUpdated: lambda _, event: (f"model:{event.model}",),
+    learn.ModelAdopted: lambda _, event: () if event.model is None else (f"model:{event.model}",),
     feel.Appraised: lambda _, event: tuple(f"rule:{ground.rule}" for ground in event.appraisal.grounds),
 }

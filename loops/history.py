@@ -29,10 +29,10 @@ _OF_TRANSITIONS = (
 _OF_EPISODES = ("sense.observed", "execute.intended", "execute.succeeded")
 
 
-def transitions(log: EventLog, stream: str) -> Iterator[Transition]:
-    """Every transition the session's world model has learnt, in order."""
+def transitions(log: EventLog, stream: str, *, to: int | None = None) -> Iterator[Transition]:
+    """Every transition the session's world model has learnt, in order; up to version `to` where that is given."""
     scene = Scene()
-    for recorded in log.read(stream, types=_OF_TRANSITIONS):
+    for recorded in log.read(stream, to=to, types=_OF_TRANSITIONS):
         event = recorded.event
         scene = scene.see(recorded.id, event)
         if isinstance(event, learn.BeliefUpdated):
@@ -40,13 +40,14 @@ def transitions(log: EventLog, stream: str) -> Iterator[Transition]:
             yield scene.learned
 
 
-def recent(log: EventLog, stream: str, *, count: int) -> list[Transition]:
-    """The last `count` transitions of the episode that the log ends in, oldest first; fewer where it is younger."""
+def recent(log: EventLog, stream: str, *, count: int, before: int | None = None) -> list[Transition]:
+    """The last `count` transitions of the episode that the stream ends in, or that version `before` stands in, oldest
+    first; fewer where it is younger."""
     found: list[Transition] = []
     happened: set[Digest] = set()
     action: Action | None = None
     after: sense.Observed | None = None
-    for recorded in log.read_back(stream, types=_OF_EPISODES):
+    for recorded in log.read_back(stream, before=before, types=_OF_EPISODES):
         match recorded.event:
             case execute.Succeeded(effect=effect, observed=observed) if observed is not None:
                 happened.add(effect)

@@ -100,8 +100,9 @@ class Journal:
         """Whether this command of the open cycle is already recorded, so must not be done again."""
         return command in self._done
 
-    def record(self, command: str, events: Iterable[Event], *, elapsed_ns: int = 0) -> None:
-        """Folds and buffers the events of one command; `elapsed_ns` is how long it took to come to them."""
+    def record(self, command: str, events: Iterable[Event], *, elapsed_ns: int = 0, refs: tuple[str, ...] = ()) -> None:
+        """Folds and buffers the events of one command; `elapsed_ns` is how long it took to come to them, `refs` are
+        events of other streams that they rest on."""
         state, scene = self._folding, self._seeing.open
         for ordinal, event in enumerate(events):
             self._buffer.append(
@@ -111,7 +112,7 @@ class Journal:
                     ordinal=ordinal,
                     cycle=event.cycle if type(event) is session.CycleOpened else state.cycle,
                     cause=cause_of(scene, event),
-                    refs=refs_of(scene, event),
+                    refs=(*refs_of(scene, event), *refs) if refs else refs_of(scene, event),
                     elapsed_ns=elapsed_ns if ordinal == 0 else 0,
                     mode=self._mode,
                 )

@@ -56,7 +56,7 @@ class Learn:
     def believe(self, context: Context) -> Sequence[Event]:
         """`learn.belief_updated` once the model learnt the transition that this cycle completed, if it did."""
         transition = context.scene.transition
-        if transition is None or not self._models.predicts(context.spaces):
+        if transition is None or not self._models.predicts(context.spaces, context.scene.model):
             return ()
         return (self._models.learn(context, transition),)
 

@@ -1,14 +1,15 @@
 """World models of the sessions that one process serves: replicas, projected from what is on the log.
 
-Knows how far each has learnt, and which observations a belief rests on; refuses to answer from any other history than
-the session's own (`Behind`). Invariant: what answers has learnt exactly the transitions that the session's state
-counts, or, where its weights are frozen, believes from exactly the latest observations of the session's episode."""
+Knows how far each has learnt, which observations a belief rests on, and the trained models that sessions act by;
+refuses to answer from any other history than the session's own (`Behind`). Invariant: what answers has learnt exactly
+the transitions that the session's state counts, or, where its weights are frozen, is the model that the session's scene
+names and believes from exactly the latest observations of the session's episode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -102,52 +103,87 @@ class Trained:
         return self.artifact.model.predict(self.belief_Z, controls_KA)
 
 
-class Models:
-    """`read` reads the trained model that the scenario names, once, when it is first asked for; with the kind `linear`
-    only its landmarks are used."""
+Read = Callable[[str], "Artifact"]
+"""Reads a trained model by its id, or by what else a scenario calls it. Raises where it is not there."""
 
-    def __init__(self, kind: Kind = "linear", *, read: Callable[[], Artifact] | None = None) -> None:
+SPARE = 2
+"""Trained models kept in memory beside those that sessions act by: what they went by last, which may be taken back."""
+
+
+class Models:
+    """`named`: whether the scenario names a trained model itself, which with the kind `linear` is used for its
+    landmarks only. Where it names none, a session that acts by a trained model predicts and plans by that one, and any
+    other as the scenario says."""
+
+    def __init__(self, kind: Kind = "linear", *, named: bool = False, read: Read | None = None) -> None:
         self._kind = kind
+        self._named = named
         self._read = read
+        self._artifacts: dict[ModelId, Artifact] = {}
+        self._reading = Lock()
+        self._acting: dict[str, ModelId] = {}
+        """By which trained model each session acted last."""
         self._learning: dict[str, LinearModel] = {}
         self._recent: dict[str, Recent] = {}
         self._believed: dict[str, tuple[Recent, Trained]] = {}
 
-    @cached_property
-    def artifact(self) -> Artifact | None:
-        """What is trained and named, None where nothing is. Raises what reading it raises."""
-        return None if self._read is None else self._read()
+    def load(self, which: str) -> Artifact:
+        """The trained model of this id, or whatever else it is called. Blocks while it is read; raises what that
+        raises. One that is in memory is given whether it could still be read or not."""
+        with self._reading:
+            artifact = self._artifacts.get(which)
+            if artifact is None:
+                assert self._read is not None, "what acts by a trained model is read from somewhere"
+                artifact = self._read(which)
+                self._artifacts[artifact.model_id] = artifact
+                self._let_go()
+            return artifact
 
-    @property
-    def trained(self) -> bool:
-        """Whether a trained model predicts."""
-        return self._kind == "trained"
+    def acts(self, stream: str, model: ModelId) -> None:
+        """Has the model in memory before the session is asked by it. Raises as `load`; the session stands as before
+        then."""
+        self._switch(stream, self.load(model))
 
-    @property
-    def pinned(self) -> ModelId | None:
-        """What a session must go on with; None where it has all that it needs on its log."""
-        return None if self.artifact is None else self.artifact.model_id
+    def artifact(self, context: Context) -> Artifact | None:
+        """The trained model that the session acts by, None where it acts by none. Raises as `load`."""
+        model = context.scene.model
+        if model is None:
+            return None
+        artifact = self._artifacts.get(model)
+        if artifact is None:
+            artifact = self.load(model)
+        if self._acting.get(context.stream) != model:
+            self._switch(context.stream, artifact)
+        return artifact
 
-    def predicts(self, spaces: Spaces) -> bool:
+    def trained(self, model: ModelId | None) -> bool:
+        """Whether a session that acts by `model` predicts by it."""
+        return model is not None and (self._kind == "trained" or not self._named)
+
+    def guides(self, model: ModelId | None) -> bool:
+        """Whether a session that acts by `model` plans by it, whatever its scenario says of reasoning."""
+        return model is not None and not self._named
+
+    def predicts(self, spaces: Spaces, model: ModelId | None) -> bool:
         """Whether anything is predicted at all: not without a model, and not where nothing numeric is seen."""
-        return self._kind != "none" and spaces.width > 0
+        return (self._kind != "none" or self.trained(model)) and spaces.width > 0
 
     def of(self, context: Context) -> Outlook:
         """What the session's model makes of what is observed now. Raises `Behind` when it must be restored from the
-        log first."""
+        log first, and as `load`."""
         observed = context.scene.observed
         assert observed is not None, "a model is asked after sense"
-        if self.trained:
+        if self.trained(context.scene.model):
             return self._believing(context)
         return Learning(self._learnt(context), seen(context.spaces, observed), context.spaces)
 
     def learn(self, context: Context, transition: Transition) -> learn.BeliefUpdated:
         """Learns a transition. Frozen weights learn nothing from it: it is counted. Raises `Behind`."""
-        if self.trained:
-            assert self.artifact is not None, "a trained model is read from somewhere"
-            count, spread = context.state.belief.transitions, self.artifact.model.spread
+        if self.trained(context.scene.model):
+            artifact = self._artifact(context)
+            count, spread = context.state.belief.transitions, artifact.model.spread
             prior, posterior = (Belief(transitions=n, spread=spread) for n in (count, count + 1))
-            return learn.BeliefUpdated(model=self.artifact.model_id, prior=prior, posterior=posterior)
+            return learn.BeliefUpdated(model=artifact.model_id, prior=prior, posterior=posterior)
         model = self._learnt(context)
         prior = _belief(model)
         _learn(model, context.spaces, transition)
@@ -163,17 +199,36 @@ class Models:
     def recall(self, context: Context, transitions: Sequence[Transition]) -> None:
         """Takes up the latest transitions of the session's episode, which a belief rests on."""
         if transitions:
-            self._recent[context.stream] = Recent.of(context.spaces, transitions, history=self.history)
+            self._recent[context.stream] = Recent.of(context.spaces, transitions, history=self.history(context))
 
-    @property
-    def history(self) -> int:
-        """How many observations a belief rests on."""
-        return self.artifact.model.history if self.trained and self.artifact is not None else 1
+    def history(self, context: Context) -> int:
+        """How many observations the session's belief rests on."""
+        return self._artifact(context).model.history if self.trained(context.scene.model) else 1
 
     def forget(self, stream: str) -> None:
         self._learning.pop(stream, None)
         self._recent.pop(stream, None)
         self._believed.pop(stream, None)
+        self._acting.pop(stream, None)
+
+    def _switch(self, stream: str, artifact: Artifact) -> None:
+        """What was recent for another model may be too short for this one."""
+        if self._acting.get(stream) != artifact.model_id:
+            self._acting[stream] = artifact.model_id
+            self._recent.pop(stream, None)
+            self._believed.pop(stream, None)
+
+    def _let_go(self) -> None:
+        """Of trained models that no session acts by, but for those that were read last."""
+        acting = set(self._acting.values())
+        idle = [model for model in self._artifacts if model not in acting]
+        for model in idle[: -SPARE or None]:
+            del self._artifacts[model]
+
+    def _artifact(self, context: Context) -> Artifact:
+        artifact = self.artifact(context)
+        assert artifact is not None, "only what acts by a trained model asks for it"
+        return artifact
 
     def _learnt(self, context: Context) -> LinearModel:
         wanted = context.state.belief.transitions
@@ -187,14 +242,14 @@ class Models:
         return model
 
     def _believing(self, context: Context) -> Trained:
-        assert self.artifact is not None, "a trained model is read from somewhere"
-        recent = Recent.follow(self._recent.get(context.stream), context, history=self.history)
+        artifact = self._artifact(context)
+        recent = Recent.follow(self._recent.get(context.stream), context, history=artifact.model.history)
         if recent is None:
             raise Behind("belief", context.stream)
         self._recent[context.stream] = recent
         believed = self._believed.get(context.stream)
         if believed is None or believed[0] is not recent:
-            outlook = Trained(self.artifact, self.artifact.model.believe(recent.seen_KD, recent.done_KA))
+            outlook = Trained(artifact, artifact.model.believe(recent.seen_KD, recent.done_KA))
             believed = self._believed[context.stream] = recent, outlook
         return believed[1]
 

@@ -13,8 +13,9 @@ from telemetry.events.values import Action, Array, Option, Wait, digest_of
 
 
 class Reason:
-    """`asking` is the reasoner where it asks models, `planning` where it plans, None where it does not; `heard` gets a
-    session's stream and the text of its answer as it comes."""
+    """`asking` is the reasoner where it asks models, `planning` where it plans, None where it does not; `planner` makes
+    what plans for the sessions that act by a trained model, and `heard` gets a session's stream and the text of its
+    answer as it comes."""
 
     def __init__(
         self,
@@ -24,13 +25,16 @@ class Reason:
         *,
         asking: Asking | None = None,
         planning: Planning | None = None,
+        planner: Callable[[], Planning] | None = None,
         heard: Callable[[str, str], None] = lambda _stream, _text: None,
     ) -> None:
         self._reasoner = reasoner
         self._gate = gate
         self._models = models
         self._asking = asking
+        self._plans = planning is not None
         self._planning = planning
+        self._planner = planner
         self._heard = heard
 
     def request(self, context: Context) -> Sequence[Event]:
@@ -44,8 +48,16 @@ class Reason:
 
     def ahead(self, contexts: Sequence[Context]) -> None:
         """Is told which contexts will be proposed in; see `Planning.ahead`."""
-        if self._planning is not None:
-            self._planning.ahead(contexts)
+        planned = [context for context in contexts if self._plans or self._guided(context)]
+        if planned:
+            self.planning().ahead(planned)
+
+    def planning(self) -> Planning:
+        """What plans, made when it is first asked for: it loads torch."""
+        if self._planning is None:
+            assert self._planner is not None, "where a model guides there is what plans by it"
+            self._planning = self._planner()
+        return self._planning
 
     def forget(self, stream: str) -> None:
         """Lets go of what is kept for a session that does not run any more."""
@@ -54,7 +66,7 @@ class Reason:
 
     def propose(self, context: Context) -> Sequence[Event]:
         """`reason.proposed` for each option, best first, after `reason.planned` where they come from a plan."""
-        return self._reasoner.propose(context, self._forecast(context))
+        return self._reasoner_of(context).propose(context, self._forecast(context))
 
     def decide(self, context: Context) -> Sequence[Event]:
         """`reason.predicted` for the choice, then `reason.decided`; a wait when nothing is allowed."""
@@ -76,7 +88,7 @@ class Reason:
             arguments=chosen.arguments,
             options=options,
             why=chosen.why if not selection.inhibited else f"{chosen.why}, after {len(selection.inhibited)} held back",
-            persist=self._reasoner.persist(context, chosen.action),
+            persist=self._reasoner_of(context).persist(context, chosen.action),
         )
         return *self._prediction(context, chosen.proposal, chosen.action), decided
 
@@ -85,14 +97,21 @@ class Reason:
         of it: for a policy that is asked what it would have done, and goes on from what was."""
         if decided.proposal is None:
             return (decided.model_copy(update={"persist": None}),)
-        kept = self._reasoner.persist(context, decided.action)
+        kept = self._reasoner_of(context).persist(context, decided.action)
         return (
             *self._prediction(context, decided.proposal, decided.action),
             decided.model_copy(update={"persist": kept}),
         )
 
+    def _guided(self, context: Context) -> bool:
+        """Whether the session plans by the trained model that it acts by, whatever its scenario says."""
+        return self._planner is not None and self._models.guides(context.scene.model)
+
+    def _reasoner_of(self, context: Context) -> Reasoner:
+        return self.planning() if self._guided(context) else self._reasoner
+
     def _prediction(self, context: Context, proposal: int, action: Action) -> Sequence[Event]:
-        if not self._models.predicts(context.spaces):
+        if not self._models.predicts(context.spaces, context.scene.model):
             return ()
         outlook = self._models.of(context)
         expected = outlook.predict(controls(context.spaces, (action,)))
@@ -107,7 +126,7 @@ class Reason:
 
     def _forecast(self, context: Context) -> Forecast:
         spaces = context.spaces
-        if not self._models.predicts(spaces):
+        if not self._models.predicts(spaces, context.scene.model):
             return lambda _: None
         return lambda actions: self._models.of(context).predict(controls(spaces, actions))
 

@@ -15,7 +15,10 @@ from loops import dialogue
 from loops.dialogue import Dialogue, Outcome
 from loops.spaces import Spaces
 from telemetry.events import Event, Unknown, execute, feel, learn, reason, sense, session
-from telemetry.events.values import Action, Appraisal, EventId, Playbook, Usage
+from telemetry.events.values import Action, Appraisal, EventId, ModelId, Playbook, Usage
+
+PINNED = "world_model"
+"""What `session.opened` calls the trained model among the versions that it pins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class Scene(NamedTuple):
     cycles: int | None = None
     """The budget the session was opened with."""
     person: str | None = None
+    purpose: str | None = None
     playbook: Playbook | None = None
+    model: ModelId | None = None
+    """The trained model that the session acts by; None where it acts by what its scenario says alone."""
     dialogue: Dialogue = ()
     """The conversation as far as it was not left out by compaction."""
     summary: str = ""
@@ -173,7 +179,9 @@ def _carried(scene: Scene) -> Changes:
         "spaces": scene.spaces,
         "cycles": scene.cycles,
         "person": scene.person,
+        "purpose": scene.purpose,
         "playbook": scene.playbook,
+        "model": scene.model,
         "dialogue": scene.dialogue,
         "summary": scene.summary,
         "outcomes": scene.outcomes,
@@ -193,8 +201,14 @@ def _acted(scene: Scene) -> bool:
 
 
 def _opened(_: Scene, __: EventId, event: session.Opened) -> Changes:
-    spaces = Spaces.model_validate(event.spaces)
-    return {"spaces": spaces, "cycles": event.cycles, "person": event.person, "playbook": event.playbook}
+    return {
+        "spaces": Spaces.model_validate(event.spaces),
+        "cycles": event.cycles,
+        "person": event.person,
+        "purpose": event.purpose,
+        "playbook": event.playbook,
+        "model": event.versions.get(PINNED),
+    }
 
 
 def _observed(scene: Scene, _: EventId, event: sense.Observed) -> Changes:
@@ -260,6 +274,7 @@ _CHANGES: Mapping[type, Callable[[Scene, EventId, Any], Changes]] = {
     execute.ApprovalAsked: lambda _, __, event: {"asked": event},
     execute.ApprovalGiven: _approved,
     learn.BeliefUpdated: lambda scene, *_: {"learned": scene.transition},
+    learn.ModelAdopted: lambda _, __, event: {"model": event.model},
 }
 """What each event changes."""
 

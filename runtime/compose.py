@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from heart.gate import Gate
@@ -19,7 +18,7 @@ from loops.feel import Feel
 from loops.gateway import Gateway
 from loops.layouts import layout_of
 from loops.learn import Learn
-from loops.models import Models
+from loops.models import Models, Read
 from loops.percept import Percept
 from loops.ports import Asking, Planning, Reasoner, Toolbox
 from loops.reason import Reason
@@ -30,10 +29,10 @@ from loops.sense import Sense
 from loops.spaces import BoxActions, DiscreteActions, Spaces, ToolActions, flatten, named_arrays, parts
 from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
-from runtime.models.using import Chosen, read
+from runtime.models.using import Reader
 from runtime.scenario import HOST, ReasonerSettings, Scenario
 from runtime.settings import in_upload, secret
-from telemetry.events.values import EffectClass, ToolCall
+from telemetry.events.values import EffectClass, ModelId, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,14 @@ class Phases:
             return self.toolboxes.describe(stream, person), "unsafe"
         return self.worlds.describe(stream)
 
+    def acts(self, stream: str, model: ModelId | None) -> None:
+        """Has all in memory by which the session is to act. Blocks where it is read; raises what that raises."""
+        if model is None:
+            return
+        self.models.acts(stream, model)
+        if self.models.guides(model):
+            self.reason.planning()
+
     def forget(self, stream: str) -> None:
         """Lets go of what is kept for a session that does not run any more."""
         self.models.forget(stream)
@@ -76,23 +83,34 @@ def compose(
     folder: str | None = None,
     heard: Heard = lambda _stream, _text: None,
     gateway: Gateway | None = None,
-    model: Chosen | None = None,
+    read: Read | None = None,
+    guided: bool = True,
 ) -> Phases:
     """The phases of `scenario`, with replicas of their own. A relative workspace lies in `folder`; effects go out by
-    `gateway`, without one none does; `model` is the trained model that the scenario names."""
-    models = make_models(scenario, model)
+    `gateway`, without one none does; `read` reads the trained models that sessions act by. Unless they are `guided`,
+    they reason as the scenario says whatever they act by."""
+    models = make_models(scenario, read)
     worlds = Worlds(lambda: make_environment(scenario.environment))
     gate = Gate(scenario.heart)
     kept = _Secrets()
     tools = _placed(scenario.environment.tools, folder)
     asking = _language(scenario, defaults or ModelDefaults(), kept) if scenario.reasoner.kind == "language" else None
-    planning = _planning(scenario, models)
+    planner = _planner(scenario, models)
+    planning = planner() if scenario.reasoner.kind == "active_inference" else None
     toolboxes = Toolboxes(lambda stream, person: kept.toolbox(tools, stream, person))
     reasoner = asking or planning or _reasoner(scenario.reasoner)
     return Phases(
         sense=Sense(),
         feel=Feel(gate, models),
-        reason=Reason(reasoner, gate, models, asking=asking, planning=planning, heard=heard),
+        reason=Reason(
+            reasoner,
+            gate,
+            models,
+            asking=asking,
+            planning=planning,
+            planner=planner if guided else None,
+            heard=heard,
+        ),
         execute=Execute(worlds, toolboxes, gateway or Gateway("nobody", epoch_of=lambda _: 0)),
         learn=Learn(models, scenario.memory),
         models=models,
@@ -102,11 +120,10 @@ def compose(
     )
 
 
-def make_models(scenario: Scenario, model: Chosen | None) -> Models:
-    """The world models of a scenario that names the trained one `model`; it is read when it is first asked for."""
-    named = scenario.world_model.model is not None
-    assert named == (model is not None), "who names a model is told which one that is"
-    return Models(scenario.world_model.kind, read=None if model is None else partial(read, model))
+def make_models(scenario: Scenario, read: Read | None) -> Models:
+    """The world models of a scenario; trained ones are read when they are first asked for."""
+    which = scenario.world_model.model
+    return Models(scenario.world_model.kind, named=which is not None, read=read or Reader(named=which))
 
 
 class _Secrets:
@@ -157,12 +174,13 @@ def _language(scenario: Scenario, defaults: ModelDefaults, redact: _Secrets) -> 
     return Language(settings, defaults=defaults, secret=secret, redact=redact, embed=TextEmbedder().embed)
 
 
-def _planning(scenario: Scenario, models: Models) -> Planning | None:
-    if scenario.reasoner.kind != "active_inference":
-        return None
-    from loops.reasoners.active_inference import ActiveInference  # loads torch, which not every process needs
+def _planner(scenario: Scenario, models: Models) -> Callable[[], Planning]:
+    def make() -> Planning:
+        from loops.reasoners.active_inference import ActiveInference  # loads torch, which not every process needs
 
-    return ActiveInference(models, scenario.reasoner.planning)
+        return ActiveInference(models, scenario.reasoner.planning)
+
+    return make
 
 
 def _reasoner(settings: ReasonerSettings) -> Reasoner:
@@ -171,16 +189,16 @@ def _reasoner(settings: ReasonerSettings) -> Reasoner:
     return Explore(hold=settings.hold)
 
 
-def check_fit(scenario: Scenario, spaces: Spaces, models: Models) -> None:
-    """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give, and what reading the
-    trained model raises that it names."""
+def check_fit(scenario: Scenario, spaces: Spaces, models: Models, *, model: ModelId | None) -> None:
+    """Raises `ScenarioInvalid` where one part of the scenario needs what another does not give, and as `check_model`
+    for the trained model that a session is to act by."""
     if scenario.environment.quantum is not None and not isinstance(spaces.action, BoxActions):
         raise ScenarioInvalid(
             f"environment.quantum is of continuous actions, and those of {scenario.environment.id} are "
             f"{spaces.action.kind}; leave it out"
         )
     if scenario.environment.is_conversation or scenario.reasoner.kind == "language":
-        _check_conversation(scenario, spaces)
+        _check_conversation(scenario, spaces, model)
         return
     where, kind, gate = scenario.environment.id, scenario.reasoner.kind, Gate(scenario.heart)
     if kind == "greedy" and spaces.goal is None:
@@ -188,12 +206,13 @@ def check_fit(scenario: Scenario, spaces: Spaces, models: Models) -> None:
             f"the greedy reasoner needs a declared goal, and {where} shows none; "
             'use reasoner.kind = "explore", or a goal-conditioned environment'
         )
-    if (kind in ("greedy", "active_inference") or gate.needs_forecast) and not models.predicts(spaces):
+    if (kind in ("greedy", "active_inference") or gate.needs_forecast) and not models.predicts(spaces, None):
         raise ScenarioInvalid(
             'the reasoners greedy and active_inference, and rules with at = "forecast", need predictions, and there '
             f"are none: world_model.kind is {scenario.world_model.kind!r} and {where} shows {spaces.width} numbers"
         )
-    _check_model(scenario, spaces, models)
+    if model is not None:
+        check_model(scenario, spaces, models, model)
     moves = [rule.id for rule in scenario.heart.rules if rule.actions is not None]
     if moves and not isinstance(spaces.action, DiscreteActions):
         raise ScenarioInvalid(
@@ -201,12 +220,12 @@ def check_fit(scenario: Scenario, spaces: Spaces, models: Models) -> None:
         )
 
 
-def _check_model(scenario: Scenario, spaces: Spaces, models: Models) -> None:
-    """That the trained model is one of such a world, and gives what is asked of it."""
-    artifact, where = models.artifact, scenario.environment.id
-    if artifact is None:
-        return
-    layout, plans = layout_of(spaces), scenario.reasoner.kind == "active_inference"
+def check_model(scenario: Scenario, spaces: Spaces, models: Models, model: ModelId) -> None:
+    """Raises `ScenarioInvalid` unless the trained model is one of such a world and gives what is asked of it, and what
+    reading it raises."""
+    artifact, where = models.load(model), scenario.environment.id
+    layout = layout_of(spaces)
+    plans = scenario.reasoner.kind == "active_inference" or models.guides(model)
     if layout is None or layout != artifact.model.layout:
         shown = "nothing that a model could learn" if layout is None else layout.describe()
         raise ScenarioInvalid(
@@ -217,7 +236,7 @@ def _check_model(scenario: Scenario, spaces: Spaces, models: Models) -> None:
         raise ScenarioInvalid(
             f"the model {artifact.model_id} was kept without landmarks, and planning goes by them; train it again"
         )
-    if plans and not models.trained and not layout.goal:
+    if plans and not models.trained(model) and not layout.goal:
         raise ScenarioInvalid(
             f"{where} shows no goal, so the landmarks of {artifact.model_id} lie where only that model sees them: "
             'world_model.kind must be "trained"'
@@ -230,7 +249,9 @@ def check_regions(scenario: Scenario, spaces: Spaces, percept: Percept) -> None:
     Gate(scenario.heart).check(named_arrays(percept.observations, percept.goal), forecast=forecast)
 
 
-def _check_conversation(scenario: Scenario, spaces: Spaces) -> None:
+def _check_conversation(scenario: Scenario, spaces: Spaces, model: ModelId | None) -> None:
+    if model is not None:
+        raise ScenarioInvalid(f"a conversation is no world of moves, so no session of it acts by the model {model}")
     if not isinstance(spaces.action, ToolActions) or scenario.reasoner.kind != "language":
         raise ScenarioInvalid(
             'a conversation needs environment.id = "tools:" and reasoner.kind = "language"; here they are '

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import Literal
 
 from loops.errors import EnvironmentFailed, ScenarioInvalid
 from loops.journal import Journal
+from loops.scene import PINNED
 from loops.spaces import Spaces
 from runtime import __version__
 from runtime.compose import check_fit
 from runtime.errors import Unavailable
 from runtime.hosting.placement import Placement
-from runtime.models.using import PINNED, check_same
+from runtime.models.standing import Standing, base_id
+from runtime.models.using import ABSENT
 from runtime.playbooks import find
 from runtime.scenario import ScenarioFile
 from runtime.sessions import resting
@@ -41,27 +45,43 @@ LIBRARIES = (
 """What can change what a session does; their versions are pinned in its first event."""
 
 
+Purpose = Literal["evaluation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a session is opened with. `model` as an order gives it."""
+
+    seed: int
+    cycles: int | None = None
+    person: str | None = None
+    model: ModelId | None = None
+    purpose: Purpose | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """`owner` names this host; the journal is loaded when it is used."""
+    """`owner` names this host; the journal is loaded when it is used. `standing` says what stands of the models that
+    sessions of the scenario follow, None where they follow none."""
 
     journal: Journal
     file: ScenarioFile
     log: EventLog
     placement: Placement
     owner: str
+    standing: Callable[[], Standing] | None = None
 
-    async def begin(self, *, seed: int, cycles: int | None, person: str | None) -> EffectClass:
-        """Opens the session with what is given, or takes it up under an epoch of its own with what it was opened with;
-        the effects of its actions are of the class returned.
+    async def begin(self, told: Told) -> EffectClass:
+        """Opens the session with what is told of it, or takes it up under an epoch of its own with what it was opened
+        with; the effects of its actions are of the class returned.
 
         Raises `Unavailable` when its environment or its model is not there now, `EnvironmentFailed` when its
         environment has other spaces, and of a new session what keeps it from being opened."""
         journal = self.journal
-        person = journal.scene.person if journal.version else person
+        person = journal.scene.person if journal.version else told.person
         spaces, effect_class = await self._described(person)
         if journal.version == 0:
-            await self._open(seed, cycles, spaces, person)
+            await self._open(told, spaces)
         else:
             await self._take_up(spaces)
         await journal.commit()
@@ -78,23 +98,35 @@ class Opening:
             why = str(error).rstrip(".")
             raise Unavailable(f"{why}. {resting(stream, 'that is put right')}") from error
 
-    async def _open(self, seed: int, cycles: int | None, spaces: Spaces, person: str | None) -> None:
-        models = self.placement.local.models
-        await asyncio.to_thread(check_fit, self.file.scenario, spaces, models)  # it may load a model
+    async def _open(self, told: Told, spaces: Spaces) -> None:
+        model = await asyncio.to_thread(self._acting, told.model, spaces)  # it may load one
         scenario, playbook = self.file.scenario, self.file.scenario.reasoner.playbook
         first = session.Opened(
             scenario=scenario.name,
             scenario_text=self.file.text,
             scenario_digest=self.file.digest,
-            seed=seed,
-            cycles=cycles,
+            seed=told.seed,
+            cycles=told.cycles,
             environment=scenario.environment.id,
             spaces=spaces.describe(),
-            versions=_versions(models.pinned),
-            person=person,
+            versions=_versions(model),
+            person=told.person,
             playbook=None if playbook is None else find(self.log, playbook),
+            purpose=told.purpose,
         )
         self.journal.record("open", (first,))
+
+    def _acting(self, ordered: ModelId | None, spaces: Spaces) -> ModelId | None:
+        """The trained model that the session begins by, in memory: what was ordered, what stands, or what the scenario
+        says. Raises `NotFound` for one that is not there, and what does not fit."""
+        local = self.placement.local
+        model = None if ordered == base_id(self.file) else ordered
+        if ordered is None and self.standing is not None:
+            model = self.standing().of(self.journal.stream)
+        model = model or self.placement.named()
+        check_fit(self.file.scenario, spaces, local.models, model=model)
+        local.acts(self.journal.stream, model)
+        return model
 
     async def _take_up(self, spaces: Spaces) -> None:
         journal = self.journal
@@ -105,13 +137,22 @@ class Opening:
                 f"{known and known.describe()}",
                 "invalid",
             )
-        await asyncio.to_thread(check_same, self.log, journal.stream, self.placement.local.models)
+        await self._act_on()
         rested = journal.last_type in ("session.suspended", "session.forked")
         journal.take_over()
         resumed = session.Resumed(
             after="suspended" if rested else "interrupted", owner=self.owner, verified_to=journal.committed
         )
         journal.record(f"resume.{journal.epoch}", (resumed,))
+
+    async def _act_on(self) -> None:
+        """Has the trained model in memory that the session acts by."""
+        stream, model = self.journal.stream, self.journal.scene.model
+        try:
+            await asyncio.to_thread(self.placement.local.acts, stream, model)
+        except ABSENT as error:
+            why = f"the session acts by the model {model}, and {str(error).rstrip('.')}"
+            raise Unavailable(f"{why}. {resting(stream, f'{model} is there again')}") from error
 
 
 def _versions(model: ModelId | None) -> dict[str, str]:

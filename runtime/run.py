@@ -92,8 +92,10 @@ def check_scenario(file: ScenarioFile, settings: Settings) -> None:
         return
     environment = make_environment(file.scenario.environment)
     try:
-        around = surroundings_of(settings).choosing(file.scenario.world_model.model)
-        check_fit(file.scenario, environment.spaces, make_models(file.scenario, around.model))
+        which = file.scenario.world_model.model
+        models = make_models(file.scenario, surroundings_of(settings).reader(file.scenario))
+        model = None if which is None else models.load(which).model_id
+        check_fit(file.scenario, environment.spaces, models, model=model)
         if any(rule.region is not None for rule in file.scenario.heart.rules):
             check_regions(file.scenario, environment.spaces, environment.reset(seed=0))
     finally:
@@ -105,7 +107,7 @@ def _check_conversation(scenario: Scenario, settings: Settings) -> None:
     phases = compose(scenario, defaults=settings.model_defaults)
     try:
         spaces, _ = phases.describe("check", scenario.conversation.person)
-        check_fit(scenario, spaces, phases.models)
+        check_fit(scenario, spaces, phases.models, model=None)
     finally:
         phases.forget("check")
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from heart.errors import HeartError
@@ -19,11 +20,13 @@ from loops.frame import Conversation, Cycle
 from loops.journal import Journal, Stall
 from loops.review import review
 from loops.state import apply, state_hash
+from runtime.adopting import Adopter
 from runtime.errors import OwnedElsewhere, VerificationFailed
 from runtime.hosting.executors import over
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import Memory
-from runtime.opening import Opening
+from runtime.models.standing import Standings, followed
+from runtime.opening import Opening, Purpose, Told
 from runtime.people.attend import Attendant
 from runtime.people.desk import Doing, Ended
 from runtime.people.talk import Talk
@@ -31,6 +34,7 @@ from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, WAITING, SessionRow, owner_of, row_of
 from telemetry.errors import ChainBroken, FencedWriter, IdempotencyConflict, InvalidEvent, WrongExpectedVersion
 from telemetry.events import Recorded, execute, sense, session, split_id
+from telemetry.events.values import ModelId
 from telemetry.log import EventLog, Head
 from world_model.errors import WorldModelError
 
@@ -58,8 +62,8 @@ class Progress:
 
 class SessionRunner:
     """Runs one session. `file` is its scenario, `owner` names this host, `stall` waits for room on the disk;
-    `attended` says that somebody is there to speak and to answer; for `idle_patience_s` and `revived` see
-    `Attendant`."""
+    `standings` says which models stand, without it the session follows none; `attended` says that somebody is there to
+    speak and to answer; for `idle_patience_s` and `revived` see `Attendant`."""
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class SessionRunner:
         memory: Memory | None,
         owner: str,
         stall: Stall,
+        standings: Standings | None = None,
         attended: bool = False,
         idle_patience_s: float | None = None,
         revived: bool = False,
@@ -85,12 +90,22 @@ class SessionRunner:
         self._memory = memory
         self._owner = owner
         self._journal = Journal(log, stream, stall=stall, committed=self._committed)
-        self._opening = Opening(self._journal, file, log, placement, owner)
+        name = followed(file.scenario)
+        standing = None if standings is None or name is None else partial(standings.of, name)
+        self._opening = Opening(self._journal, file, log, placement, owner, standing)
+        self._adopter = Adopter(self._journal, file.scenario, placement, standing)
         self.talk = Talk(self._journal, script=file.scenario.conversation.messages, attended=attended)
         self.attendant = Attendant(self._journal, self.talk, file.scenario, patience_s=idle_patience_s, revived=revived)
 
     async def run(
-        self, *, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None = None
+        self,
+        *,
+        seed: int,
+        cycles: int | None,
+        stop: Callable[[], bool],
+        person: str | None = None,
+        model: ModelId | None = None,
+        purpose: Purpose | None = None,
     ) -> SessionRow:
         """Opens the session or takes it up where it stopped; ends with its episodes or messages, after `cycles` in
         all, when it fails or waits for a person who is not there, or at the next closed cycle once `stop()` is true.
@@ -99,7 +114,8 @@ class SessionRunner:
         `OwnedElsewhere` when another host has taken it up, and of a new session what keeps it from being opened:
         nothing is written then."""
         try:
-            return await self._run(seed, cycles, stop, person)
+            person = person or self._file.scenario.conversation.person
+            return await self._run(Told(seed, cycles, person, model, purpose), stop)
         except Exception as error:
             if isinstance(error, OVERTAKEN):
                 error = await asyncio.to_thread(self._taken, error)
@@ -109,14 +125,13 @@ class SessionRunner:
             self.ready.set()
             self._placement.forget(self._stream)
 
-    async def _run(self, seed: int, cycles: int | None, stop: Callable[[], bool], person: str | None) -> SessionRow:
+    async def _run(self, told: Told, stop: Callable[[], bool]) -> SessionRow:
         journal = self._journal
         await asyncio.to_thread(self._load)
         self._show()
         if journal.state.status != "closed":
             try:
-                person = person or self._file.scenario.conversation.person
-                self._effect_class = await self._opening.begin(seed=seed, cycles=cycles, person=person)
+                self._effect_class = await self._opening.begin(told)
                 self.ready.set()
                 await self._cycles(stop)
             except FAILURES as error:
@@ -194,6 +209,7 @@ class SessionRunner:
                         return await self._suspend(due.why)
                     if due.what != "cycle":
                         return await self._close(due.what, due.why or None)
+                await self._adopter.look()
             result = await run_cycle(cycle)
             self._show()
             if result == "waiting" and not await self.attendant.answered(stop):
@@ -203,8 +219,7 @@ class SessionRunner:
                 return await self._suspend("asked to stop before an effect could be settled")
         if journal.state.failed:
             return await self._close("failed", getattr(journal.scene.outcome, "error", None))
-        over = journal.state.episodes >= scenario.environment.episodes
-        return await self._close("done" if over else "cycles", None)
+        return await self._close("done" if journal.state.episodes >= self._episodes else "cycles", None)
 
     async def _effect_is_over(self, sent: execute.Dispatched, until: int, stop: Callable[[], bool]) -> bool:
         return await over(
@@ -225,6 +240,11 @@ class SessionRunner:
             return None
         return Conversation(take=self.talk.take, kept=self.talk.kept, say=self.talk.say)
 
+    @property
+    def _episodes(self) -> int:
+        """How many the session has; an evaluation is one."""
+        return 1 if self._journal.scene.purpose == "evaluation" else self._file.scenario.environment.episodes
+
     def _over(self) -> bool:
         """Whether an effect failed, every episode has been sensed to its end, or the budget of cycles is used."""
         journal, state = self._journal, self._journal.state
@@ -232,7 +252,7 @@ class SessionRunner:
             return False
         if state.failed:
             return True
-        ended = state.episodes >= self._file.scenario.environment.episodes and state.stage == "fresh"
+        ended = state.episodes >= self._episodes and state.stage == "fresh"
         return ended or (journal.scene.cycles is not None and state.cycles_closed >= journal.scene.cycles)
 
     async def _recall(self, context: Context) -> sense.Recalled | None:

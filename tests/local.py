@@ -15,13 +15,18 @@ import orjson
 
 from loops.context import Context
 from loops.state import SessionState, apply
+from runtime.hosting.orders import Surroundings
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import HostMemory
+from runtime.models.standing import Standings
+from runtime.models.store import Registry
+from runtime.opening import Purpose
 from runtime.runner import SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow
 from telemetry.errors import LogUnwritable
 from telemetry.events import Draft, Recorded
+from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 from telemetry.log.facts import Fact
 from tests import worlds
@@ -87,6 +92,9 @@ class Local:
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
+        self.registry: Registry | None = None
+        """Where trained models lie."""
+        self.standings = Standings(log)
         self._threads = ThreadPoolExecutor(max_workers=4)
 
     def run(
@@ -102,9 +110,11 @@ class Local:
         stall: Stall | None = None,
         memory: HostMemory | None = None,
         owner: str = OWNER,
+        model: ModelId | None = None,
+        purpose: Purpose | None = None,
     ) -> SessionRow:
         """Opens or resumes the session `name` and runs it to its end. `commits` and `calls` may cut it off; `owner`
-        is the host's name."""
+        is the host's name; `model` and `purpose` are as an order gives them."""
         file = parse_scenario(scenario, source="scenario")
         log: EventLog = CutLog(self.log, commits) if commits else self.log
         runner = SessionRunner(
@@ -115,13 +125,15 @@ class Local:
             memory=memory,
             owner=owner,
             stall=_waiting(stall),
+            standings=self.standings,
         )
-        return asyncio.run(runner.run(seed=seed, cycles=cycles, stop=stop))
+        return asyncio.run(runner.run(seed=seed, cycles=cycles, stop=stop, model=model, purpose=purpose))
 
     def _placement(self, file: ScenarioFile, log: EventLog, calls: Cutter | None) -> Placement:
+        around = Surroundings(registry=self.registry)
         if calls is None:
-            return Placement(file.scenario, file.text, log, self._threads)
-        placement = CutPlacement(file.scenario, file.text, log, self._threads)
+            return Placement(file.scenario, file.text, log, self._threads, surroundings=around)
+        placement = CutPlacement(file.scenario, file.text, log, self._threads, surroundings=around)
         placement.cutter = calls
         return placement
 

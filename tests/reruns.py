@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.models.store import Registry
 from runtime.rerun.many import rerun
 from runtime.rerun.policy import read_policy
 from runtime.rerun.values import SessionRerun
@@ -68,8 +69,10 @@ def count(*rules: tuple[str, str, str], on_ask: str = "wait") -> str:
     return COUNT.format(on_ask=on_ask, rules="".join(told))
 
 
-def one(log: EventLog, session: str = "s", *, cycles: int | None = None, **replaced: str) -> SessionRerun:
-    (row,) = rerun(log, [session], read_policy(replaced), cycles=cycles).sessions
+def one(
+    log: EventLog, session: str = "s", *, cycles: int | None = None, registry: Registry | None = None, **replaced: str
+) -> SessionRerun:
+    (row,) = rerun(log, [session], read_policy(replaced, registry=registry), cycles=cycles).sessions
     assert row.counts.cycles == row.cycles
     assert row.covered + len(row.differences) + row.differences_left_out == row.cycles
     return row

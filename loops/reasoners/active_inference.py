@@ -18,7 +18,7 @@ from loops.layouts import layout_of
 from loops.models import Learning, Models, Outlook, forward_of
 from loops.ports import Forecast
 from telemetry.events import reason
-from telemetry.events.values import Action, Array, Digest, Persistence, Weighed, digest_of
+from telemetry.events.values import Action, Array, Digest, ModelId, Persistence, Weighed, digest_of
 from world_model.plan.cost import Cost, Euclidean, Indifferent, scale_of
 from world_model.plan.planner import Plan, plan
 from world_model.plan.settings import PlanSettings
@@ -44,7 +44,8 @@ class ActiveInference:
         self._models = models
         self._settings = settings
         self._ahead: dict[str, tuple[tuple[int, Digest | None, int], Plan]] = {}
-        self._preferred: Cost | None = None
+        self._preferred: dict[ModelId | None, Cost] = {}
+        """By the trained model whose landmarks say it."""
 
     def propose(self, context: Context, forecast: Forecast) -> Sequence[reason.Planned | reason.Proposed]:
         moment = self._moment(context)
@@ -77,11 +78,13 @@ class ActiveInference:
         """What outcomes cost on the way to the goal, or to what the log's rewards preferred where there is none."""
         observed = context.scene.observed
         assert observed is not None, "reason follows sense"
-        landmarks = None if self._models.artifact is None else self._models.artifact.landmarks
+        artifact = self._models.artifact(context)
+        landmarks = None if artifact is None else artifact.landmarks
         if observed.goal is None:
-            if self._preferred is None:
-                self._preferred = Indifferent() if landmarks is None else landmarks.preferred()
-            return self._preferred
+            model = context.scene.model
+            if model not in self._preferred:
+                self._preferred[model] = Indifferent() if landmarks is None else landmarks.preferred()
+            return self._preferred[model]
         desired_G = observed.goal.desired.numpy().astype(np.float64).ravel()
         if landmarks is not None:
             return landmarks.toward(desired_G)
@@ -92,9 +95,19 @@ class ActiveInference:
         return Euclidean(desired_G, scale=scale_of(change_G))
 
     def _plans(self, moments: Sequence[_Moment]) -> list[Plan]:
-        """Together where one model foresees for all of them."""
-        if not moments:
-            return []
+        """Together where one model foresees for several of them."""
+        together: dict[ModelId, list[int]] = {}
+        for place, moment in enumerate(moments):
+            together.setdefault(moment.outlook.model_id, []).append(place)
+        plans = {
+            place: made
+            for places in together.values()
+            for place, made in zip(places, self._planned([moments[place] for place in places]), strict=True)
+        }
+        return [plans[place] for place in range(len(moments))]
+
+    def _planned(self, moments: Sequence[_Moment]) -> list[Plan]:
+        """By the one model that foresees for all of them."""
         layout = layout_of(moments[0].context.spaces)
         assert layout is not None, "compose refuses planning where nothing is predicted"
         return plan(

@@ -20,6 +20,7 @@ from loops.randomness import derive
 from runtime.chaos.values import Certificate, ChaosOrder, Kills, Line, Undisturbed, Verdict
 from runtime.errors import RuntimeFailure, UsageError
 from runtime.hosting.orders import ONE_THREAD
+from runtime.models.store import registry_of
 from runtime.scenario import ScenarioFile
 from runtime.settings import Settings
 
@@ -64,7 +65,7 @@ def certify(
             ledger=ledger,
             models=settings.model_defaults,
             folder=str(Path.cwd()),
-            home=str(settings.home.expanduser()),
+            registry=registry_of(settings),
             world=world,
         )
         variables = {**ONE_THREAD, "AETHER_HOME": str(world), **{name: str(world / name) for name in fresh}}

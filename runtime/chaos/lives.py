@@ -87,7 +87,7 @@ def fresh(order: ChaosOrder) -> None:
 
 def surroundings_of(order: ChaosOrder) -> Surroundings:
     """The user's modules and trained models, and the workspace that was copied into the world."""
-    return Surroundings(models=order.models, folder=str(order.world), modules=order.folder, home=order.home)
+    return Surroundings(models=order.models, folder=str(order.world), modules=order.folder, registry=order.registry)
 
 
 def life(order: ChaosOrder, *, at: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
+from runtime.models.store import Registry
 
 
 class _Frozen(BaseModel):
@@ -32,7 +33,7 @@ class ChaosOrder(_Frozen):
     models: ModelDefaults
     folder: str
     """Where the scenario's own modules and its workspace are found, and a trained model's folder."""
-    home: str | None = None
+    registry: Registry | None = None
     """Where trained models lie that are named by no folder: not in the world, which is emptied."""
     world: Path
 

@@ -51,6 +51,7 @@ def rerun(
     Example: aether rerun --scenario lava --with heart=stricter.toml
     """
     from runtime.errors import UsageError
+    from runtime.models.store import registry_of
     from runtime.rerun.many import chosen
     from runtime.rerun.many import rerun as compare
     from runtime.rerun.policy import read_policy
@@ -60,7 +61,7 @@ def rerun(
         raise UsageError("name the sessions to rerun, or give one of --all and --scenario NAME")
     settings = read_settings({"log": log}).settings
     policy = read_policy(
-        _organs(replaced or []), live=live, models=settings.model_defaults, home=str(settings.home.expanduser())
+        _organs(replaced or []), live=live, models=settings.model_defaults, registry=registry_of(settings)
     )
     with reading(log) as store:
         names = sessions or chosen(store, scenario=scenario)

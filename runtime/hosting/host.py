@@ -23,7 +23,7 @@ from runtime.hosting.memory_actor import SharedMemory
 from runtime.hosting.orders import HostStatus, SessionOrder, Surroundings
 from runtime.hosting.placement import Placement, gateway_of
 from runtime.hosting.recall import HostMemory, Memory, open_index
-from runtime.models.using import Chosen, pinned_by
+from runtime.models.standing import Standings
 from runtime.people.clerk import Clerk
 from runtime.people.letters import host_address
 from runtime.people.serving import Serving, serve
@@ -81,12 +81,12 @@ class SessionHost:
         self._home = Path(home) if home is not None else Path(log).parent
         self._shared = memory
         self._memory: Memory | None = None
-        self._placements: dict[tuple[str, Chosen | None], asyncio.Task[Placement]] = {}
-        self._beginning: dict[str, Surroundings] = {}
+        self._placements: dict[str, asyncio.Task[Placement]] = {}
+        self._standings: Standings | None = None
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
         self.live = Live()
-        self.desk = Clerk(self.live, opened=self._open, run=self.run)
+        self.desk = Clerk(self.live, opened=self._open, run=self.run, said=self._look)
         self._serving: Serving | None = None
         self._stalled: _Stalled | None = None
         self._ready = asyncio.Lock()
@@ -148,10 +148,11 @@ class SessionHost:
             stream,
             file,
             log=log,
-            placement=await self._placement(log, stream, file),
+            placement=await self._placement(log, file),
             memory=self._recalling(log, file),
             owner=self._owner,
             stall=self._stall,
+            standings=self._standings,
             attended=order.attended,
             idle_patience_s=self._idle_patience_s,
             revived=revived,
@@ -159,7 +160,14 @@ class SessionHost:
         self._progress[stream] = runner.progress
         self.live.comes(stream, runner)
         try:
-            row = await runner.run(seed=seed, cycles=cycles, stop=lambda: self.live.stop(stream), person=order.person)
+            row = await runner.run(
+                seed=seed,
+                cycles=cycles,
+                stop=lambda: self.live.stop(stream),
+                person=order.person,
+                model=order.model,
+                purpose=order.purpose,
+            )
         finally:
             self.live.goes(stream)
         return runner, row
@@ -219,35 +227,26 @@ class SessionHost:
                     if not _restarted() or time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(0.1)
+            if self._standings is None:
+                self._standings = Standings(self._log)
             if self._serving is None:
                 self._serving = await serve(self.desk, host_address(self._log))
             return self._log
 
-    async def _placement(self, log: EventLog, stream: str, file: ScenarioFile) -> Placement:
-        """The scenario's phases, started once for all its sessions that go by one trained model, or by none. Raises
-        `NotFound` for want of that, `Unavailable` for want of resources."""
-        around = await self._around(log, stream, file)
-        key = file.digest, around.model
-        starting = self._placements.get(key)
+    def _look(self) -> None:
+        """Takes up what was said of models: their sessions act on it at their next boundary."""
+        if self._standings is not None:
+            self._standings.look()
+
+    async def _placement(self, log: EventLog, file: ScenarioFile) -> Placement:
+        """The scenario's phases, started once for all its sessions. Raises `Unavailable` for want of resources."""
+        starting = self._placements.get(file.digest)
         if starting is None or (starting.done() and starting.exception() is not None):
-            starting = asyncio.create_task(self._start_placement(log, file, around))
-            self._placements[key] = starting
+            starting = asyncio.create_task(self._start_placement(log, file))
+            self._placements[file.digest] = starting
         return await asyncio.shield(starting)
 
-    async def _around(self, log: EventLog, stream: str, file: ScenarioFile) -> Surroundings:
-        """With the trained model that the session began with, or that every new one of its scenario begins with here:
-        what a name means may change while they run."""
-        which = file.scenario.world_model.model
-        if which is None:
-            return self._surroundings
-        pinned = await asyncio.to_thread(pinned_by, log, stream)
-        if pinned is not None:
-            return self._surroundings.choosing(which, pinned=pinned)
-        if file.digest not in self._beginning:
-            self._beginning[file.digest] = self._surroundings.choosing(which)
-        return self._beginning[file.digest]
-
-    async def _start_placement(self, log: EventLog, file: ScenarioFile, around: Surroundings) -> Placement:
+    async def _start_placement(self, log: EventLog, file: ScenarioFile) -> Placement:
         self._gateway = self._gateway or gateway_of(log)  # one for all: an effect is under way here or is not
         placement = await asyncio.to_thread(  # it may load torch, which takes longer than a host may be silent
             Placement,
@@ -255,7 +254,7 @@ class SessionHost:
             file.text,
             log,
             self._threads,
-            surroundings=around,
+            surroundings=self._surroundings,
             heard=self.live.token,
             gateway=self._gateway,
         )

@@ -10,7 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
-from runtime.models.using import Chosen, choose
+from runtime.models.store import Registry, registry_of
+from runtime.models.using import Reader
+from runtime.scenario import Scenario
 from runtime.settings import Settings
 from telemetry.events.values import ModelId
 
@@ -29,27 +31,22 @@ class Surroundings(BaseModel):
     modules: str | None = None
     """Where a scenario's own modules are found, after everything that is installed, and its trained model where it is
     named by a relative folder; `folder` when None."""
-    home: str | None = None
+    registry: Registry | None = None
     """Where trained models lie that are named by no folder."""
-    model: Chosen | None = None
-    """The trained model that the scenario names, once it is known which one that is."""
 
     def enter(self) -> None:
         found = self.modules or self.folder
         if found is not None and found not in sys.path:
             sys.path.append(found)
 
-    def choosing(self, which: str | None, *, pinned: ModelId | None = None) -> Surroundings:
-        """With the trained model `which` of a scenario; see `choose`. What was chosen before stays."""
-        if which is None or self.model is not None:
-            return self
-        base = self.modules or self.folder
-        return self.model_copy(update={"model": choose(which, home=self.home, base=base, pinned=pinned)})
+    def reader(self, scenario: Scenario) -> Reader:
+        """Of the trained models that sessions of the scenario may act by."""
+        return Reader(registry=self.registry, base=self.modules or self.folder, named=scenario.world_model.model)
 
 
 def surroundings_of(settings: Settings) -> Surroundings:
     """Of a process that was started with these settings in the current folder."""
-    return Surroundings(models=settings.model_defaults, folder=str(Path.cwd()), home=str(settings.home.expanduser()))
+    return Surroundings(models=settings.model_defaults, folder=str(Path.cwd()), registry=registry_of(settings))
 
 
 class SessionOrder(BaseModel):
@@ -67,8 +64,8 @@ class SessionOrder(BaseModel):
     attended: bool = False
     """Somebody is there to speak and to answer: the session waits for them instead of resting."""
     model: ModelId | None = None
-    """What a new session acts by: a trained model, or `base_id` of its scenario for what that says itself. None leaves
-    it to what stands."""
+    """What a new session begins by: a trained model, or `base_id` of its scenario for what that says itself. None
+    leaves it to what stands; without a purpose that has its say again once a cycle is closed."""
     purpose: Literal["evaluation"] | None = None
     """As `session.opened` says it."""
 

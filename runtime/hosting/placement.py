@@ -30,7 +30,7 @@ from runtime.hosting.pools import BESIDE, ActorAway, Handle, check_room, remote,
 from runtime.scenario import HOST, Phase, Pool, Scenario
 from telemetry.errors import LogError
 from telemetry.events import execute
-from telemetry.events.values import EffectClass
+from telemetry.events.values import EffectClass, ModelId
 from telemetry.log import EventLog
 
 P = ParamSpec("P")
@@ -64,9 +64,9 @@ class Placement:
         heard: Heard = lambda _stream, _text: None,
         gateway: Gateway | None = None,
     ) -> None:
-        """Raises `NotFound` when the scenario names a trained model that is not there."""
         self.scenario = scenario
-        self._surroundings = (surroundings or Surroundings()).choosing(scenario.world_model.model)
+        self._surroundings = surroundings or Surroundings()
+        self._named: ModelId | None = None
         self._gateway = gateway or gateway_of(log)
         self.local = compose(
             scenario,
@@ -74,7 +74,7 @@ class Placement:
             folder=self._surroundings.folder,
             heard=heard,
             gateway=self._gateway,
-            model=self._surroundings.model,
+            read=self._surroundings.reader(scenario),
         )
         self._log = log
         self._threads = threads
@@ -115,6 +115,14 @@ class Placement:
             ) from error
         self._wanted, self._growth_patience_s = wanted, growth_patience_s
         self._pools = {name: [Lane(actor, names[actor]) for actor in pool] for name, pool in pools.items()}
+
+    def named(self) -> ModelId | None:
+        """The trained model that the scenario names, the same to every session that begins here; None where it names
+        none. Blocks while it is read; raises what that raises."""
+        which = self.scenario.world_model.model
+        if which is not None and self._named is None:
+            self._named = self.local.models.load(which).model_id
+        return self._named
 
     def executor(self, stream: str) -> str:
         """Who attempts the session's moves and calls now."""
@@ -255,7 +263,7 @@ class Placement:
                 raise Diverged(f"{error}. {size}", error.recorded, error.shown) from None
             return
         if behind.replica == "belief":
-            count = self.local.models.history - 1
+            count = self.local.models.history(context) - 1
             latest = await asyncio.to_thread(recent, self._log, context.stream, count=count)
             if actor is None:
                 self.local.models.recall(context, latest)

@@ -68,7 +68,7 @@ class PhaseActor:
             defaults=surroundings.models,
             folder=surroundings.folder,
             gateway=self._gateway,
-            model=surroundings.model,
+            read=surroundings.reader(scenario),
         )
 
     def ping(self) -> str:

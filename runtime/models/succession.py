@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from runtime.models.entry import stream_of_model
+from telemetry.events import Event, Unknown
 from telemetry.events.learn import ModelPromoted, ModelRejected, ModelRolledBack
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
@@ -54,6 +55,17 @@ class Succession(NamedTuple):
             left = (to, *self.ids[1:]) if self.standing == model else (to, *self.ids)
         return Succession(left, taken_back=model)
 
+    def after(self, event: Event | Unknown) -> Succession:
+        """With what an event says; one that says nothing of what stands leaves it."""
+        match event:
+            case ModelPromoted(model=model, incumbent=incumbent, share=share):
+                return self.promoted(model, incumbent=incumbent, share=share)
+            case ModelRejected(model=model):
+                return self.rejected(model)
+            case ModelRolledBack(model=model, to=to):
+                return self.rolled_back(model, to)
+        return self
+
 
 def succession(log: EventLog, name: str) -> Succession:
     """Of what `log` says of the models `name`; empty where it says nothing."""
@@ -62,13 +74,5 @@ def succession(log: EventLog, name: str) -> Succession:
     if log.head(stream) is None:
         return found
     for recorded in log.read(stream, types=WORDS):
-        match recorded.event:
-            case ModelPromoted(model=model, incumbent=incumbent, share=share):
-                found = found.promoted(model, incumbent=incumbent, share=share)
-            case ModelRejected(model=model):
-                found = found.rejected(model)
-            case ModelRolledBack(model=model, to=to):
-                found = found.rolled_back(model, to)
-            case _:  # one that cannot be read says nothing
-                pass
+        found = found.after(recorded.event)
     return found

@@ -27,7 +27,8 @@ from telemetry.log import EventLog
 
 
 class Clerk:
-    """`opened` gives the log; `run` takes a session up."""
+    """`opened` gives the log; `run` takes a session up; `said` is called when something was said of a model, and may
+    block."""
 
     def __init__(
         self,
@@ -35,10 +36,12 @@ class Clerk:
         *,
         opened: Callable[[], Awaitable[EventLog]],
         run: Callable[[SessionOrder], Awaitable[SessionRow]],
+        said: Callable[[], None] = lambda: None,
     ) -> None:
         self._live = live
         self._opened = opened
         self._run = run
+        self._said = said
         self.resumed: set[asyncio.Task[SessionRow]] = set()
 
     async def tell(self, session: str, said: Message | Feedback) -> EventId:
@@ -110,7 +113,9 @@ class Clerk:
     async def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
         """As `Desk.enter`."""
         log = await self._opened()
-        return await asyncio.to_thread(entered, log, entry, refs=refs, run=run)
+        event = await asyncio.to_thread(entered, log, entry, refs=refs, run=run)
+        await asyncio.to_thread(self._said)
+        return event
 
     async def watch(self, session: str) -> AsyncGenerator[Notice]:
         """As `Desk.watch`. A session that is watched is not evicted."""

@@ -8,19 +8,22 @@ and no more than one cycle is held."""
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from dataclasses import replace
 
 from loops.context import Context
+from loops.history import recent, transitions
 from loops.percept import Percept
 from loops.scene import Scene
 from loops.spaces import ToolActions
 from loops.state import SessionState, apply
-from runtime.compose import Phases, check_regions
+from runtime.compose import check_regions
 from runtime.rerun.compare import compare
+from runtime.rerun.policy import Composed
 from runtime.rerun.tally import Tally
 from runtime.rerun.think import Thought, think
-from runtime.scenario import Scenario
 from telemetry.errors import InvalidEvent
 from telemetry.events import Event, Recorded, Unknown, feel, learn, reason, sense, session
+from telemetry.log import EventLog
 
 Seen = MutableMapping[str, int]
 """Of each stream, up to which version its decisions were counted: sessions may share their beginnings."""
@@ -30,11 +33,13 @@ class Follower:
     """Follows one session. `tally` counts what is its own, `total` what no session before it has counted."""
 
     def __init__(
-        self, stream: str, scenario: Scenario, phases: Phases, *, live: bool, tally: Tally, total: Tally, seen: Seen
+        self, log: EventLog, stream: str, policy: Composed, *, live: bool, tally: Tally, total: Tally, seen: Seen
     ) -> None:
+        self._log = log
         self._now = Context(stream, SessionState(), Scene())
-        self._scenario = scenario
-        self._phases = phases
+        self._policy = policy
+        self._scenario = policy.scenario
+        self._phases = policy.phases
         self._live = live
         self._tally = tally
         self._total = total
@@ -70,9 +75,16 @@ class Follower:
 
     def _follow(self, recorded: Recorded, event: Event | Unknown) -> None:
         match event:
+            case session.Opened():
+                self._fold(recorded.id, event)
+                if self._policy.replaced:
+                    self._now = replace(self._now, scene=self._now.scene._replace(model=self._policy.model))
             case session.CycleOpened():
                 self._settle()
                 self._fold(recorded.id, event)
+            case learn.ModelAdopted():
+                if not self._policy.replaced:
+                    self._adopt(recorded, event)
             case sense.Observed():
                 self._count_apart(recorded)
                 self._sense(recorded.id, event)
@@ -91,6 +103,17 @@ class Follower:
                 pass  # the policy's own stand in their place
             case _:
                 self._fold(recorded.id, event)
+
+    def _adopt(self, recorded: Recorded, event: learn.ModelAdopted) -> None:
+        """The policy goes by another model from here on, which was not asked before: it takes up what it would know."""
+        self._fold(recorded.id, event)
+        self._policy.has(event.model)
+        models, stream, before = self._phases.models, self._now.stream, recorded.version
+        if models.trained(event.model):
+            count = models.history(self._now) - 1
+            models.recall(self._now, recent(self._log, stream, count=count, before=before))
+        else:
+            models.restore(self._now, transitions(self._log, stream, to=before), begin=True)
 
     def _sense(self, event_id: str, observed: sense.Observed) -> None:
         before = self._now

@@ -98,8 +98,8 @@ def _follow(
     total: Tally,
     seen: Seen,
 ) -> None:
-    scenario, phases = composer.of(stream, first)
-    follower = Follower(stream, scenario, phases, live=composer.policy.live, tally=tally, total=total, seen=seen)
+    composed = composer.of(stream, first)
+    follower = Follower(log, stream, composed, live=composer.policy.live, tally=tally, total=total, seen=seen)
     try:
         for recorded in log.read(stream):
             if cycles is not None and recorded.cycle > cycles:
@@ -107,4 +107,4 @@ def _follow(
             follower.see(recorded)
         follower.end()
     finally:
-        phases.forget(stream)
+        composed.phases.forget(stream)

@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from heart.rules import HeartSettings
 from loops.errors import ScenarioInvalid
 from loops.reasoners.language.settings import ModelDefaults
+from loops.scene import PINNED
 from loops.spaces import Spaces
 from runtime.compose import Phases, check_fit, compose
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
-from runtime.models.using import PINNED, choose
+from runtime.models.store import Registry
+from runtime.models.using import ABSENT, Reader, choose
 from runtime.scenario import Closed, ReasonerSettings, Scenario, WorldModelSettings, parse_scenario
 from runtime.sessions import PREFIX
 from telemetry.events import reason, session
@@ -76,7 +78,7 @@ class Policy:
     live: bool = False
     models: ModelDefaults = field(default_factory=ModelDefaults)
     """What this machine says of models; used for those that are asked now."""
-    home: str | None = None
+    registry: Registry | None = None
     """Where trained models lie that are named by no folder."""
 
     def told(self) -> dict[str, str]:
@@ -92,21 +94,26 @@ class Policy:
 
 
 def read_policy(
-    replaced: Mapping[str, str], *, live: bool = False, models: ModelDefaults | None = None, home: str | None = None
+    replaced: Mapping[str, str],
+    *,
+    live: bool = False,
+    models: ModelDefaults | None = None,
+    registry: Registry | None = None,
 ) -> Policy:
     """The policy that replaces each organ by what is given: one of its KINDS, a TOML file, which is a scenario or holds
-    the organ's table, or for a world model the name of a trained one in `home` or its folder. Raises `UsageError`."""
-    read = tuple(_replacement(organ, given, home) for organ, given in replaced.items())
+    the organ's table, or for a world model the name of a trained one in `registry` or its folder. Raises
+    `UsageError`."""
+    read = tuple(_replacement(organ, given, registry) for organ, given in replaced.items())
     for one in read:
         if isinstance(one.settings, ReasonerSettings) and one.settings.kind == "language" and not live:
             raise UsageError(
                 f"the reasoner of {one.given} asks language models, and what they would answer is on no log. "
                 "Nothing was asked. To ask them, at their price: --live"
             )
-    return Policy(read, live, models or ModelDefaults(), home)
+    return Policy(read, live, models or ModelDefaults(), registry)
 
 
-def _replacement(organ: str, given: str, home: str | None) -> Replacement:
+def _replacement(organ: str, given: str, registry: Registry | None) -> Replacement:
     if organ not in ORGANS:
         raise UsageError(f"there is no organ {organ!r} to replace{nearest(organ, ORGANS)}")
     name: Organ = next(one for one in ORGANS if one == organ)
@@ -120,7 +127,7 @@ def _replacement(organ: str, given: str, home: str | None) -> Replacement:
         raise UsageError(f"{organ}={given}: there is no such file, and in one word it can be: {kinds}")
     which = str(path.resolve()) if path.is_dir() else given
     try:
-        choose(which, home=home)
+        choose(which, registry=registry)
     except NotFound as error:
         raise UsageError(f"{organ}={given}: it is no file, in one word it can be: {kinds}, and {error}") from error
     return Replacement(name, given, WorldModelSettings(kind="trained", model=which))
@@ -144,6 +151,28 @@ def _read(organ: Organ, path: Path) -> BaseModel:
     return cast(BaseModel, getattr(read, organ)) if isinstance(read, _Organs) else read
 
 
+class Composed(NamedTuple):
+    """The policy for sessions of one scenario. Where the world model is `replaced`, all of them act by the trained
+    model `model`, or by none; else each acts by the models that its log says. In a scenario whose sessions act by what
+    is promoted, a trained model stands in as a promoted one: sessions plan by it."""
+
+    scenario: Scenario
+    phases: Phases
+    replaced: bool
+    model: ModelId | None
+
+    def has(self, model: ModelId | None) -> None:
+        """Raises `ScenarioInvalid` where the trained model is gone that a session acted by."""
+        try:
+            if model is not None:
+                self.phases.models.load(model)
+        except ABSENT as error:
+            raise ScenarioInvalid(
+                f"it went by the model {model}, and {str(error).rstrip('.')}; put that one back, or name another with "
+                "--with world_model=NAME"
+            ) from error
+
+
 class Composer:
     """Builds the policy for session after session; those of one scenario share the phases, not the replicas."""
 
@@ -152,28 +181,33 @@ class Composer:
         self._log = log
         self._composed = lru_cache(maxsize=KEPT)(self._compose)
 
-    def of(self, stream: str, first: session.Opened) -> tuple[Scenario, Phases]:
-        """The scenario and the phases for one session. Raises `ScenarioInvalid` where the policy does not fit what the
-        session sees and does."""
+    def of(self, stream: str, first: session.Opened) -> Composed:
+        """The policy for one session. Raises `ScenarioInvalid` where it does not fit what the session sees and does, or
+        where the model is gone that the session began by."""
         source = f"the scenario of session {stream.removeprefix(PREFIX)}"
         recorded = parse_scenario(first.scenario_text, source=source).scenario
         language = recorded.reasoner.kind == "language" and not self.policy.replaces("reasoner")
         asked = self._model_asked(stream, recorded) if language else None
-        trained = None if self.policy.replaces("world_model") else first.versions.get(PINNED)
-        scenario, phases = self._composed(first.scenario_text, source, asked, trained)
-        check_fit(scenario, Spaces.model_validate(first.spaces), phases.models)
-        if trained is not None and phases.models.pinned != trained:
-            raise ScenarioInvalid(
-                f"it went by the model {trained}, and its scenario now leads to {phases.models.pinned}; put that one "
-                "back, or name another with --with world_model=NAME"
-            )
-        return scenario, phases
+        composed = self._composed(first.scenario_text, source, asked)
+        model = composed.model if composed.replaced else first.versions.get(PINNED)
+        composed.has(model)
+        check_fit(composed.scenario, Spaces.model_validate(first.spaces), composed.phases.models, model=model)
+        return composed
 
-    def _compose(self, text: str, source: str, asked: str | None, trained: ModelId | None) -> tuple[Scenario, Phases]:
-        scenario = self.policy.applied(parse_scenario(text, source=source).scenario)
-        defaults, which = self.policy.models, scenario.world_model.model
-        chosen = None if which is None else choose(which, home=self.policy.home, pinned=trained)
-        return scenario, compose(scenario, defaults=defaults if asked is None else _with(defaults, asked), model=chosen)
+    def _compose(self, text: str, source: str, asked: str | None) -> Composed:
+        recorded = parse_scenario(text, source=source).scenario
+        scenario, replaced = self.policy.applied(recorded), self.policy.replaces("world_model")
+        which = scenario.world_model.model if replaced else None
+        if which is not None and recorded.learning is not None and recorded.world_model.model is None:
+            scenario = scenario.model_copy(update={"world_model": recorded.world_model})
+        phases = compose(
+            scenario,
+            defaults=self.policy.models if asked is None else _with(self.policy.models, asked),
+            read=Reader(registry=self.policy.registry, named=scenario.world_model.model),
+            guided=not self.policy.replaces("reasoner"),
+        )
+        model = None if which is None else phases.models.load(which).model_id
+        return Composed(scenario, phases, replaced, model)
 
     def _model_asked(self, stream: str, recorded: Scenario) -> str | None:
         """The model that was asked where the scenario names none: this machine may have another one in its settings."""

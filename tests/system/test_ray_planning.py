@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from loops.scene import PINNED
 from loops.state import state_hash
-from runtime.models.using import PINNED
 from runtime.sessions import all_heads, opened
 from telemetry.log import open_log
 from tests.aether import Aether

@@ -10,12 +10,13 @@ from torch import Tensor
 from loops.context import Context
 from runtime.compose import Phases, compose
 from runtime.hosting.pools import PhaseActor
-from runtime.models.using import choose
+from runtime.models.using import Reader
 from runtime.scenario import Phase, parse_scenario
 from telemetry.events import Event, reason
 from tests.local import Local
 from tests.planned import moments
 from tests.trained import line, trained
+from world_model.checkpoint import Artifact
 from world_model.jepa.model import Jepa
 from world_model.plan.forward import Rollout
 
@@ -49,15 +50,19 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def actor(text: str) -> tuple[Actor, list[int]]:
     scenario = parse_scenario(text, source="scenario").scenario
-    assert scenario.world_model.model is not None
-    phases = compose(scenario, model=choose(scenario.world_model.model, home=None))
-    artifact = phases.models.artifact
-    assert artifact is not None
-    assert isinstance(artifact.model, Jepa)
-    counted = Counted(artifact.model.anatomy, artifact.model.network)
-    counted.sizes = []
-    phases.models.artifact = artifact._replace(model=counted)
-    return Actor(phases), counted.sizes
+    which = scenario.world_model.model
+    assert which is not None
+    reader, sizes = Reader(named=which), list[int]()
+
+    def read(model: str) -> Artifact:
+        artifact = reader(model)
+        assert isinstance(artifact.model, Jepa)
+        counted = Counted(artifact.model.anatomy, artifact.model.network)
+        counted.sizes = sizes
+        return artifact._replace(model=counted)
+
+    phases = compose(scenario, read=read)
+    return Actor(phases), sizes
 
 
 def contexts(local: Local, text: str) -> list[Context]:

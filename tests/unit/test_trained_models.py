@@ -15,11 +15,11 @@ from loops.feel import Feel
 from loops.history import recent
 from loops.models import Models, Trained
 from loops.reasoners.active_inference import ActiveInference
-from loops.scene import Scene
+from loops.scene import PINNED, Scene
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.fork import fork
 from runtime.hosting.placement import Placement
-from runtime.models.using import PINNED, choose, read
+from runtime.models.using import Reader, choose, read
 from runtime.scenario import ScenarioFile
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn, reason, sense
@@ -51,7 +51,7 @@ def model(made: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def models_of(folder: Path) -> Models:
-    return Models("trained", read=lambda: read(choose(f"{folder}/", home=None)))
+    return Models("trained", named=True, read=Reader(named=f"{folder}/"))
 
 
 # --- what it believes and foresees ------------------------------------------------------------------
@@ -61,7 +61,7 @@ def test_transitions_are_counted_under_frozen_weights_and_the_spread_is_the_mode
     local: Local, made: dict[str, Path]
 ) -> None:
     local.run("s", line(made["one"]), cycles=12)
-    artifact = read(choose(f"{made['one']}/", home=None))
+    artifact = read(choose(f"{made['one']}/", registry=None))
     updates = [r.event for r in local.events("s", "learn.belief_updated")]
     assert len(updates) > 5
     for n, updated in enumerate(updates):
@@ -95,7 +95,7 @@ def test_a_surprise_is_the_log_likelihood_under_the_variance_that_the_model_pred
 
 def test_a_belief_is_the_encoding_of_the_last_observations_of_the_episode(local: Local, made: dict[str, Path]) -> None:
     local.run("s", line(made["three"], frames=5), cycles=20)
-    artifact = read(choose(f"{made['three']}/", home=None))
+    artifact = read(choose(f"{made['three']}/", registry=None))
     rows: list[tuple[np.ndarray, np.ndarray]] = []
     planned: list[str] = []
     for recorded in local.events("s"):
@@ -124,7 +124,7 @@ def test_a_process_without_the_last_observations_is_behind_until_they_are_recall
     with pytest.raises(Behind) as behind:
         models.of(here)
     assert behind.value.replica == "belief"
-    past = recent(local.log, "session/s", count=models.history - 1)
+    past = recent(local.log, "session/s", count=models.history(here) - 1)
     assert [t.after.step for t in past] == [here.scene.observed.step - 1, here.scene.observed.step]
     models.recall(here, past)
     assert digest_of(Array.of(models.of(here).belief_Z)) == plans(local, "s")[-1].belief
@@ -230,13 +230,13 @@ def test_the_model_is_pinned_by_the_first_event_and_another_one_is_refused_on_re
     before = local.log.head("session/s")
     aside = model.rename(model.with_name("aside"))
     shutil.copytree(made["other"], model)
-    with pytest.raises(Unavailable, match=f"began with the model {began}, and its scenario now leads to tiny@"):
+    with pytest.raises(Unavailable, match=f"acts by the model {began}, and the scenario leads to tiny@"):
         local.run("s", text, cycles=8)
     (model / "model.safetensors").write_bytes(b"no model")
     with pytest.raises(Unavailable, match=r"cannot be read: .*session resume s"):
         local.run("s", text, cycles=8)
     shutil.rmtree(model)
-    with pytest.raises(NotFound, match="no model's folder"):
+    with pytest.raises(Unavailable, match=r"no model's folder at .*session resume s"):
         local.run("s", text, cycles=8)
     assert local.log.head("session/s") == before, "something was written"
     aside.rename(model)
@@ -250,7 +250,7 @@ def test_a_fork_goes_on_with_the_model_that_its_parent_began_with(local: Local, 
     assert local.run("f", text, cycles=9).state_hash == expected.state_hash
     assert plans(local, "f")[-1] == plans(local, "p")[-1]
     fork(local.log, "p", at=local.events("p", "session.cycle_closed")[4].version, new="g")
-    with pytest.raises(Unavailable, match="began with the model tiny@"):
+    with pytest.raises(Unavailable, match="acts by the model tiny@"):
         local.run("g", text.replace(str(made["three"]), str(made["other"])), cycles=9)
 
 
@@ -284,7 +284,7 @@ class ForgetfulPlacement(Placement):
 
     async def run(self, method: Any, context: Context, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         if method is Feel.request:
-            vars(self.local.models).pop("artifact", None)
+            vars(self.local.models)["_artifacts"].clear()
         return await super().run(method, context, *args, **kwargs)
 
 
