@@ -10,13 +10,15 @@ from pathlib import Path
 
 import torch  # noqa: F401  loaded once, before the processes part
 
-from runtime.models.promotion import promote, roll_back
+from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.store import Registry, folder_of, lay_down, laying_down
 from telemetry.files import write_file
 
 DIED = 9
 OLD, NEW = "old", "new"
 """Folders of ROOT with a model each; the old one stands in the registry."""
+LOG = "log.db"
+"""Says so."""
 
 
 def here(root: Path) -> Registry:
@@ -48,8 +50,8 @@ ACTS: dict[str, Callable[[Path], object]] = {
     "lay down": lambda root: lay(here(root), root, NEW),
     "send": lambda root: lay(at_url(root), root, NEW),
     "fetch": fetch,
-    "promote": lambda root: promote(here(root), id_of(root, NEW), incumbent=id_of(root, OLD)),
-    "roll back": lambda root: roll_back(here(root), "line"),
+    "promote": lambda root: promote_by_hand(str(root / LOG), here(root), id_of(root, NEW), why=""),
+    "roll back": lambda root: roll_back_by_hand(str(root / LOG), here(root), "line", why=""),
 }
 STEPS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"}
 """Audited events that change a disk, or who may; and every `open` for writing, and every fsync."""

@@ -14,7 +14,7 @@ from runtime.learning.trial import Trial
 from runtime.models.entry import enter, stream_of_model
 from runtime.models.promotion import follow
 from runtime.models.store import Registry
-from runtime.models.succession import WORDS, succession
+from runtime.models.succession import WORDS
 from telemetry.events import Recorded
 from telemetry.events.learn import ModelPromoted, ModelRejected
 from telemetry.events.values import EventId
@@ -47,8 +47,7 @@ def settle(trial: Trial, evaluation: Evaluation, *, url: str, registry: Registry
     if judgement.decision == "promote" and share == 1:
         name = entry.model.partition("@")[0]
         with closing(open_log(url, mode="read")) as log:
-            stands = succession(log, name)
-        follow(registry, name, stands)
+            follow(registry, name, log)
     return event
 
 

@@ -5,19 +5,25 @@ its event leaves a pointer that lags behind, which the next of these acts brings
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
 from runtime.errors import NotFound, Unavailable, UsageError
-from runtime.models.entry import enter
+from runtime.models.entry import enter, stream_of_model
 from runtime.models.pointers import is_of, read_in, succession_in
-from runtime.models.promotion import follow, nothing_before
+from runtime.models.promotion import follow
+from runtime.models.standing import base_id
 from runtime.models.store import Registry, find, meant
 from runtime.models.succession import Succession, succession
-from telemetry.events.learn import ModelPromoted, ModelRolledBack
+from runtime.scenario import parse_scenario
+from runtime.sessions import opened
+from telemetry.events import Recorded
+from telemetry.events.learn import ModelPromoted, ModelRolledBack, ModelTrained
 from telemetry.events.values import EventId, ModelId
-from telemetry.log import open_log
+from telemetry.log import EventLog, open_log
 
 BY_HAND = "by hand"
 
@@ -36,72 +42,97 @@ class Moved(NamedTuple):
     """The pointer lagged behind the log, and does no more."""
 
 
-def promote_by_hand(log: str, registry: Registry, which: str, *, why: str) -> Moved:
+def promote_by_hand(url: str, registry: Registry, which: str, *, why: str) -> Moved:
     """Makes the model `NAME@DIGEST` what sessions act by. Raises `UsageError` where no digest is given, what `find`
-    raises, and what entering it in the log at the URL `log` and writing the pointer raises: until the log has said so,
-    nothing is changed."""
+    raises, and what entering it in the log at `url` and writing the pointer raises: until the log has said so, nothing
+    is changed."""
     if "@" not in which or "/" in which:
         raise UsageError(f"{which!r} does not say which model; name it NAME@DIGEST, as aether model list does")
     one = find(registry, which)
-    stood = _stood(log, registry, one.name, over_damage=True)
-    if stood.standing == one.model and stood.canary is None:
-        return Moved(one.name, one.model, stood.before, None, mended=_followed(registry, one.name, stood))
-    entry = ModelPromoted(model=one.model, incumbent=stood.standing, figures={"by_hand": True}, why=why)
-    event = enter(log, entry, run=_run())
-    _follow(registry, one.name, stood.promoted(one.model), event)
-    return Moved(one.name, one.model, stood.standing, event)
+    with closing(open_log(url, mode="read")) as log:
+        stood = succession(log, one.name)
+        if not stood.ids:
+            stood = read_in(registry.place(), one.name) or Succession()
+        elif stood.standing == one.model and stood.canary is None:
+            return Moved(one.name, one.model, stood.before, None, mended=follow(registry, one.name, log))
+        before = stood.standing or own_policy(log, one.model)
+        entry = ModelPromoted(model=one.model, incumbent=before, figures={"by_hand": True}, why=why)
+        event = _said(url, log, registry, entry)
+    return Moved(one.name, one.model, before, event)
 
 
-def roll_back_by_hand(log: str, registry: Registry, name: str, *, why: str) -> Moved:
+def roll_back_by_hand(url: str, registry: Registry, name: str, *, why: str) -> Moved:
     """Takes back the canary of a name, or else what stands, which what stood before replaces. One whose pointer was
     left behind is finished first, and no more is done. Raises `NotFound` where nothing stood before or that model is
     gone, and as `promote_by_hand` does."""
     if "@" in name or "/" in name:
         raise UsageError(f"{name!r} is no name of models; what stands is taken back, by its name alone: maze")
-    stood = _stood(log, registry, name, over_damage=False)
-    if not stood.ids:
-        meant(registry, name)
-    pointed = read_in(registry.place(), name)
-    if stood.taken_back is not None and pointed is not None and pointed.standing == stood.taken_back:
-        return Moved(name, stood.standing, stood.taken_back, None, mended=_followed(registry, name, stood))
-    model, to = (stood.standing, stood.before) if stood.canary is None else (stood.canary, stood.standing)
-    if model is None or to is None:
-        raise NotFound(
-            f"{nothing_before(name, stood)}. Nothing was changed. For another one: aether model promote {name}@DIGEST"
-        )
-    if is_of(to, name):
-        _check_there(registry, to, model)
-    entry = ModelRolledBack(model=model, to=to, why=why or BY_HAND, figures={"by_hand": True})
-    event = enter(log, entry, run=_run())
-    _follow(registry, name, stood.rolled_back(model, to), event)
+    with closing(open_log(url, mode="read")) as log:
+        pointed = read_in(registry.place(), name)
+        stood = succession(log, name)
+        if not stood.ids:
+            stood = succession_in(registry.place(), name)
+        elif stood.taken_back is not None and pointed is not None and pointed.standing == stood.taken_back:
+            return Moved(name, stood.standing, stood.taken_back, None, mended=follow(registry, name, log))
+        model, to = (stood.standing, stood.before) if stood.canary is None else (stood.canary, stood.standing)
+        if model is None or to is None:
+            raise _nothing_before(registry, name, stood)
+        if is_of(to, name):
+            _check_there(registry, to, model)
+        entry = ModelRolledBack(model=model, to=to, why=why or BY_HAND, figures={"by_hand": True})
+        event = _said(url, log, registry, entry)
     return Moved(name, to, model, event)
 
 
-def _stood(log: str, registry: Registry, name: str, *, over_damage: bool) -> Succession:
-    """As the log says; as the pointer does where the log says nothing."""
-    with closing(open_log(log, mode="read")) as store:
-        said = succession(store, name)
-    if said.ids:
-        return said
-    place = registry.place()
-    return read_in(place, name) or Succession() if over_damage else succession_in(place, name)
+def own_policy(log: EventLog, model: ModelId) -> ModelId | None:
+    """What stood before any model did: what the scenario does by itself whose sessions `model` was learnt from, where
+    `log` has them, and they go by models of that name."""
+    stream = next(filter(None, (_taught(log, recorded) for recorded in _trainings(log, model))), None)
+    if stream is None:
+        return None
+    file = parse_scenario(opened(log, stream).scenario_text, source=stream)
+    learning = file.scenario.learning
+    follows = learning is not None and is_of(model, learning.model or file.scenario.name)
+    return base_id(file) if follows else None
 
 
-def _follow(registry: Registry, name: str, stands: Succession, event: EventId) -> None:
+def _trainings(log: EventLog, model: ModelId) -> Iterator[Recorded]:
+    stream = stream_of_model(model)
+    for recorded in log.read(stream, types=["learn.model_trained"]) if log.head(stream) is not None else ():
+        if isinstance(recorded.event, ModelTrained) and recorded.event.model == model:
+            yield recorded
+
+
+def _taught(log: EventLog, training: Recorded) -> str | None:
+    """A session that it learnt from and that is on the log."""
+    for ref in json.loads(training.refs):
+        stream = str(ref).rpartition("@")[0]
+        if log.head(stream) is not None and log.removed(stream) is None:
+            return stream
+    return None
+
+
+def _said(url: str, log: EventLog, registry: Registry, entry: ModelPromoted | ModelRolledBack) -> EventId:
+    """Enters it, by a name of its own as each word of a person counts, and brings up the pointer."""
+    name = entry.model.partition("@")[0]
+    event = enter(url, entry, run=f"hand.{time.time_ns()}")
     try:
-        follow(registry, name, stands)
+        follow(registry, name, log)
     except Unavailable as error:
         raise Unavailable(
             f"{error}. The log says so already, at {event}, and sessions go by it; the same command again brings up "
             f"what {name} means in the registry"
         ) from error
+    return event
 
 
-def _followed(registry: Registry, name: str, stands: Succession) -> bool:
-    """Whether the pointer said something else."""
-    lagged = read_in(registry.place(), name) != Succession(stands.ids)
-    follow(registry, name, stands)
-    return lagged
+def _nothing_before(registry: Registry, name: str, stood: Succession) -> NotFound:
+    if stood.standing is None:
+        meant(registry, name)
+        said = f"no model {name!r} was ever promoted, so there is nothing to roll back to"
+    else:
+        said = f"{stood.standing} stands, and nothing stood before it"
+    return NotFound(f"{said}. Nothing was changed. For another one: aether model promote {name}@DIGEST")
 
 
 def _check_there(registry: Registry, to: ModelId, model: ModelId) -> None:
@@ -112,8 +143,3 @@ def _check_there(registry: Registry, to: ModelId, model: ModelId) -> None:
             f"{to} stood before {model}, and is gone: {error}. {model} stands. Put {to} back, or promote another one: "
             f"aether model promote {to.partition('@')[0]}@DIGEST"
         ) from error
-
-
-def _run() -> str:
-    """A name of its own: each word of a person is entered."""
-    return f"hand.{time.time_ns()}"

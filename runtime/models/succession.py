@@ -37,8 +37,9 @@ class Succession(NamedTuple):
         return self.ids[1] if len(self.ids) > 1 else None
 
     def promoted(self, model: ModelId, *, incumbent: ModelId | None = None, share: float = 1.0) -> Succession:
-        """With `model` in the place of `incumbent`, or as its canary. What stands already stays."""
-        below = self.ids if incumbent in (None, self.standing, model) else (incumbent, *self.ids)
+        """With `model` in the place of what stands, or as its canary; where nothing stood yet `incumbent` did. What
+        stands already stays."""
+        below = self.ids or (() if incumbent is None else (incumbent,))
         if share < 1:
             return Succession(below, canary=model, share=share)
         return Succession(below if below[:1] == (model,) else (model, *below))

@@ -7,19 +7,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import Unavailable, exit_code_of
 from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
+from runtime.models.entry import enter
 from runtime.models.place import ASIDE
-from runtime.models.promotion import promote, promoted, roll_back
+from runtime.models.promotion import promoted
 from runtime.models.store import Registry, find, folder_of, kept, laying_down
+from telemetry.events.learn import ModelPromoted
 from telemetry.log import open_log
 from tests.aether import ROOT, Aether
 from tests.disks import fill, remount, small_disk
-from tests.registry_acts import ACTS, DIED, NEW, OLD, at_url, here, id_of, lay
+from tests.registry_acts import ACTS, DIED, LOG, NEW, OLD, at_url, here, id_of, lay
 from tests.trained import lived
 from world_model.checkpoint import load, save
 from world_model.frozen import learn_linear
@@ -37,7 +40,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = save(root / which, learn_linear(rest, name="line"), landmarks=None, metrics={})
         (root / which / "id").write_text(model)
     lay(here(root), root, OLD)
-    promote(here(root), id_of(root, OLD), incumbent="greedy@4f6b01aabbcc")
+    open_log(root / LOG).close()
+    entry = ModelPromoted(model=id_of(root, OLD), incumbent="greedy@4f6b01aabbcc", figures={})
+    enter(str(root / LOG), entry, run="judged")
+    assert promote_by_hand(str(root / LOG), here(root), id_of(root, OLD), why="").mended
     return root
 
 
@@ -81,7 +87,9 @@ def outcome(name: str, root: Path) -> tuple[object, ...]:
     """What the act is done by."""
     registry = at_url(root) if name in ("send", "fetch") else here(root)
     cached = sorted(path.name for path in (root / "cache").rglob("config.json")) if name in ("send", "fetch") else []
-    return [(one.model, one.latest, one.promoted) for one in kept(registry)], promoted(registry, "line"), cached
+    with closing(open_log(root / LOG, mode="read")) as log:
+        said = [recorded.type for recorded in log.read("model/line")]
+    return [(one.model, one.latest, one.promoted) for one in kept(registry)], promoted(registry, "line"), cached, said
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -128,8 +136,8 @@ def state(registry: Registry) -> object:
     return kept(registry), promoted(registry, "line"), sorted(registry.folder.rglob("*"))
 
 
-def test_a_full_disk_takes_no_part_of_a_model_nor_of_a_promotion(disk: Path) -> None:
-    registry = here(disk)
+def test_a_full_disk_takes_no_part_of_a_model_nor_of_a_promotion(disk: Path, made: Path, tmp_path: Path) -> None:
+    registry, log = here(disk), str(shutil.copy(made / LOG, tmp_path / LOG))
     before = state(registry)
     fill(disk)
     with pytest.raises(Unavailable, match=r"cannot be kept in .*: No space left on device\. Models that were"):
@@ -139,12 +147,12 @@ def test_a_full_disk_takes_no_part_of_a_model_nor_of_a_promotion(disk: Path) -> 
     lay(registry, disk, NEW)
     before = state(registry)
     fill(disk)
-    with pytest.raises(Unavailable, match=r"cannot be promoted in .*: No space left on device"):
-        promote(registry, id_of(disk, NEW))
+    with pytest.raises(Unavailable, match=r"No space left on device.* The log says so already, at model/line@2"):
+        promote_by_hand(log, registry, id_of(disk, NEW), why="")
     assert state(registry) == before
     (disk / "filler").unlink()
-    promote(registry, id_of(disk, NEW))
-    assert roll_back(registry, "line") == (id_of(disk, NEW), id_of(disk, OLD))
+    assert promote_by_hand(log, registry, id_of(disk, NEW), why="").mended
+    assert roll_back_by_hand(log, registry, "line", why="").model == id_of(disk, OLD)
 
 
 def test_a_full_cache_takes_no_part_of_a_model_that_is_fetched(disk: Path, made: Path) -> None:
@@ -157,25 +165,19 @@ def test_a_full_cache_takes_no_part_of_a_model_that_is_fetched(disk: Path, made:
     assert load(folder_of(registry, id_of(made, OLD))).model_id == id_of(made, OLD)
 
 
-def test_a_read_only_registry_is_read_and_not_written(disk: Path, tmp_path: Path) -> None:
-    registry, log = here(disk), str(tmp_path / "log.db")
-    open_log(log).close()
+def test_a_read_only_registry_is_read_and_not_written(disk: Path, made: Path, tmp_path: Path) -> None:
+    registry, log = here(disk), str(shutil.copy(made / LOG, tmp_path / LOG))
     lay(registry, disk, NEW)
     before = state(registry)
     remount(disk, "ro")
     try:
-        for write in (
-            lambda: lay(registry, disk, NEW),
-            lambda: promote(registry, id_of(disk, NEW)),
-            lambda: roll_back(registry, "line"),
-        ):
-            with pytest.raises(Unavailable, match="Read-only file system") as raised:
-                write()
-            assert exit_code_of(raised.value) == 6
-        assert state(registry) == before
+        with pytest.raises(Unavailable, match="Read-only file system") as raised:
+            lay(registry, disk, NEW)
+        assert exit_code_of(raised.value) == 6
         assert load(find(registry, "line").folder).model_id == id_of(disk, OLD)
-        with pytest.raises(Unavailable, match=r"Read-only file system.* The log says so already, at model/line@1"):
+        with pytest.raises(Unavailable, match=r"Read-only file system.* The log says so already, at model/line@2"):
             promote_by_hand(log, registry, id_of(disk, NEW), why="")
+        assert state(registry) == before
     finally:
         remount(disk, "rw")
     moved = promote_by_hand(log, registry, id_of(disk, NEW), why="")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,14 +14,38 @@ from runtime.models.by_hand import Moved, promote_by_hand, roll_back_by_hand
 from runtime.models.entry import enter
 from runtime.models.pointers import PROMOTED
 from runtime.models.promotion import promoted
+from runtime.models.standing import base_id
 from runtime.models.store import Kept, Registry, lay_down, laying_down
 from runtime.models.succession import Succession, succession
 from runtime.people import letters
+from runtime.scenario import parse_scenario
 from telemetry.errors import LogNotFound
-from telemetry.events.learn import ModelEntry, ModelPromoted, ModelRejected, ModelRolledBack
+from telemetry.events.learn import ModelEntry, ModelPromoted, ModelRejected, ModelRolledBack, ModelTrained
 from telemetry.log import open_log
 from tests.desks import PlayedDesk, served
+from tests.local import Local
 
+ROOT = Path(__file__).parents[2]
+LEARNING = """
+name = "maze"
+environment = { id = "null:" }
+learning = {}
+"""
+AT_ONCE = """
+import sys
+from pathlib import Path
+from runtime.models.by_hand import promote_by_hand
+from runtime.models.store import Registry
+from telemetry.errors import LogHeld
+
+for digest in sys.argv[3:]:
+    while True:
+        try:
+            promote_by_hand(sys.argv[1], Registry(folder=Path(sys.argv[2])), f"maze@{digest}", why="")
+            break
+        except LogHeld:  # by the other one, for this moment
+            continue
+"""
 FIRST, SECOND, THIRD = (f"maze@{digit * 12}" for digit in "abc")
 BASE = "greedy@4f6b01aabbcc"
 
@@ -159,6 +185,31 @@ def test_mistakes_say_nothing_and_change_nothing(log: str, registry: Registry, t
     assert not (registry.folder / "maze" / PROMOTED).exists()
 
 
+def test_processes_that_promote_at_once_are_all_heard_and_the_last_one_stands(log: str, registry: Registry) -> None:
+    digests = [f"{number:012x}" for number in range(8)]
+    for digest in digests:
+        lay(registry, f"maze@{digest}")
+    arguments = (sys.executable, "-c", AT_ONCE, log, str(registry.folder))
+    running = [subprocess.Popen([*arguments, *half], cwd=ROOT) for half in (digests[::2], digests[1::2])]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert sorted(stands(log).ids) == [f"maze@{digest}" for digest in digests]
+    assert pointer(registry) == list(stands(log).ids)
+
+
+def test_what_the_scenario_does_by_itself_stood_before_the_first_model(log: str, registry: Registry) -> None:
+    """As the log has the sessions that the model was learnt from, and they go by models of its name."""
+    with closing(open_log(log)) as store:
+        local = Local(store)
+        local.run("taught", LEARNING, cycles=1)
+        local.close()
+    trained = ModelTrained(model=FIRST, from_position=1, to_position=9, data="0" * 64, config={}, code="1", metrics={})
+    enter(log, trained, refs=("session/gone@9", "session/taught@4"), run="trained")
+    base = base_id(parse_scenario(LEARNING, source="here"))
+    assert promote_by_hand(log, registry, FIRST, why="").before == base
+    assert pointer(registry) == [FIRST, base]
+    assert roll_back_by_hand(log, registry, "maze", why="").model == base
+
+
 def test_a_live_host_of_the_log_says_it(
     log: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,4 +217,3 @@ def test_a_live_host_of_the_log_says_it(
     with served(PlayedDesk(), log):
         assert promote_by_hand(log, registry, FIRST, why="").event == "model/maze@1"
     assert said(log) == [], "the host has it, and no other process wrote the log"
-    assert pointer(registry) == [FIRST]

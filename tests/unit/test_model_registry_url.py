@@ -13,12 +13,16 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.models import remote
+from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
+from runtime.models.entry import enter
 from runtime.models.pointers import LATEST, PROMOTED
-from runtime.models.promotion import promote, promoted, roll_back
+from runtime.models.promotion import promoted
 from runtime.models.remote import MARK
 from runtime.models.store import Kept, Registry, beside, find, folder_of, kept, lay_down, laying_down
 from runtime.models.urls import hide, shown
+from telemetry.events.learn import ModelPromoted
 from telemetry.files import write_file
+from telemetry.log import open_log
 from tests.trained import lived
 from world_model.checkpoint import CONFIG, load, save
 from world_model.frozen import learn_linear
@@ -54,6 +58,13 @@ def lay(registry: Registry, *, part: int = 1, latest: bool = True) -> Kept:
         return lay_down(registry, written, model.partition("@")[2], latest=latest)
 
 
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    """A log that nothing is on."""
+    open_log(tmp_path / "log.db").close()
+    return str(tmp_path / "log.db")
+
+
 def objects(url: str) -> list[str]:
     """What lies at the URL, by its path from there."""
     driver, root = fsspec.url_to_fs(url)
@@ -81,14 +92,15 @@ def test_a_model_that_is_laid_down_here_is_found_and_fetched_there(here: Registr
     assert load(folder_of(there, first.model)).model_id == first.model
 
 
-def test_promoting_and_taking_back_is_seen_everywhere(here: Registry, there: Registry, url: str) -> None:
+def test_promoting_and_taking_back_is_seen_everywhere(here: Registry, there: Registry, url: str, log: str) -> None:
     first, second = lay(here, part=1), lay(here, part=2)
-    promote(here, first.model, incumbent=BASE)
+    enter(log, ModelPromoted(model=second.model, incumbent=BASE, figures={}), run="judged")
+    promote_by_hand(log, here, first.model, why="")
     assert promoted(there, "line") == first.model
     assert find(there, "line").model == first.model
-    promote(there, second.model)
-    assert roll_back(here, "line") == (second.model, first.model)
-    assert roll_back(there, "line") == (first.model, BASE)
+    assert roll_back_by_hand(log, there, "line", why="").model == second.model
+    assert roll_back_by_hand(log, here, "line", why="").model == BASE
+    assert promoted(there, "line") == BASE
     assert find(here, "line").model == second.model, "the latest, where no model is promoted"
     assert {f"line/{LATEST}", f"line/{PROMOTED}"} <= set(objects(url))
 
@@ -130,16 +142,17 @@ def test_another_model_under_a_name_is_not_fetched(here: Registry, there: Regist
         folder_of(there, f"line@{'0' * 12}")
 
 
-def test_a_model_that_was_removed_is_not_there(here: Registry, there: Registry, url: str) -> None:
+def test_a_model_that_was_removed_is_not_there(here: Registry, there: Registry, url: str, log: str) -> None:
     first, second = lay(here, part=1), lay(here, part=2)
-    promote(here, first.model, incumbent=second.model)
+    for one in (second, first):
+        promote_by_hand(log, here, one.model, why="")
     driver, root = fsspec.url_to_fs(url)
     driver.rm(f"{root}/line/{first.digest}", recursive=True)
     with pytest.raises(NotFound, match=f"{first.model} is promoted and is not in .*models any more"):
         find(there, "line")
     with pytest.raises(NotFound, match=f"there is no '{first.model}'"):
         folder_of(there, first.model)
-    assert roll_back(there, "line") == (first.model, second.model)
+    assert roll_back_by_hand(log, there, "line", why="").model == second.model
 
 
 def test_the_mark_of_a_whole_model_is_what_it_cannot_be_read_without() -> None:
@@ -189,8 +202,8 @@ def test_what_a_sender_left_that_was_cut_off_is_removed_a_day_later(cut: Registr
     assert len(Cut.store) == 2 + 5, "it may be being sent still"
     for left in Cut.store.values():
         left.created = left.modified = datetime(2026, 1, 1, tzinfo=UTC)
-    promote(cut, lay(cut, part=3).model)
-    assert len(Cut.store) == 5 + 5, "of the other two, of which one is the latest and one is promoted"
+    lay(cut, part=3)
+    assert len(Cut.store) == 4 + 5, "of the other two, of which one is the latest"
     assert len(kept(cut)) == 2
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
-from runtime.models.pointers import LATEST, PROMOTED
-from runtime.models.promotion import follow, promote, promoted, roll_back
+from runtime.models.pointers import LATEST, PROMOTED, write_in
+from runtime.models.promotion import promoted
 from runtime.models.store import Kept, Registry, check_name, find, folder_of, kept, lay_down, laying_down, registry_of
 from runtime.models.succession import Succession
 from runtime.settings import UPLOAD_MARK, Settings
 
-ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "0123456789ab", "ba9876543210"
 
 
@@ -112,10 +109,15 @@ BASE = "greedy@4f6b01aabbcc"
 """What a scenario does by itself, which is in no folder."""
 
 
+def point(home: Registry, *ids: str) -> None:
+    """As promotions do, the latest first."""
+    write_in(home.place(), "maze", Succession(ids))
+
+
 def test_a_name_means_what_was_promoted_and_without_that_the_latest(home: Registry) -> None:
     first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
     assert promoted(home, "maze") is None
-    promote(home, first.model, incumbent=BASE)
+    point(home, first.model, BASE)
     assert promoted(home, "maze") == first.model
     assert find(home, "maze") == first._replace(latest=False, promoted=True)
     assert [(one.digest, one.latest, one.promoted) for one in kept(home)] == [
@@ -123,41 +125,14 @@ def test_a_name_means_what_was_promoted_and_without_that_the_latest(home: Regist
         (FIRST, False, True),
     ]
     assert find(home, f"{home.folder}/maze/{FIRST}").promoted
-    assert roll_back(home, "maze") == (first.model, BASE)
+    point(home, BASE)
     assert promoted(home, "maze") == BASE
     assert find(home, "maze") == second, "what the scenario does by itself is no model: the name means the latest"
 
 
-def test_a_roll_back_finds_what_stood_before_however_often(home: Registry) -> None:
-    ids = [lay(home, "maze", digest).model for digest in (FIRST, SECOND, "c" * 12)]
-    for model, before in zip(ids, (BASE, *ids), strict=False):
-        promote(home, model, incumbent=before)
-    for model, before in reversed(list(zip(ids, (BASE, *ids), strict=False))):
-        assert roll_back(home, "maze") == (model, before)
-    with pytest.raises(NotFound, match=f"{BASE} stands, and nothing stood before it. Nothing was changed"):
-        roll_back(home, "maze")
-    assert promoted(home, "maze") == BASE
-
-
-def test_what_stands_is_promoted_once(home: Registry) -> None:
-    model = lay(home, "maze", FIRST).model
-    promote(home, model, incumbent=BASE)
-    promote(home, model)
-    assert roll_back(home, "maze") == (model, BASE)
-
-
-def test_a_model_that_is_not_there_is_not_promoted(home: Registry) -> None:
-    lay(home, "maze", FIRST)
-    with pytest.raises(NotFound, match=f"did you mean 'maze@{FIRST}'"):
-        promote(home, f"maze@{FIRST[:-1]}0")
-    with pytest.raises(NotFound, match="no model 'maze' was ever promoted"):
-        roll_back(home, "maze")
-    assert not (home.folder / "maze" / PROMOTED).exists()
-
-
-def test_a_promoted_model_that_was_removed_is_named_and_can_be_rolled_back(home: Registry) -> None:
+def test_a_promoted_model_that_was_removed_is_named(home: Registry) -> None:
     first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
-    promote(home, second.model, incumbent=first.model)
+    point(home, second.model, first.model)
     for file in second.folder.iterdir():
         file.unlink()
     second.folder.rmdir()
@@ -165,52 +140,17 @@ def test_a_promoted_model_that_was_removed_is_named_and_can_be_rolled_back(home:
         find(home, "maze")
     with pytest.raises(NotFound, match=f"'{second.model}'"):
         folder_of(home, second.model)
-    assert roll_back(home, "maze") == (second.model, first.model)
+    point(home, first.model)
     assert find(home, "maze").model == first.model
 
 
-def test_what_stood_before_and_is_gone_is_not_rolled_back_to(home: Registry) -> None:
-    first, second = lay(home, "maze", FIRST), lay(home, "maze", SECOND)
-    promote(home, second.model, incumbent=first.model)
-    (first.folder / "weights").unlink()
-    first.folder.rmdir()
-    with pytest.raises(NotFound, match=f"there is no '{first.model}'"):
-        roll_back(home, "maze")
-    assert promoted(home, "maze") == second.model
-
-
-def test_a_pointer_that_says_nothing_is_named_and_promoting_again_mends_it(home: Registry) -> None:
-    model = lay(home, "maze", FIRST).model
+def test_a_pointer_that_says_nothing_is_named(home: Registry) -> None:
+    lay(home, "maze", FIRST)
     (home.folder / "maze" / PROMOTED).write_text("no id\n")
     with pytest.raises(VerificationFailed, match="does not say which maze is promoted"):
         find(home, "maze")
     assert not kept(home)[0].promoted
-    promote(home, model)
-    assert find(home, "maze").promoted
-
-
-def test_the_pointer_follows_what_the_log_says(home: Registry) -> None:
-    first, second = lay(home, "maze", FIRST).model, lay(home, "maze", SECOND).model
-    said = Succession((second, first, BASE))
-    follow(home, "maze", said)
-    follow(home, "maze", said)
-    assert (home.folder / "maze" / PROMOTED).read_text().splitlines() == [second, first, BASE]
-
-
-def test_processes_that_promote_at_once_are_all_in_the_order(home: Registry) -> None:
-    digests = [f"{number:012x}" for number in range(8)]
-    for digest in digests:
-        lay(home, "maze", digest)
-    script = (
-        "import sys; from pathlib import Path; from runtime.models.promotion import promote; "
-        "from runtime.models.store import Registry; "
-        "[promote(Registry(folder=Path(sys.argv[1])), f'maze@{digest}') for digest in sys.argv[2:]]"
-    )
-    halves = (digests[::2], digests[1::2])
-    running = [subprocess.Popen([sys.executable, "-c", script, str(home.folder), *half], cwd=ROOT) for half in halves]
-    assert [process.wait(timeout=60) for process in running] == [0, 0]
-    ids = (home.folder / "maze" / PROMOTED).read_text().splitlines()
-    assert sorted(ids) == [f"maze@{digest}" for digest in digests]
+    assert find(home, f"maze@{FIRST}").digest == FIRST
 
 
 def test_the_place_of_models_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
