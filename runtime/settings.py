@@ -18,7 +18,7 @@ from runtime.explain import explain_validation, nearest
 
 PREFIX = "AETHER_"
 FILE = "aether.toml"
-BORROWED = {"RAY_ADDRESS": "address", "OPENAI_BASE_URL": "openai_base_url"}
+BORROWED = {"RAY_ADDRESS": "address", "OPENAI_BASE_URL": "openai_base_url", "OTEL_METRICS_EXPORTER": "metrics"}
 """Variables of others that mean a setting of ours; the one with our prefix comes before them."""
 UPLOAD_MARK = "working_dir_files"
 """A folder in the path of every working directory that Ray uploads, and deletes with its job."""
@@ -50,6 +50,12 @@ class Settings(BaseModel):
     idle_patience_s: float = Field(default=300, ge=0)
     """How long a session that waits for people is kept in memory while nobody watches it or speaks to it. Then it
     rests on the log, and is revived from there when somebody does."""
+    training: str | None = None
+    """Folder or URL where a training keeps its states until it has ended, so that it can go on; every machine with a
+    worker must reach it. `training` in `home` when there is none."""
+    metrics: str = "none"
+    """Where metrics of trainings go: none, console (stderr), otlp, or several with commas between. The standard OTEL_
+    variables say the rest, such as OTEL_EXPORTER_OTLP_ENDPOINT."""
     model: str | None = None
     """Language model of endpoints whose scenario names none."""
     openai_base_url: str = "https://api.openai.com/v1"

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from enum import StrEnum
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
+from runtime.cli.run import Address
+from runtime.cli.training_bar import watching
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from loops.lessons import Source
     from runtime.models.learnt import Learnt
-    from runtime.models.training import Made, Order, Told, Watch
+    from runtime.models.training import Made
+    from runtime.settings import Settings
 
 app = typer.Typer(
     help="Train models on what sessions recorded.\n\nExample: aether train world-model maze --scenario maze",
     no_args_is_help=True,
 )
-
-SHOWN_EVERY_S = 0.1
 
 
 class Kind(StrEnum):
@@ -42,7 +38,12 @@ def train() -> None:
 @app.command("world-model")
 @command
 def world_model(
-    name: Annotated[str, typer.Argument(help="Name of the model; what was trained under it before is kept.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of the model; what was trained under it before is kept.  [default: the scenario's name]"
+        ),
+    ] = None,
     sessions: Annotated[
         list[str] | None,
         typer.Argument(metavar="SESSION", help="Ids of sessions to learn from.  [default: all, of one world]"),
@@ -60,18 +61,26 @@ def world_model(
         Kind | None,
         typer.Option(
             help="A joint-embedding predictive model, or a linear one.  [default: linear where the world declares a "
-            "goal and none of --steps, --seconds and --history is given, else jepa]"
+            "goal and nothing is given that only a jepa has, else jepa]"
         ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the optimiser.  [default: the configuration's own]")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Train for so long, instead of --steps.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights, the batches and what is held out.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the weights, the batches, and which sessions say when to stop.")
+    ] = 0,
     history: Annotated[
         int | None,
         typer.Option(min=1, help="Observations that a belief rests on: more than 1 where one does not show all."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes on Ray that share each step, with a CPU each.  [default: 1]"),
+    ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="With a GPU for each worker.")] = False,
+    address: Address = None,
     log: LogUrl = None,
     as_json: Json = False,
 ) -> None:
@@ -83,114 +92,115 @@ def world_model(
     The model lies in $AETHER_HOME/models, its map of landmarks with it; the log says that it was trained, on what, and
     how well it foresees against a copy and a linear model. Ctrl-C keeps the best so far.
 
+    A jepa is trained on Ray. A training that was cut off goes on where it was when the same is ordered again over the
+    same sessions. Its looks at held-out sessions are on the log as they come, and go out as OpenTelemetry metrics where
+    OTEL_METRICS_EXPORTER says so.
+
     Evaluations are never learnt from, nor are sessions whose person withdrew consent or was erased; the model says how
     many were left out, and why.
 
     Example: aether train world-model maze --where "scenario = 'maze' and successes > 0"
     """
-    from runtime.models.entry import enter
-    from runtime.models.sources import sources
     from runtime.models.store import check_name, registry_of
     from runtime.settings import log_url, read_settings
 
-    check_name(name)
-    _check(kind, steps=steps, seconds=seconds, history=history)
-    settings = read_settings({"log": log}).settings
-    with reading(log) as store:
-        chosen = sources(store, sessions or (), scenario=scenario, where=where)
-        from runtime.models.training import Order  # loads torch, which a mistake before here need not wait for
-        from runtime.models.training import train as fit
+    if name is not None:
+        check_name(name)
+    _check(kind, steps=steps, seconds=seconds, history=history, workers=workers, gpu=gpu)
+    settings = read_settings({"log": log, "address": address}).settings
+    with ExitStack() as stack:
+        if gpu:
+            _connect(stack, settings, workers=workers or 1, gpu=True)
+        chosen = _chosen(log, sessions or (), scenario=scenario, where=where)
+        name = name or _name(chosen)
+
+        from runtime.models.learn_from import fitting, learn_from  # loads torch, which a mistake need not wait for
+        from runtime.models.order import Order
+        from runtime.models.unfinished import Storage
+        from telemetry.otel.metrics import exporting
         from world_model.jepa.config import JepaConfig
 
-        config = JepaConfig() if history is None else JepaConfig(history=history)
-        kind = kind or _fitting(chosen, asked=bool(steps or seconds or history))
-        order = Order(name=name, kind=kind.value, config=config, steps=steps, seconds=seconds, seed=seed, where=where)
-        with _watching(order, len(chosen), quiet=as_json) as watch:
-            made = fit(store, chosen, order, registry=registry_of(settings), watch=watch)
-    event = enter(log_url(settings), made.learnt.event, refs=made.ends, run=f"{made.kept.digest}.{made.learnt.at}")
+        order = Order(
+            name=name,
+            kind=kind.value if kind else fitting(chosen, asked=bool(steps or seconds or history or workers or gpu)),
+            config=JepaConfig() if history is None else JepaConfig(history=history),
+            steps=steps,
+            seconds=seconds,
+            seed=seed,
+            where=where,
+            workers=workers or 1,
+            gpu=gpu,
+        )
+        if order.kind == "jepa" and not gpu:
+            _connect(stack, settings, workers=order.workers, gpu=False)
+        stack.enter_context(exporting(settings.metrics, said=talk))
+        watch = stack.enter_context(watching(order, len(chosen), quiet=as_json))
+        made, event = learn_from(
+            log_url(settings),
+            chosen,
+            order,
+            registry=registry_of(settings),
+            storage=Storage.of(settings),
+            watch=watch,
+            said=talk,
+        )
     _finish(made, event, log=log, as_json=as_json)
 
 
-def _check(kind: Kind | None, *, steps: int | None, seconds: float | None, history: int | None) -> None:
-    from runtime.errors import UsageError
+def _connect(stack: ExitStack, settings: Settings, *, workers: int, gpu: bool) -> None:
+    """Raises `NoRoom` where the workers have no room, before anything is read."""
+    from loops.training.ray_train import Workers, check_room
+    from runtime.hosting.cluster import connected
 
+    stack.enter_context(connected(settings))
+    check_room(Workers(workers, gpu=gpu))
+
+
+def _chosen(log: str | None, sessions: Sequence[str], *, scenario: str | None, where: str | None) -> list[Source]:
+    from runtime.models.sources import sources
+
+    with reading(log) as store:
+        return sources(store, sessions, scenario=scenario, where=where)
+
+
+def _name(chosen: Sequence[Source]) -> str:
+    """What a model is called where nobody says."""
+    from runtime.errors import UsageError
+    from runtime.models.store import check_name
+
+    scenarios = dict.fromkeys(source.opened.scenario for source in chosen)
+    if len(scenarios) > 1:
+        raise UsageError(
+            f"these are sessions of {len(scenarios)} scenarios: {', '.join(scenarios)}. Give the model a name: aether "
+            "train world-model NAME. Nothing was learnt"
+        )
+    (name,) = scenarios
+    check_name(name)
+    return name
+
+
+def _check(
+    kind: Kind | None,
+    *,
+    steps: int | None,
+    seconds: float | None,
+    history: int | None,
+    workers: int | None,
+    gpu: bool,
+) -> None:
+    from runtime.errors import UsageError
+    from world_model.jepa.config import JepaConfig
+
+    batch = JepaConfig().batch
+    if workers is not None and batch % workers:
+        raise UsageError(f"{workers} workers cannot share a step's {batch} sequences evenly. Nothing was learnt")
     if steps is not None and seconds is not None:
         raise UsageError("give --steps or --seconds, not both. Nothing was learnt")
-    if kind is Kind.LINEAR and (steps or seconds or history):
+    if kind is Kind.LINEAR and (steps or seconds or history or workers or gpu):
         raise UsageError(
-            "a linear model takes every transition once and believes what it sees: --steps, --seconds and --history "
-            "are of the jepa. Nothing was learnt"
+            "a linear model takes every transition once, in this process, and believes what it sees: --steps, "
+            "--seconds, --history, --workers and --gpu are of the jepa. Nothing was learnt"
         )
-
-
-def _fitting(chosen: Sequence[Source], *, asked: bool) -> Kind:
-    """What is learnt where nobody says; `asked`: for what only a jepa has."""
-    layout = chosen[0].layout
-    return Kind.LINEAR if layout is not None and layout.goal and not asked else Kind.JEPA
-
-
-@contextmanager
-def _watching(order: Order, sessions: int, *, quiet: bool) -> Iterator[Watch]:
-    """A bar on a terminal, nothing elsewhere. Ctrl-C ends a training that has begun; once more, and at any other time,
-    it ends the command."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from runtime.models.training import Watch
-
-    console = Console(stderr=True)
-    shown = not quiet and console.is_terminal
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        bar = _Bar(order, progress, sessions)
-        with _interruptible(bar):
-            yield Watch(read=bar.read, told=bar.told, stop=lambda: bar.stopping)
-
-
-class _Bar:
-    """One line: sessions as they are read, then the training by its steps or its time."""
-
-    def __init__(self, order: Order, progress: Progress, sessions: int) -> None:
-        self._order = order
-        self._progress = progress
-        self._task = progress.add_task("sessions", total=sessions, said="")
-        self._transitions = 0
-        self._shown = 0.0
-        self.began: float | None = None
-        self.stopping = False
-
-    def read(self, transitions: int) -> None:
-        self._transitions += transitions
-        self._progress.update(self._task, advance=1, said=f"{self._transitions:,} transitions")
-
-    def told(self, told: Told) -> None:
-        now = time.monotonic()
-        if self.began is None:
-            self.began = now
-            total = self._order.seconds or told.of or None
-            self._progress.reset(self._task, description=f"training {self._order.name}", total=total)
-        if now - self._shown < SHOWN_EVERY_S:
-            return
-        self._shown = now
-        done = told.step if self._order.seconds is None else now - self.began
-        looked = told.looked
-        missed = "" if looked is None else f" · loss {looked.loss:.2f} · misses {looked.held_out:.0%} of what changes"
-        self._progress.update(self._task, completed=done, said=f"{told.step:,} steps{missed}")
-
-
-@contextmanager
-def _interruptible(bar: _Bar) -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if bar.began is None or bar.stopping:
-            signal.default_int_handler(number, frame)
-        bar.stopping = True
-        talk("aether: stopping; the best model so far is kept. Ctrl-C again drops it")
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _finish(made: Made, event: str, *, log: str | None, as_json: bool) -> None:
@@ -208,7 +218,7 @@ def _finish(made: Made, event: str, *, log: str | None, as_json: bool) -> None:
     else:
         for line in summary(learnt):
             typer.echo(line)
-        typer.echo(f"\nNext: aether model show {learnt.model if failure else made.kept.name} --plot")
+        typer.echo(f"\nNext: aether model show {learnt.model} --plot")
     if failure is not None:
         if not as_json:
             talk(f"aether: {failure}\nIts last good model is kept as {learnt.model} and is not the latest")
@@ -242,4 +252,8 @@ def summary(learnt: Learnt) -> Iterator[str]:
     yield f"rank          {found['effective_rank']:.1f} of beliefs, {found['effective_rank_seen']:.1f} of observations"
     done = f"{found['steps']:,.0f} " + ("transitions" if learnt.kind == "linear" else "steps")
     took = found.get("elapsed_s")
-    yield f"training      {done}" + ("" if took is None else " in less than 1 s" if took < 1 else f" in {took:.0f} s")
+    done += "" if took is None else " in less than 1 s" if took < 1 else f" in {took:.0f} s"
+    shared = f" by {learnt.workers} workers" if learnt.workers > 1 else ""
+    resumed = f", went on from step {at:,.0f}" if (at := found.get("resumed_at")) else ""
+    lost = f", workers lost {count:.0f}×" if (count := found.get("workers_lost")) else ""
+    yield f"training      {done}{shared}{resumed}{lost}"

@@ -12,9 +12,6 @@ from typing import Literal
 
 from pydantic import JsonValue, ValidationError
 
-import loops.layouts
-import loops.lessons
-import world_model
 from runtime import __version__
 from runtime.errors import NotFound, VerificationFailed
 from telemetry.events.learn import ModelTrained
@@ -24,6 +21,9 @@ from telemetry.files import digest_files, write_file
 FILE = "learnt.json"
 VERSIONS = ("numpy", "torch")
 """Libraries whose version can change what is learnt from equal data."""
+
+ABOUT = {"kind", "seed", "workers", "versions", "stopped", "scenarios", "environments", "excluded", "where"}
+"""What an event says of a training beside its figures, its range and its settings."""
 
 Kind = Literal["jepa", "linear"]
 
@@ -52,6 +52,8 @@ class Learnt(Value):
     environments: tuple[str, ...]
     sessions: tuple[str, ...]
     seed: int
+    workers: int = 1
+    """That shared each step."""
     config: dict[str, JsonValue]
     code: str
     versions: dict[str, str]
@@ -64,7 +66,7 @@ class Learnt(Value):
         """What the log says of it; its sessions are the event's refs."""
         about = self.model_dump(
             mode="json",
-            include={"kind", "seed", "versions", "stopped", "scenarios", "environments", "excluded", "where"},
+            include=ABOUT,
         )
         counts = {"transitions": self.transitions, "held_out": self.held_out, "unreadable": self.unreadable}
         return ModelTrained(
@@ -104,10 +106,12 @@ def parse_learnt(content: bytes, *, source: str) -> Learnt:
 @cache
 def code_version() -> str:
     """This version, and 12 digits of the digest of all code that a training depends on."""
-    assert world_model.__file__ is not None, "a package of ours has an __init__.py"
-    room = Path(world_model.__file__).parent
-    lessons = [Path(module.__file__ or "") for module in (loops.layouts, loops.lessons)]
-    return f"{__version__}+{digest_files((*sorted(room.rglob('*.py')), *lessons))[:12]}"
+    rooms = Path(__file__).parents[2]
+    folders = [rooms / "world_model", rooms / "loops" / "training"]
+    files = [rooms / "loops" / f"{name}.py" for name in ("layouts", "lessons", "lives", "spaces")]
+    files += [Path(__file__).with_name(f"{name}.py") for name in ("spread", "training", "withheld")]
+    whole = (*(path for folder in folders for path in sorted(folder.rglob("*.py"))), *files)
+    return f"{__version__}+{digest_files(whole)[:12]}"
 
 
 def versions() -> dict[str, str]:

@@ -54,6 +54,20 @@ def test_its_upload_is_below_five_mebibytes_and_holds_no_tests(submitted: tuple[
         assert not list(folder.rglob("*.db"))
 
 
+def test_what_it_recorded_is_learnt_from_by_another_job(submitted: tuple[int, str], head: Head) -> None:
+    assert submitted[0] == 0
+    code, output = _submit(head, "train", "world-model", "maze", "--steps", "20", "--json")
+    assert code == 0, output
+    (row,) = _answer(output)["rows"]
+    assert (row["kind"], row["scenarios"], len(row["sessions"])) == ("jepa", ["maze"], 8)
+    home = Path(head.env["AETHER_HOME"])
+    assert Path(row["folder"]).parent == home / "models" / "maze"
+    with closing(open_log(home / "aether.db", mode="read")) as store:
+        assert [one.id for one in store.read("model/maze", types=("learn.model_trained",))] == [
+            _answer(output)["event"]
+        ]
+
+
 def test_a_log_inside_the_upload_is_refused(head: Head) -> None:
     code, output = _submit(head, "run", "examples/maze.toml", "--log", "x.db")
     assert code != 0

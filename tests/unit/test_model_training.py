@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import pytest
@@ -13,14 +15,18 @@ import pytest
 from loops.errors import NothingToLearn
 from loops.lessons import read_lessons
 from runtime.errors import NotFound, UsageError, VerificationFailed
+from runtime.hosting.cluster import connected
 from runtime.models.entry import enter, entered
+from runtime.models.learn_from import learn_from
 from runtime.models.learnt import FILE, read_learnt
 from runtime.models.reading import opened_model, subject
 from runtime.models.sources import sources
 from runtime.models.store import Registry, find, kept
 from runtime.models.training import Made, Order, Told, Watch, split, train
+from runtime.models.unfinished import Storage
 from runtime.people import letters
-from telemetry.events.learn import ModelTrained
+from runtime.settings import Settings
+from telemetry.events.learn import ModelTrained, TrainingProgressed
 from telemetry.log import EventLog, open_log
 from tests.desks import PlayedDesk, served
 from tests.jepa_worlds import CONFIG, spring
@@ -45,22 +51,42 @@ SESSIONS, CYCLES, STEPS = 8, 60, 120
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
-    """A log of four sessions in the plane, one that counts and one that only talks to nobody."""
-    with closing(open_log(tmp_path_factory.mktemp("log") / "log.db")) as log:
+    """A log at rest, of eight sessions in the plane."""
+    path = tmp_path_factory.mktemp("log") / "log.db"
+    with closing(open_log(path)) as log:
         local = Local(log)
         for number in range(SESSIONS):
             local.run(f"line-{number}", LINE, seed=number, cycles=CYCLES)
-        yield log
         local.close()
+    with closing(open_log(path, mode="read")) as log:
+        yield log
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """A Ray of this process' own, for trainings of a jepa."""
+    before = signal.getsignal(signal.SIGTERM)
+    with connected(Settings()):
+        yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def made(log: EventLog, home: Path, order: Order, watch: Watch | None = None, *, where: str | None = None) -> Made:
     chosen = sources(log, scenario="line", where=where)
-    return train(log, chosen, order, registry=Registry(folder=home), watch=watch or Watch())
+    return train(log, chosen, order, **kept_in(home), watch=watch or Watch())
+
+
+class Places(TypedDict):
+    registry: Registry
+    storage: Storage
+
+
+def kept_in(home: Path) -> Places:
+    return Places(registry=Registry(folder=home / "models"), storage=Storage(home / "training"))
 
 
 @pytest.fixture(scope="module")
-def trained(recorded: EventLog, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def trained(recorded: EventLog, ray: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
     home = tmp_path_factory.mktemp("home")
     return made(recorded, home, Order(name="plane", config=CONFIG, steps=STEPS, seed=3))
 
@@ -87,9 +113,8 @@ def test_a_model_is_kept_with_what_it_was_learnt_from_and_how_well_it_foresees(
 def test_equal_orders_on_an_equal_log_give_the_same_digest(trained: Made, recorded: EventLog, tmp_path: Path) -> None:
     again = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS, seed=3))
     assert again.kept.digest == trained.kept.digest
-    other = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS, seed=4))
-    assert other.kept.digest != trained.kept.digest
-    assert find(Registry(folder=tmp_path), "plane").digest == other.kept.digest
+    assert again.learnt.metrics["loss"] == trained.learnt.metrics["loss"]
+    assert not list((tmp_path / "training").iterdir()), "its states are gone"
 
 
 def test_a_linear_model_is_learnt_judged_and_kept_like_any_other(recorded: EventLog, tmp_path: Path) -> None:
@@ -106,13 +131,13 @@ def test_evaluations_are_left_out_and_counted_and_without_others_there_is_nothin
     first, *others = sources(recorded, where="scenario = 'line'")
     judged = replace(first, opened=first.opened.model_copy(update={"purpose": "evaluation"}))
     order = Order(name="flat", kind="linear", where="scenario = 'line'")
-    learnt = train(recorded, [judged, *others], order, registry=Registry(folder=tmp_path), watch=Watch()).learnt
+    learnt = train(recorded, [judged, *others], order, **kept_in(tmp_path), watch=Watch()).learnt
     assert learnt.excluded == learnt.event.config["excluded"] == {"evaluation": 1}
     assert learnt.where == learnt.event.config["where"] == "scenario = 'line'"
     assert learnt.sessions == tuple(f"line-{number}" for number in range(1, SESSIONS))
     assert learnt.data == made(recorded, tmp_path, order, where="seed > 0").learnt.data
     with pytest.raises(NothingToLearn, match="all of the 1 sessions are withheld from learning: 1 evaluation"):
-        train(recorded, [judged], order, registry=Registry(folder=tmp_path), watch=Watch())
+        train(recorded, [judged], order, **kept_in(tmp_path), watch=Watch())
 
 
 def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made, recorded: EventLog) -> None:
@@ -141,26 +166,35 @@ def test_without_that_log_it_says_what_is_missing(trained: Made, tmp_path: Path)
     assert "gives other data than plane@" in missing
 
 
-def test_who_looks_on_hears_of_sessions_and_steps_and_may_end_it(recorded: EventLog, tmp_path: Path) -> None:
+def test_who_looks_on_hears_of_sessions_and_steps_and_may_end_it_and_so_hears_the_log(
+    recorded: EventLog, ray: None, tmp_path: Path
+) -> None:
     read: list[int] = []
     told: list[Told] = []
-    watch = Watch(read=read.append, told=told.append, stop=lambda: bool(told) and told[-1].step == 30)
-    ended = made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=100), watch)
-    assert len(read) == SESSIONS
-    assert sum(read) == ended.learnt.transitions
-    assert sorted({one.step for one in told}) == list(range(31))
-    assert told[-1].looked is not None
-    assert (ended.learnt.stopped, ended.learnt.metrics["steps"], ended.kept.latest) == ("interrupted", 30, True)
+    looked: list[TrainingProgressed] = []
+    watch = Watch(read.append, told.append, looked.append, stop=lambda: bool(looked))
+    order = Order(name="ended", config=CONFIG, seconds=60, seed=3)
+    done = learn_from(recorded.url, sources(recorded), order, **kept_in(tmp_path), watch=watch, said=pytest.fail)
+    learnt = done.made.learnt
+    assert (len(read), sum(read)) == (SESSIONS, learnt.transitions)
+    assert (learnt.stopped, done.made.kept.latest) == ("interrupted", True)
+    assert [one.step for one in told] == sorted(one.step for one in told)
+    assert learnt.metrics["steps"] >= looked[0].step > 0
+    assert looked[0].parts.keys() > {"sigreg"}
+    *looks, last = recorded.read("model/ended")
+    assert [one.event for one in looks] == looked
+    assert (last.id, last.event) == (done.event, learnt.event)
+    assert {one.run for one in looked} == {looked[0].run}
 
 
-def test_ended_before_there_is_anything_to_keep_nothing_is_kept(recorded: EventLog, tmp_path: Path) -> None:
+def test_ended_before_there_is_anything_to_keep_nothing_is_kept(recorded: EventLog, ray: None, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         made(recorded, tmp_path, Order(name="plane", config=CONFIG, steps=STEPS), Watch(stop=lambda: True))
-    assert kept(Registry(folder=tmp_path)) == []
+    assert kept(kept_in(tmp_path)["registry"]) == []
 
 
 def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
-    recorded: EventLog, tmp_path: Path
+    recorded: EventLog, ray: None, tmp_path: Path
 ) -> None:
     good = made(recorded, tmp_path, Order(name="plane", kind="linear"))
     rushed = CONFIG.model_copy(update={"learning_rate": 1.0})
@@ -170,7 +204,7 @@ def test_a_training_that_goes_wrong_keeps_its_last_good_model_beside_the_latest(
     assert failed.failure.last_position <= failed.learnt.to_position
     assert failed.learnt.stopped == str(failed.failure)
     assert not failed.kept.latest
-    assert find(Registry(folder=tmp_path), "plane").digest == good.kept.digest
+    assert find(kept_in(tmp_path)["registry"], "plane").digest == good.kept.digest
     assert opened_model(failed.kept).model_id == failed.learnt.model
 
 

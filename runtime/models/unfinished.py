@@ -1,0 +1,94 @@
+"""Where a training keeps what it needs to go on after it was cut off: `HOME/training/NAME-KEY/`, until it has ended.
+
+Knows folders; what states are in there, `loops.training` knows. Invariant: of equal orders over equal rows one is under
+way at a time on a machine, and a later one goes on where it was cut off, under the same name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import portalocker
+
+from runtime.errors import Unavailable
+from runtime.settings import Settings
+from telemetry.files import replace_file
+
+RUN, LOCK = "run", "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """`folder` is on this machine. With workers on several, the states themselves lie at `url`, which all reach."""
+
+    folder: Path
+    url: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Storage:
+        where = settings.training
+        folder = settings.home.expanduser() / "training"
+        if where is None or "://" in where:
+            return cls(folder, where)
+        return cls(Path(where).expanduser())
+
+    def states_of(self, folder: Path) -> Path | str:
+        return folder.absolute() if self.url is None else f"{self.url.rstrip('/')}/{folder.name}"
+
+
+@dataclass(slots=True)
+class Unfinished:
+    folder: Path
+    run: str
+    """The training's own name: its key, and what tells it from an equal one that ended before."""
+    ended: bool = False
+    """Whether it needs nothing of this any more."""
+
+
+@contextmanager
+def unfinished(home: Path, name: str, key: str) -> Iterator[Unfinished]:
+    """The training `name` over what `key` is a digest of. Its folder goes when it has ended, or left nothing in it.
+
+    Raises `Unavailable` where another process is at the same, or nothing can be written."""
+    folder = home / f"{name}-{key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(
+            f"a training keeps its states in {folder}, which cannot be written: {error.strerror or error}. Nothing was "
+            "learnt. Make room, or name another home with AETHER_HOME"
+        ) from error
+    with lock:
+        try:
+            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException as error:
+            lock.seek(0)
+            raise Unavailable(
+                f"the same training of {name} is under way in {lock.read().strip() or 'another process'}. Let it end, "
+                "or train with another seed or name"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        under_way = Unfinished(folder, _run(folder, key))
+        try:
+            yield under_way
+        finally:
+            if under_way.ended or {path.name for path in folder.iterdir()} <= {RUN, LOCK}:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path, key: str) -> str:
+    try:
+        return (folder / RUN).read_text(encoding="ascii")
+    except FileNotFoundError:
+        run = f"{key}.{secrets.token_hex(3)}"
+        replace_file(folder / RUN, run.encode())
+        return run

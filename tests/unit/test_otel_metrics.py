@@ -1,0 +1,155 @@
+"""Metrics: what a training measures, under which names, and how a process hands it to a collector."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+
+from telemetry.otel import names
+from telemetry.otel.metrics import TrainingMeter
+from tests.aether import ROOT
+from tests.collector import collecting
+
+ABOUT = {"aetherloop.model.name": "maze", "aetherloop.model.kind": "jepa"}
+INSTRUMENTS = [value for value in vars(names).values() if isinstance(value, names.Instrument)]
+ATTRIBUTES = [
+    value for name, value in vars(names).items() if isinstance(value, str) and name.isupper() and name != "METER"
+]
+
+MEASURE = """
+    import sys
+    from telemetry.otel.metrics import TrainingMeter, exporting
+    with exporting(sys.argv[1], said=lambda text: print("said:", text, file=sys.stderr)):
+        meter = TrainingMeter(model="maze", kind="jepa", workers=2)
+        meter.stepped(30)
+        meter.looked(loss=1.5, parts={"sigreg": 0.25}, held_out=0.5)
+        meter.ended({"error_over_copy": 0.125}, seconds=3.0)
+    print("done", "opentelemetry.sdk" in sys.modules)
+"""
+
+
+def measured(exporters: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: a global provider is set once."""
+    return subprocess.run(
+        (sys.executable, "-c", textwrap.dedent(MEASURE), exporters),
+        env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+Points = dict[tuple[str, str | None], NumberDataPoint | HistogramDataPoint]
+
+
+def points(reader: InMemoryMetricReader) -> Points:
+    """By the metric's name and the term of the loss, if it is of one."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        (metric.name, str(part) if (part := (point.attributes or {}).get(names.LOSS_PART)) else None): point  # type: ignore[misc]  # of these instruments there are no exponential ones
+        for each in data.resource_metrics
+        for scope in each.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+
+
+def value(found: Points, instrument: names.Instrument, part: str | None = None) -> float:
+    point = found[instrument.name, part]
+    assert isinstance(point, NumberDataPoint)
+    return point.value
+
+
+def test_a_training_measures_its_loss_its_error_and_how_long_it_took() -> None:
+    reader = InMemoryMetricReader()
+    meter = TrainingMeter(model="maze", kind="jepa", workers=2, meter=MeterProvider([reader]).get_meter("test"))
+    for steps, loss in ((10, 2.0), (30, 1.5)):
+        meter.stepped(steps)
+        meter.looked(loss=loss, parts={"sigreg": loss / 10, "latent": loss / 2}, held_out=loss / 4)
+    meter.ended({"error_over_copy": 0.125, "error_over_linear": 0.5, "rank": 9}, seconds=3.5)
+    found = points(reader)
+    assert value(found, names.LOSS) == 1.5
+    assert value(found, names.LOSS_TERM, "sigreg") == pytest.approx(0.15)
+    assert value(found, names.LOSS_TERM, "latent") == pytest.approx(0.75)
+    assert value(found, names.HELD_OUT) == 0.375
+    assert value(found, names.STEPS) == 30
+    assert value(found, names.WORKERS) == 2
+    assert (value(found, names.OVER_COPY), value(found, names.OVER_LINEAR)) == (0.125, 0.5)
+    took = found[names.DURATION.name, None]
+    assert isinstance(took, HistogramDataPoint)
+    assert (took.count, took.sum, took.attributes) == (1, 3.5, ABOUT)
+
+
+def test_a_training_that_went_wrong_says_by_what_and_steps_made_again_count_once() -> None:
+    reader = InMemoryMetricReader()
+    meter = TrainingMeter(model="maze", kind="jepa", workers=1, meter=MeterProvider([reader]).get_meter("test"))
+    for steps in (10, 30, 20, 40):  # a worker was lost after 30
+        meter.stepped(steps)
+    meter.ended({}, seconds=1.0, error="Collapsed")
+    found = points(reader)
+    assert value(found, names.STEPS) == 40
+    assert found[names.DURATION.name, None].attributes == {**ABOUT, "error.type": "Collapsed"}
+    assert (names.OVER_COPY.name, None) not in found
+
+
+def test_names_are_as_the_conventions_ask_for() -> None:
+    found = [*(one.name for one in INSTRUMENTS), *(name for name in ATTRIBUTES if "." in name)]
+    assert len(found) == len({*found})
+    for name in found:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", name)
+        assert name.startswith("aetherloop.") or name == "error.type"
+    for one in INSTRUMENTS:
+        assert re.fullmatch(r"1|s|\{[a-z]+\}", one.unit)
+        assert one.description.endswith(".")
+
+
+def test_a_collector_gets_them_over_http_with_whose_they_are() -> None:
+    with collecting() as collector:
+        ran = measured("otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_EXPORTER_OTLP_COMPRESSION="gzip")
+    assert (ran.stdout, ran.stderr) == ("done True\n", "")
+    assert collector.services == {"aetherloop"}
+    found = collector.metrics
+    (loss,) = found["aetherloop.training.loss"].gauge.data_points
+    assert loss.as_double == 1.5
+    assert {one.key: one.value.string_value for one in loss.attributes} == ABOUT
+    steps = found["aetherloop.training.steps"]
+    assert (steps.sum.data_points[0].as_int, steps.sum.is_monotonic, steps.unit) == (30, True, "{step}")
+    assert found["aetherloop.training.duration"].histogram.data_points[0].sum == 3.0
+
+
+def test_a_service_may_have_another_name_and_the_console_is_stderr() -> None:
+    ran = measured("console", OTEL_SERVICE_NAME="mine", OTEL_RESOURCE_ATTRIBUTES="team=a")
+    assert ran.stdout == "done True\n"
+    attributes = json.loads(ran.stderr)["resource_metrics"][0]["resource"]["attributes"]
+    assert (attributes["service.name"], attributes["team"]) == ("mine", "a")
+
+
+@pytest.mark.parametrize("exporters", ["none", "", " none , "])
+def test_where_nobody_exports_no_sdk_is_loaded(exporters: str) -> None:
+    ran = measured(exporters)
+    assert (ran.stdout, ran.stderr) == ("done False\n", "")
+
+
+def test_an_exporter_that_is_not_known_is_said_and_the_others_go_on() -> None:
+    with collecting() as collector:
+        ran = measured("prometheus, otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    assert ran.stderr == "said: metrics do not go out by 'prometheus', only by console and otlp\n"
+    assert "aetherloop.training.loss" in collector.metrics
+
+
+def test_a_collector_that_is_not_there_is_said_once_and_ends_nothing() -> None:
+    ran = measured("otlp", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1")
+    assert ran.stdout == "done True\n"
+    first, *more = ran.stderr.splitlines()
+    assert first.startswith("said: metrics: Transient error")
+    assert all(line.startswith("said: metrics: ") for line in more)
+    assert len(more) <= 1
