@@ -12,13 +12,16 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-pools bench-world-model bench-docs clean
+.PHONY: help run learn-full demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-learn bench-pools bench-world-model bench-docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/.installed-run  ## install, then run the main job: 8 sessions of a PointMaze
-	$(BIN)/aether run examples/maze.toml
+run: $(VENV)/.installed-run  ## install, then the main job: one round of learning in a PointMaze, in about three minutes
+	$(BIN)/aether learn examples/maze.toml --rounds 1
+
+learn-full: $(VENV)/.installed-run  ## the same for three rounds
+	$(BIN)/aether learn examples/maze.toml --rounds 3
 
 demo-refund: $(VENV)/.installed-run  ## a language agent refunds exactly once, across a kill -9; OPENAI_BASE_URL and AETHER_MODEL for a real model
 	$(BIN)/python -m examples.refund.demo
@@ -43,7 +46,7 @@ types: $(VENV)/.installed-bench  ## mypy, strict, of code, benchmarks with their
 contracts: $(VENV)/.installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-bench: bench-loop bench-language bench-log bench-pools bench-world-model  ## every benchmark; PROFILE=short bounds each to 10 minutes
+bench: bench-loop bench-language bench-log bench-pools bench-world-model bench-learn  ## every benchmark; PROFILE=short bounds each to 10 minutes
 
 bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
 	$(BIN)/python -m benchmarks.loop
@@ -59,6 +62,9 @@ bench-pools: $(VENV)/.installed-dev  ## many sessions in one pool, with their ca
 
 bench-world-model: $(VENV)/.installed-dev  ## what the world model adds: success, prediction, coverage, planning, robustness
 	$(BIN)/python -m benchmarks.world_model
+
+bench-learn: $(VENV)/.installed-dev  ## learning from the log: what a round gains, promotions, training on Ray beside plain torch
+	$(BIN)/python -m benchmarks.learn
 
 bench-docs: $(VENV)/.installed-dev  ## render docs/benchmarks.md from build/bench.jsonl
 	$(BIN)/python -m benchmarks.render

@@ -14,6 +14,7 @@ from runtime.cli.chaos import chaos
 from runtime.cli.chat import chat
 from runtime.cli.doctor import doctor
 from runtime.cli.gateway import gateway
+from runtime.cli.learn import learn
 from runtime.cli.output import document
 from runtime.cli.replay import replay
 from runtime.cli.rerun import rerun
@@ -29,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(learn)
 app.command()(chat)
 app.command()(gateway)
 app.add_typer(session.app, name="session")

@@ -91,9 +91,8 @@ def _arms(log: EventLog, one: Round) -> tuple[Arm, Arm, int] | None:
     figures = looked.event.figures
     lives = [_life(log, stream) for stream in _streams(looked)]
     candidate = _arm(one.model, figures, "", [life for life in lives if life.model == one.model])
-    before = looked.event.incumbent
-    incumbent = _arm(before, figures, "_before", [life for life in lives if life.model == before])
-    return candidate, incumbent, looked.event.pairs
+    others = [life for life in lives if life.model != one.model]
+    return candidate, _arm(looked.event.incumbent, figures, "_before", others), looked.event.pairs
 
 
 def _last_look(log: EventLog, one: Round) -> Recorded | None:
@@ -119,6 +118,7 @@ class _Life(BaseModel):
     """An evaluation session in sums."""
 
     model: ModelId | None
+    """None where it acted as its scenario says."""
     missed: float = 0.0
     """Squared error of the predictions, summed over the decisions."""
     moved: float = 0.0

@@ -1,0 +1,1 @@
+"""What learning from the log costs and brings, end to end."""

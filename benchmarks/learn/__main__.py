@@ -1,0 +1,32 @@
+"""The figures of learning: `make bench-learn`, or one part of it.
+
+    python -m benchmarks.learn [PART …]
+
+Knows which parts there are; the modules beside it know how. With PROFILE=short: one seed, fewer pairs, and all of it in
+about ten minutes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks.learn import gain
+from benchmarks.report import progress
+
+PARTS: dict[str, Callable[[], None]] = {
+    "gain": gain.report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learn", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all of them when none is named")
+    for part in parser.parse_args(arguments).part or [*PARTS]:
+        progress("bench-learn", part)
+        PARTS[part]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""One round of learning after the other: sessions run, a model learns from the log, and is promoted if it acts better.
+
+Knows the order of things, each done by a module of its own; keeps nothing. Invariant: where a round stands follows from
+the log, so one that was cut off anywhere goes on there, and what ran is not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from loops.randomness import derive
+from runtime.errors import EXPECTED, UsageError, exit_code_of
+from runtime.hosting.orders import RunStatus, SessionOrder
+from runtime.learning.evaluate import Look, evaluate
+from runtime.learning.fleet import Fleet, Ran
+from runtime.learning.gather import Stopped, gather
+from runtime.learning.history import History, Round, history
+from runtime.learning.promotion import settle
+from runtime.learning.trial import Trial
+from runtime.models.entry import enter
+from runtime.models.learn_from import fitting, learn_from
+from runtime.models.sources import sources
+from runtime.models.standing import base_id, standing
+from runtime.models.store import check_name, registry_of
+from runtime.models.training import INTERRUPTED, Order, Watch
+from runtime.models.training import Told as Trained
+from runtime.scenario import LearningSettings, ScenarioFile, parse_scenario
+from telemetry.events.learn import ModelRejected
+from telemetry.events.values import ModelId
+from telemetry.log import open_log
+
+Doing = Literal["gathering", "training", "judging"]
+
+
+class Stage(NamedTuple):
+    """How far a round is in what it does now."""
+
+    round: int
+    doing: Doing
+    done: float
+    of: float
+    """In moves, steps or pairs; 0 where the end is not known."""
+    said: str = ""
+
+
+Told = Callable[[Stage], None]
+Said = Callable[[str], None]
+"""Is told what people should know and nothing stops for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is learnt: a scenario with its `[learning]`."""
+
+    file: ScenarioFile
+    source: str
+    settings: LearningSettings
+
+    @property
+    def name(self) -> str:
+        return self.settings.model or self.file.scenario.name
+
+
+def course_of(file: ScenarioFile, source: str) -> Course:
+    """A scenario that says nothing of `[learning]` is run as if it held an empty table of that name, so that its
+    sessions act by what is promoted. Raises `UsageError` where there is nothing to be learnt."""
+    if file.scenario.environment.is_conversation:
+        raise UsageError(
+            f"{source} is a conversation, and a world model learns from moves. Nothing was started; "
+            "give a scenario whose environment moves, as examples/maze.toml"
+        )
+    if file.scenario.learning is None:
+        file = parse_scenario(f"{file.text.rstrip()}\n\n[learning]\n", source=source)
+    settings = file.scenario.learning
+    assert settings is not None
+    check_name(settings.model or file.scenario.name)
+    return Course(file, source, settings)
+
+
+def learn(
+    fleet: Fleet, course: Course, *, rounds: int, told: Told = lambda _: None, said: Said = lambda _: None
+) -> Iterator[Round]:
+    """So many rounds, one that was cut off first; each as it is decided. Raises `Stopped`, which says how to go on."""
+    for _ in range(rounds):
+        yield _Turn(fleet, course, told, said).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One round, from where the log says that it stands to its verdict."""
+
+    fleet: Fleet
+    course: Course
+    told: Told
+    said: Said
+
+    def run(self) -> Round:
+        stands = self._history()
+        number = stands.number
+        if stands.open is None:
+            with _stopping(number, "its sessions ran", "every session rests at its last commit"):
+                self._gather(number, stands.since)
+            with _stopping(number, "its model was trained", "the sessions are whole, and no model was changed"):
+                self._train(number)
+        candidate = self._history().open
+        assert candidate is not None, "what was trained is on the log"
+        with _stopping(number, f"{candidate.model} was judged", f"{candidate.model} is kept, with the pairs that ran"):
+            self._judge(candidate)
+        return self._history().rounds[-1]
+
+    def _history(self) -> History:
+        with closing(open_log(self.fleet.url, mode="read", create=False)) as log:
+            return history(log, self.course.name)
+
+    def _gather(self, number: int, since: int) -> None:
+        wanted = self.course.settings.transitions
+
+        def told(moves: int, status: RunStatus | None) -> None:
+            self.told(Stage(number, "gathering", moves, wanted, "" if status is None else _sessions(status)))
+
+        gather(self.fleet, self.course.file, wanted=wanted, since=since, source=self.course.source, told=told)
+
+    def _train(self, number: int) -> None:
+        settings, scenario = self.course.settings, self.course.file.scenario
+        with closing(open_log(self.fleet.url, mode="read")) as log:
+            chosen = sources(log, scenario=scenario.name)
+        kind = settings.kind or fitting(chosen, asked=settings.steps is not None)
+        order = Order(
+            name=self.course.name,
+            kind=kind,
+            steps=settings.steps if kind == "jepa" else None,
+            seed=derive(scenario.seed, "training", number),
+            workers=settings.workers,
+            gpu=settings.gpu,
+        )
+        watch = Watch(told=lambda told: self.told(_trained_so_far(number, told)))
+        learn_from(
+            self.fleet.url,
+            chosen,
+            order,
+            registry=registry_of(self.fleet.settings),
+            home=self.fleet.settings.home,
+            watch=watch,
+            said=self.said,
+        )
+
+    def _judge(self, candidate: Round) -> None:
+        """By pairs of sessions, unless it is rejected for what it is."""
+        incumbent = self._incumbent()
+        if (why := _unfit(candidate, incumbent)) is not None:
+            said = ModelRejected(model=candidate.model, incumbent=incumbent, figures={}, why=why)
+            enter(self.fleet.url, said, refs=(candidate.trained,), run=candidate.trained)
+            return
+        trial = Trial(self.course.file, candidate=candidate.model, incumbent=incumbent, source=self.course.source)
+        registry = registry_of(self.fleet.settings)
+        judged = _Judging(self, candidate.number, trial.settings.pairs)
+        evaluation = evaluate(trial, url=self.fleet.url, registry=registry, run=judged.run, told=judged.looked)
+        settle(trial, evaluation, url=self.fleet.url, registry=registry, share=self.course.settings.canary)
+
+    def _incumbent(self) -> ModelId:
+        with closing(open_log(self.fleet.url, mode="read")) as log:
+            return standing(log, self.course.name).model or base_id(self.course.file)
+
+
+def _unfit(candidate: Round, incumbent: ModelId) -> str | None:
+    """Why a candidate needs no sessions to be rejected."""
+    if candidate.stopped is not None and candidate.stopped != INTERRUPTED:
+        return f"its training failed: {candidate.stopped}"
+    return "it is what stands already" if candidate.model == incumbent else None
+
+
+@dataclass(slots=True)
+class _Judging:
+    """Pairs of sessions, as they are counted for whoever watches."""
+
+    turn: _Turn
+    number: int
+    looks: Sequence[int]
+    look: int = 0
+
+    def looked(self, _: Look) -> None:
+        self.look += 1
+
+    def run(self, orders: Sequence[SessionOrder]) -> Ran:
+        aim = self.looks[min(self.look, len(self.looks) - 1)]
+
+        def watch(status: RunStatus) -> None:
+            self.turn.told(Stage(self.number, "judging", aim - status.running / 2, aim))
+
+        return self.turn.fleet.run(orders, watch=watch)
+
+
+def _trained_so_far(number: int, told: Trained) -> Stage:
+    looked = told.looked
+    missed = "" if looked is None else f"loss {looked.loss:.2f}, misses {looked.held_out:.0%} of what changes"
+    return Stage(number, "training", told.step, told.of, missed)
+
+
+def _sessions(status: RunStatus) -> str:
+    return f"{status.sessions - status.running}/{status.sessions} sessions ended"
+
+
+@contextmanager
+def _stopping(number: int, doing: str, intact: str) -> Iterator[None]:
+    """What fails inside says what is intact and how to go on."""
+    try:
+        yield
+    except EXPECTED as error:
+        raise Stopped(
+            f"round {number} stopped while {doing}: {error}\nIntact: {intact}. The same command goes on there",
+            exit_code=exit_code_of(error),
+        ) from error
