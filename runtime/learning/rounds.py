@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from loops.randomness import derive
 from runtime.errors import EXPECTED, UsageError, exit_code_of
@@ -30,6 +30,9 @@ from runtime.scenario import LearningSettings, ScenarioFile, parse_scenario
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId
 from telemetry.log import open_log
+
+if TYPE_CHECKING:
+    from runtime.models.training import Told as Trained
 
 Doing = Literal["gathering", "training", "judging"]
 
@@ -123,6 +126,7 @@ class _Turn:
         gather(self.fleet, self.course.file, wanted=wanted, since=since, source=self.course.source, told=told)
 
     def _train(self, number: int) -> None:
+
         settings, scenario = self.course.settings, self.course.file.scenario
         with closing(open_log(self.fleet.url, mode="read")) as log:
             chosen = sources(log, scenario=scenario.name)
@@ -166,6 +170,7 @@ class _Turn:
 
 def _unfit(candidate: Round, incumbent: ModelId) -> str | None:
     """Why a candidate needs no sessions to be rejected."""
+
     if candidate.stopped is not None and candidate.stopped != INTERRUPTED:
         return f"its training failed: {candidate.stopped}"
     return "it is what stands already" if candidate.model == incumbent else None
