@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from runtime.learning.curve import Arm, Point
     from runtime.learning.history import Round
     from runtime.learning.rounds import Course, Stage, Told
-    from runtime.learning.sequential import Interval
     from runtime.settings import Settings
 
 UNITS = {"gathering": "moves", "training": "steps", "judging": "pairs"}
 WIDTH = 100
 """Columns of the curve where there is no terminal."""
-COLUMNS = ("round", "model", "transitions", "verdict", "pairs", "success", "to goal", "surprise", "error")
+COLUMNS = ("round", "model", "moves", "verdict", "success", "to goal", "surprise", "error")
 
 
 @command
@@ -90,9 +89,13 @@ def _learn(settings: Settings, course: Course, rounds: int, path: Path, *, quiet
     from runtime.errors import INTERRUPTED
     from runtime.learning.fleet import Fleet
     from runtime.learning.rounds import learn as learnt
+    from telemetry.otel.metrics import exporting
 
     try:
-        with _watching(course.name, quiet=quiet) as shown, Fleet(settings) as fleet:
+        with ExitStack() as stack:
+            shown = stack.enter_context(_watching(course.name, quiet=quiet))
+            stack.enter_context(exporting(settings.metrics, said=shown.say))
+            fleet = stack.enter_context(Fleet(settings))
             for done, one in enumerate(learnt(fleet, course, rounds=rounds, told=shown.told, said=shown.say), start=1):
                 shown.say(f"round {one.number}: {one.model} was {one.verdict}" + (f": {one.why}" if one.why else ""))
                 so_far = _read(settings, course)
@@ -155,35 +158,23 @@ def _rows(read: _Read) -> Iterator[Mapping[str, object]]:
     points = {point.round: point for point in read.points}
     if read.points and read.points[0].verdict is None:
         first = read.points[0]
-        yield {"round": first.round, "verdict": "before", "pairs": first.pairs, **_cells(first.stands)}
+        yield {"round": first.round, "verdict": "before", **_cells(first.stands)}
     for one in read.rounds:
         point = points.get(one.number)
         arm = None if point is None or point.verdict is None else point.candidate
         verdict = "rolled back" if one.taken_back else one.verdict
         figures = {"model": one.model} if arm is None else _cells(arm)
-        yield {
-            "round": one.number,
-            "transitions": f"{one.transitions:,}",
-            "verdict": verdict,
-            "pairs": one.pairs or None,
-            **figures,
-        }
+        yield {"round": one.number, "moves": f"{one.transitions:,}", "verdict": verdict, **figures}
 
 
 def _cells(arm: Arm) -> Mapping[str, object]:
     return {
         "model": arm.model,
-        "success": _interval(arm.success, 2),
-        "to goal": _interval(arm.steps, 1),
-        "surprise": _interval(arm.nats, 2),
-        "error": _interval(arm.error_over_copy, 2),
+        "success": f"{arm.success.value:.0%}",
+        "to goal": f"{arm.steps.value:.1f}",
+        "surprise": None if arm.nats is None else f"{arm.nats.value:+.2f}",
+        "error": None if arm.error_over_copy is None else f"{arm.error_over_copy.value:.2f}",
     }
-
-
-def _interval(found: Interval | None, digits: int) -> str | None:
-    if found is None:
-        return None
-    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
 class _Shown(NamedTuple):

@@ -25,6 +25,8 @@ CLOSED = "session.closed"
 
 NEARLY = 0.9
 """Share of the sessions that seem to be missing which a wave has."""
+GROWTH = 4
+"""How many times as many sessions as there were a wave may have."""
 
 
 class Stopped(RuntimeFailure):
@@ -97,11 +99,11 @@ def gather(fleet: Fleet, file: ScenarioFile, *, wanted: int, since: int, source:
 
 
 def _wave(file: ScenarioFile, have: Gathered, *, wanted: int, source: str) -> list[SessionOrder]:
-    """Nearly as many new sessions as it seems to take, as the next wave knows better, and no fewer than the scenario
-    says."""
+    """Nearly as many new sessions as it seems to take, and not many more than that rests on, as the next wave knows
+    better; no fewer than the scenario says."""
     scenario = file.scenario
     missing = wanted - have.moves
-    seem = math.ceil(NEARLY * missing * have.made_by / have.moves) if have.moves else 0
+    seem = min(math.ceil(NEARLY * missing * have.made_by / have.moves), GROWTH * have.made_by) if have.moves else 0
     return [
         SessionOrder(
             session=new_session(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from loops.randomness import derive
 from runtime.errors import EXPECTED, UsageError, exit_code_of
@@ -20,19 +20,16 @@ from runtime.learning.history import History, Round, history
 from runtime.learning.promotion import settle
 from runtime.learning.trial import Trial
 from runtime.models.entry import enter
-from runtime.models.learn_from import fitting, learn_from
+from runtime.models.order import INTERRUPTED, Order, Watch
+from runtime.models.order import Told as Trained
 from runtime.models.sources import sources
 from runtime.models.standing import base_id, standing
 from runtime.models.store import check_name, registry_of
-from runtime.models.training import INTERRUPTED, Order, Watch
-from runtime.models.training import Told as Trained
+from runtime.models.unfinished import Storage
 from runtime.scenario import LearningSettings, ScenarioFile, parse_scenario
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId
 from telemetry.log import open_log
-
-if TYPE_CHECKING:
-    from runtime.models.training import Told as Trained
 
 Doing = Literal["gathering", "training", "judging"]
 
@@ -126,6 +123,7 @@ class _Turn:
         gather(self.fleet, self.course.file, wanted=wanted, since=since, source=self.course.source, told=told)
 
     def _train(self, number: int) -> None:
+        from runtime.models.learn_from import fitting, learn_from  # loads torch
 
         settings, scenario = self.course.settings, self.course.file.scenario
         with closing(open_log(self.fleet.url, mode="read")) as log:
@@ -145,7 +143,7 @@ class _Turn:
             chosen,
             order,
             registry=registry_of(self.fleet.settings),
-            home=self.fleet.settings.home,
+            storage=Storage.of(self.fleet.settings),
             watch=watch,
             said=self.said,
         )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SESSION = re.compile(r"\b[0-9a-f]{12}\b(?!…)")
 
-COMMANDS = re.findall(r"^\$ aether (.+)$", README, flags=re.MULTILINE)
+
+def _renderer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render_readme", ROOT / "docs" / "render_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RENDERER = _renderer()
+COMMANDS: list[str] = RENDERER.COMMAND.findall(README)
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -46,13 +58,15 @@ def test_the_tree_of_the_readme_names_every_folder_of_the_repository() -> None:
 
 @pytest.mark.timeout(600)
 def test_every_command_of_the_readme_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
-    assert COMMANDS[0] == "run examples/maze.toml"
+    assert COMMANDS[0] == "learn examples/maze.toml --rounds 1"
     environment = _environment(tmp_path / "home", tmp_path / "token")
     session = ""
     for command in COMMANDS:
-        words = SESSION.sub(session or "none", command).replace("maze.seal.json", str(tmp_path / "seal.json")).split()
+        words = RENDERER.SESSION.sub(session or "none", command).replace("maze.seal.json", str(tmp_path / "seal.json"))
+        if words.startswith("learn "):
+            words = words.replace("examples/maze.toml", str(_shorter(tmp_path))) + f" --out {tmp_path / 'curve.png'}"
         ended = subprocess.run(
-            [sys.executable, "-m", "runtime", *words],
+            [sys.executable, "-m", "runtime", *words.split()],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -61,9 +75,25 @@ def test_every_command_of_the_readme_runs_and_prints_what_it_shows(tmp_path: Pat
             check=False,
         )
         assert ended.returncode == 0, f"aether {command}: {ended.stdout}\n{ended.stderr}"
-        session = session or SESSION.findall(ended.stdout)[0]
-        for line in _shown_under(command):
-            assert _shape(line) in {_shape(printed) for printed in ended.stdout.splitlines()}, line
+        if words.startswith("run "):
+            session = session or RENDERER.SESSION.findall(ended.stdout)[0]
+        printed = {_shape(line, tmp_path) for line in ended.stdout.splitlines()}
+        for line in RENDERER.shown_under(README, command):
+            assert RENDERER.shape(line) in printed, line
+
+
+def _shorter(folder: Path) -> Path:
+    """The example with less of everything, which is learnt from in seconds and by the same steps."""
+    text = (ROOT / "examples" / "maze.toml").read_text(encoding="utf-8").partition("[learning]")[0]
+    path = folder / "maze.toml"
+    path.write_text(f'{text}[learning]\nkind = "linear"\ntransitions = 800\npairs = [20, 40]\n')
+    return path
+
+
+def _shape(line: str, folder: Path) -> str:
+    for path, shown in ((folder / "maze.toml", "examples/maze.toml"), (folder / "curve.png", "maze-learning.png")):
+        line = line.replace(str(path), shown)
+    return str(RENDERER.shape(line))
 
 
 @pytest.mark.timeout(600)
@@ -77,18 +107,3 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
             check=True,
             timeout=300,
         )
-
-
-def _shown_under(command: str) -> list[str]:
-    """The lines that the README shows as the command's output, without the ones it cuts short."""
-    after = README.partition(f"$ aether {command}\n")[2]
-    lines = after.partition("```")[0].partition("\n$ ")[0].splitlines()
-    return [line for line in lines if line.strip() and "…" not in line]
-
-
-def _shape(line: str) -> str:
-    """A line without what differs from run to run: ids, figures, paths, spacing."""
-    line = re.sub(r"~?(/[\w.-]+)+", "PATH", line)
-    line = re.sub(r"\b[0-9a-f]{12,64}\b", "ID", line)
-    line = re.sub(r"[+-]?\d[\d,.]*", "N", line)
-    return re.sub(r"\s+", " ", line).strip()
