@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import torch  # noqa: F401  loaded once, before the processes part
-
+import world_model.checkpoint  # noqa: F401  loaded once, with torch, before the processes part
 from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.store import Registry, folder_of, lay_down, laying_down
 from telemetry.files import write_file

@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Literal, Protocol, TypeVar
 
 from fsspec.core import url_to_fs
@@ -133,8 +133,10 @@ class Remote:
         def write() -> None:
             try:
                 self._fs.pipe_file(path, content)
-            except FileNotFoundError:  # where folders must be made
-                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            except FileNotFoundError:  # where folders must be made; a bucket is never, as its name may be misspelt
+                for folder in reversed(PurePosixPath(path.removeprefix(self._root)).parents[:-1]):
+                    with suppress(FileExistsError):
+                        self._fs.mkdir(f"{self._root}{folder}", create_parents=False)
                 self._fs.pipe_file(path, content)
 
         self._reached(write, within_s=within_s)
@@ -178,7 +180,7 @@ class _Driver(Protocol):
 
     def pipe_file(self, path: str, value: bytes) -> None: ...
 
-    def makedirs(self, path: str, *, exist_ok: bool) -> None: ...
+    def mkdir(self, path: str, *, create_parents: bool) -> None: ...
 
     def rm(self, path: str, *, recursive: bool) -> None: ...
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
@@ -205,6 +206,37 @@ def test_what_a_sender_left_that_was_cut_off_is_removed_a_day_later(cut: Registr
     lay(cut, part=3)
     assert len(Cut.store) == 4 + 5, "of the other two, of which one is the latest"
     assert len(kept(cut)) == 2
+
+
+class Tree(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
+    """A store with folders that must be made, in one that is there."""
+
+    protocol = "tree"
+    made: ClassVar[list[str]] = ["tree://bucket/models"]
+
+    def mkdir(self, path: str, create_parents: bool = True, **more: object) -> None:
+        assert not create_parents
+        if path in Tree.made:
+            raise FileExistsError(path)
+        if path.rpartition("/")[0] not in Tree.made:
+            raise FileNotFoundError(path)
+        Tree.made.append(path)
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: object) -> None:
+        if path.rpartition("/")[0] not in Tree.made:
+            raise FileNotFoundError(path)
+        super().pipe_file(path, value, mode=mode, **more)
+
+
+def test_folders_are_made_below_the_url_and_the_place_that_it_names_is_not(tmp_path: Path) -> None:
+    fsspec.register_implementation("tree", Tree, clobber=True)
+    try:
+        one = lay(Registry(folder=tmp_path / "here", url="tree://bucket/models"))
+        assert Tree.made[1:] == [f"{Tree.made[0]}/line", f"{Tree.made[0]}/line/{one.digest}"]
+        with pytest.raises(Unavailable, match="tree://misspelt/models cannot be reached: FileNotFoundError"):
+            lay(Registry(folder=tmp_path / "here", url="tree://misspelt/models"))
+    finally:
+        MemoryFileSystem.store.clear()
 
 
 class Slow(MemoryFileSystem):  # type: ignore[misc]  # fsspec is not typed
