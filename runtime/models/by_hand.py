@@ -15,7 +15,7 @@ from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.models.entry import enter, stream_of_model
 from runtime.models.pointers import is_of, read_in, succession_in
 from runtime.models.promotion import follow
-from runtime.models.standing import base_id
+from runtime.models.standing import base_id, followed
 from runtime.models.store import Registry, find, meant
 from runtime.models.succession import Succession, succession
 from runtime.scenario import parse_scenario
@@ -91,9 +91,8 @@ def own_policy(log: EventLog, model: ModelId) -> ModelId | None:
     if stream is None:
         return None
     file = parse_scenario(opened(log, stream).scenario_text, source=stream)
-    learning = file.scenario.learning
-    follows = learning is not None and is_of(model, learning.model or file.scenario.name)
-    return base_id(file) if follows else None
+    follows = followed(file.scenario)
+    return base_id(file) if follows is not None and is_of(model, follows) else None
 
 
 def _trainings(log: EventLog, model: ModelId) -> Iterator[Recorded]:

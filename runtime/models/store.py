@@ -195,6 +195,12 @@ def laying_down(registry: Registry, name: str) -> Iterator[Path]:
         yield written
 
 
+def check_writable(registry: Registry, name: str) -> None:
+    """Raises what laying down a model of that name would, as far as it can be known before there is one."""
+    with laying_down(registry, name):
+        registry.place().models(name)
+
+
 def lay_down(registry: Registry, written: Path, digest: str, *, latest: bool = True) -> Kept:
     """Gives what `laying_down` let be written, each file of it on disk already, its place, and makes it the latest of
     its name unless `latest` is false. The same digest again is left as it stands. Raises `Unavailable` where it cannot

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.models.store import Kept, Registry, lay_down, laying_down
 from telemetry.events.learn import ModelPromoted, ModelRolledBack
+from telemetry.events.session import Opened
 from telemetry.log import open_log
 from tests.aether import Aether, position, wait_until
 from tests.trained import lived
@@ -22,6 +23,25 @@ cycles = 1000000
 memory = { recall = 0, when = "never" }
 [environment]
 id = "null:"
+"""
+
+
+EXPLORE = """\
+name = "explore"
+seed = 5
+sessions = 4
+cycles = 80
+memory = { recall = 0 }
+world_model = { kind = "none" }
+environment = { id = "gymnasium:PointMaze_UMaze-v3", frames = 5, max_frames = 100, episodes = 1000 }
+"""
+PLAN = """\
+name = "plan"
+cycles = 3
+memory = { recall = 0 }
+reasoner = { kind = "active_inference" }
+world_model = { kind = "trained", model = "umaze" }
+environment = { id = "gymnasium:PointMaze_UMaze-v3", frames = 5, max_frames = 100 }
 """
 
 
@@ -121,6 +141,32 @@ def test_models_at_a_url_are_those_of_every_machine(aether: Aether, tmp_path: Pa
     assert aether("model", "promote", one.model, cwd=aether.home).code == 0
     assert (tmp_path / "shared" / "line" / "promoted").read_text() == f"{one.model}\n"
     assert sorted(path.name for path in (aether.home / "models" / "line").iterdir()) == [one.digest], "it was fetched"
+
+
+def test_a_model_that_one_machine_trained_is_what_a_session_of_another_acts_by(aether: Aether, tmp_path: Path) -> None:
+    """Machines that share a URL, and nothing else."""
+    shared = {"AETHER_MODELS": f"file://{tmp_path}/shared"}
+    explore, plan = aether.folder / "explore.toml", aether.folder / "plan.toml"
+    explore.write_text(EXPLORE)
+    plan.write_text(PLAN)
+    assert aether("run", str(explore), "--json", env=shared).code == 0
+    trained = aether("train", "world-model", "umaze", "--kind", "linear", "--json", env=shared)
+    assert trained.code == 0, trained.err
+    model = trained.rows[0]["model"]
+    elsewhere = Aether()
+    try:
+        ran = elsewhere("run", str(plan), "--json", env=shared)
+        assert ran.code == 0, ran.err
+        with closing(open_log(elsewhere.log, mode="read")) as log:
+            (head,) = log.heads(prefix="session/")
+            opened = next(log.read(head.stream)).event
+        assert isinstance(opened, Opened)
+        assert opened.versions["world_model"] == model
+        assert (elsewhere.home / "models" / "umaze" / model.partition("@")[2]).is_dir()
+        missing = elsewhere("run", str(plan), "--json", env={"AETHER_MODELS": f"file://{tmp_path}/empty"})
+        assert (missing.code, "there is no model 'umaze'" in missing.json["error"]["message"]) == (3, True)
+    finally:
+        elsewhere.remove()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from runtime.models.entry import enter
 from runtime.models.pointers import LATEST, PROMOTED
 from runtime.models.promotion import promoted
 from runtime.models.remote import MARK
-from runtime.models.store import Kept, Registry, beside, find, folder_of, kept, lay_down, laying_down
+from runtime.models.store import Kept, Registry, beside, check_writable, find, folder_of, kept, lay_down, laying_down
 from runtime.models.urls import hide, shown
 from telemetry.events.learn import ModelPromoted
 from telemetry.files import write_file
@@ -124,6 +124,16 @@ def test_what_is_here_already_needs_no_url(here: Registry, tmp_path: Path) -> No
     assert load(folder_of(away, model)).model_id == model
     with pytest.raises(Unavailable, match=r"ftp://127.0.0.1:1/models cannot be reached: .*refused"):
         find(away, "line")
+
+
+def test_a_registry_that_cannot_be_used_is_known_before_there_is_a_model(here: Registry, tmp_path: Path) -> None:
+    check_writable(here, "line")
+    assert kept(here) == []
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        check_writable(here.model_copy(update={"url": "ftp://127.0.0.1:1/models"}), "line")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(Unavailable, match="the model cannot be kept in"):
+        check_writable(Registry(folder=tmp_path / "file"), "line")
 
 
 def test_altered_weights_are_not_fetched(here: Registry, there: Registry, url: str) -> None:
