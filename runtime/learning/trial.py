@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loops.environments import longest_episode
+from loops.scene import PINNED
 from runtime.errors import UsageError, VerificationFailed
 from runtime.hosting.orders import SessionOrder
 from runtime.learning.seeds import pair_seeds
 from runtime.models.standing import base_id
-from runtime.models.using import PINNED
 from runtime.scenario import LearningSettings, ScenarioFile
 from runtime.sessions import stream_of
 from telemetry.events import session

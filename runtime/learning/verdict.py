@@ -102,7 +102,7 @@ def judge(
     )
     figures = {
         **first.figures,
-        "pairs": float(look),
+        "pairs": float(len(pairs)),
         "left_out": float(look - len(pairs)),
         **_arm(ours, "", seed=seed),
         **_arm(theirs, "_before", seed=seed),
@@ -161,7 +161,6 @@ class _Measured(NamedTuple):
 
 
 def _decided(measured: _Measured, figures: Mapping[str, float], *, count: str) -> tuple[Decision, str]:
-    gain = measured.gain.value
     told = f"after {count} it takes {figures['steps']:.1f} steps instead of {figures['steps_before']:.1f}"
     sure = f"{1 - measured.level:.1%}"
     successes = f"its success {figures['success']:.2f} instead of {figures['success_before']:.2f}"
@@ -171,7 +170,7 @@ def _decided(measured: _Measured, figures: Mapping[str, float], *, count: str) -
     succeeds = figures["success"] >= figures["success_before"] - SUCCESS_MARGIN - ROUNDING
     if fewer and succeeds:
         return "promote", f"{told}, {measured.bound:.1f} fewer at least ({sure}); {successes}"
-    missing = [] if fewer else [f"{gain:+.1f} fewer is not shown to be above 0 (above {measured.bound:.1f}, {sure})"]
+    missing = [] if fewer else [f"that it needs fewer is not shown: {measured.bound:+.1f} at least ({sure})"]
     missing += [] if succeeds else [f"{successes} is lower by more than {SUCCESS_MARGIN}"]
     return ("reject" if measured.last else "go_on"), f"{told}; {', and '.join(missing)}"
 
