@@ -18,6 +18,7 @@ from loops.journal import Journal
 from loops.scene import PINNED
 from loops.spaces import Spaces
 from runtime import __version__
+from runtime.adopting import due
 from runtime.compose import check_fit
 from runtime.errors import Unavailable
 from runtime.hosting.placement import Placement
@@ -146,11 +147,13 @@ class Opening:
         journal.record(f"resume.{journal.epoch}", (resumed,))
 
     async def _act_on(self) -> None:
-        """Has the trained model in memory that the session acts by."""
+        """Has the trained model in memory that the session acts by, unless it is to take up another one first."""
         stream, model = self.journal.stream, self.journal.scene.model
         try:
             await asyncio.to_thread(self.placement.local.acts, stream, model)
         except ABSENT as error:
+            if self.standing is not None and due(self.standing(), self.journal, self.file.scenario) is not None:
+                return  # it goes on by another one
             why = f"the session acts by the model {model}, and {str(error).rstrip('.')}"
             raise Unavailable(f"{why}. {resting(stream, f'{model} is there again')}") from error
 

@@ -85,6 +85,7 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
     Example: aether session show 7f3a9c01d2e4
     """
     from runtime.effects import unknown
+    from runtime.models.using import pinned_by
     from runtime.people.approvals import open_question
     from runtime.people.chat import clean
     from runtime.sessions import opened, row_of, stream_of
@@ -97,12 +98,15 @@ def show(session: SessionId, log: LogUrl = None, as_json: Json = False) -> None:
         row = row_of(store, head).model_dump()
         counts = Counter(recorded.type for recorded in store.read(stream))
         asked = open_question(store, stream)
+        model = pinned_by(store, stream)
         doubted = len(unknown(store, stream))
         as_of = store.position()
     row |= {
         "person": first.person,
         "environment": first.environment,
         "seed": first.seed,
+        "purpose": first.purpose,
+        "acts_by": model,
         "versions": first.versions,
         "events": counts,
         "unknown_effects": doubted,

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +31,8 @@ from runtime.people.serving import Serving, serve
 from runtime.runner import Progress, SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow, opened, stream_of
-from telemetry.errors import LogHeld, LogUnwritable
-from telemetry.log import EventLog, open_log
+from telemetry.errors import LogError, LogHeld, LogUnwritable
+from telemetry.log import EventLog, is_postgres, open_log
 
 LOCK_PATIENCE_S = 10.0
 """A restarted host waits this long for its killed predecessor's lock to be released by the system."""
@@ -41,6 +42,8 @@ BLOCKING_CALLS = 256
 """Calls of environments, tools and models under way at once; further ones queue."""
 
 
+FOLLOW_S = 0.5
+"""How often a host looks for what others said of models: one look-up of a stream's head for each name."""
 STALL_MEMORY_S = 5.0
 """Write errors further apart than this are stalls of their own."""
 
@@ -83,6 +86,7 @@ class SessionHost:
         self._memory: Memory | None = None
         self._placements: dict[str, asyncio.Task[Placement]] = {}
         self._standings: Standings | None = None
+        self._following: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_CALLS, thread_name_prefix="environment")
         self._progress: dict[str, Progress] = {}
         self.live = Live()
@@ -208,6 +212,9 @@ class SessionHost:
     async def close(self) -> None:
         """Suspends, then releases the log and its lock."""
         await self.suspend()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
         if self._serving is not None:
             await self._serving.close()
         if self._memory is not None:
@@ -215,7 +222,7 @@ class SessionHost:
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._log = self._memory = self._serving = None
+        self._log = self._memory = self._serving = self._standings = self._following = None
 
     async def _open(self) -> EventLog:
         async with self._ready:
@@ -229,9 +236,18 @@ class SessionHost:
                     await asyncio.sleep(0.1)
             if self._standings is None:
                 self._standings = Standings(self._log)
+                if is_postgres(self._log.url):
+                    self._following = asyncio.create_task(self._follow())
             if self._serving is None:
                 self._serving = await serve(self.desk, host_address(self._log))
             return self._log
+
+    async def _follow(self) -> None:
+        """Takes up what other hosts of the log say of models, and others that write to it."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            with suppress(LogError):  # a server that is away for now: sessions go on as they do
+                await asyncio.to_thread(self._look)
 
     def _look(self) -> None:
         """Takes up what was said of models: their sessions act on it at their next boundary."""

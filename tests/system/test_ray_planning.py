@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from loops.scene import PINNED
 from loops.state import state_hash
+from runtime.models.entry import enter
 from runtime.sessions import all_heads, opened
+from telemetry.events import learn, reason
 from telemetry.log import open_log
-from tests.aether import Aether
+from tests.aether import Aether, position, wait_until
 from tests.local import folded
 from tests.trained import trained
 
@@ -40,6 +43,10 @@ reason = "mind"
 feel = "mind"
 [pools.mind]
 cpus = 0.5
+"""
+LEARNING = """
+[learning]
+model = "tiny"
 """
 MODEL = """
 [world_model]
@@ -68,6 +75,39 @@ def test_sessions_that_are_planned_for_in_a_pool_end_as_those_in_the_host(
     with closing(open_log(attached.log, mode="read")) as log:
         pinned = {opened(log, head.stream).versions.get(PINNED) for head in all_heads(log)}
     assert pinned == ({model} if more else {None})
+
+
+def test_sessions_in_a_pool_take_up_what_is_promoted_while_they_run(attached: Aether, tiny: tuple[Path, str]) -> None:
+    folder, model = tiny
+    name, _, digest = model.partition("@")
+    shutil.copytree(folder, attached.folder / "home" / "models" / name / digest)
+    file = attached.folder / "learning.toml"
+    greedy = MAZE.replace('kind = "active_inference"', 'kind = "greedy"')
+    file.write_text(greedy + LEARNING + POOL)
+    with attached.start("run", str(file), "--cycles", "100000", "--sessions", "2", "--json") as running:
+        wait_until(lambda: _counted(attached, "session.cycle_closed") > 20, timeout_s=120, what="cycles")
+        promoted = enter(str(attached.log), learn.ModelPromoted(model=model, figures={}), run="p")
+        wait_until(lambda: _counted(attached, "reason.planned") > 20, timeout_s=120, what="plans")
+        running.signal(signal.SIGINT)
+        assert running.end().code == 130
+    with closing(open_log(attached.log, mode="read")) as log:
+        for head in all_heads(log):
+            (adopted,) = log.read(head.stream, types=("learn.model_adopted",))
+            assert (adopted.event, promoted in adopted.refs) == (
+                learn.ModelAdopted(model=model, before=None, why="promoted"),
+                True,
+            )
+            for predicted in log.read(head.stream, types=("reason.predicted",)):
+                assert isinstance(predicted.event, reason.Predicted)
+                before = predicted.version < adopted.version
+                assert predicted.event.model == ("linear-rls@1" if before else model)
+
+
+def _counted(aether: Aether, type_: str) -> int:
+    if not position(aether.log):
+        return 0  # its host has not come yet
+    with closing(open_log(aether.log, mode="read")) as log:
+        return sum(1 for _ in log.read_all(types=(type_,)))
 
 
 def _states(aether: Aether, scenario: str) -> list[str]:

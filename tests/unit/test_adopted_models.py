@@ -418,6 +418,18 @@ def test_a_session_at_rest_whose_model_is_gone_says_so_and_goes_on_once_it_is_ba
     assert local.run("s", LEARNING, cycles=6).state_hash == expected.state_hash
 
 
+def test_a_session_at_rest_whose_model_is_gone_goes_on_by_the_one_that_stands_now(
+    local: Local, shelf: Shelf, one_: ModelId, three: ModelId
+) -> None:
+    promote(local, one_, run="1")
+    local.run("s", LEARNING, cycles=6, stop=iter([False] * 3 + [True]).__next__)
+    shutil.rmtree(shelf.folder(one_))
+    promote(local, three, run="2")
+    local.run("s", LEARNING, cycles=6)
+    assert set(predicted_by(local, "s")) == {one_, three}
+    assert pinned_by(local.log, "session/s") == three
+
+
 @pytest.mark.parametrize("wrong", ["missing", "altered", "elsewhere"])
 def test_a_promoted_model_that_cannot_be_taken_up_leaves_the_session_as_it_is(
     local: Local,
