@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from loops.lessons import read_lessons
 from runtime.errors import Unavailable, UsageError, VerificationFailed
 from runtime.hosting.orders import SessionOrder
 from runtime.learning.evaluate import Evaluation, Look, evaluate
@@ -19,11 +20,13 @@ from runtime.learning.fleet import Ran, ran
 from runtime.learning.promotion import settle
 from runtime.learning.sequential import Design
 from runtime.learning.trial import Trial, seeds_of
+from runtime.models.learnt import read_learnt
 from runtime.models.sources import sources
 from runtime.models.standing import base_id, standing
-from runtime.models.store import Registry, find
+from runtime.models.store import Registry, find, lay_down, laying_down
 from runtime.models.succession import succession
-from runtime.models.training import Order, Watch, train
+from runtime.models.training import Order, Watch, split, train
+from runtime.models.unfinished import Storage
 from runtime.scenario import parse_scenario
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn
@@ -33,11 +36,13 @@ from tests.jepa_worlds import CONFIG
 from tests.local import Cut, Cutter, Local
 from tests.planned import PLANNING
 from tests.worlds import PROBES
+from world_model.checkpoint import save
+from world_model.jepa.fit import fit
+from world_model.plan.landmarks import Landmarks
 
 FRAMES = 16
 WORLD = f'environment = {{ id = "gymnasium:AetherLine-v0", max_frames = {FRAMES}, options = {{ mark = "trial" }} }}'
 WIDE = {"latent": 2, "sigreg_weight": 1.0}
-HASTY = Order(name="hasty", kind="jepa", config=CONFIG.model_copy(update=WIDE), steps=30)
 FIRST = 20
 """The least of which one may be left out."""
 FEW = Design((2, 3))
@@ -135,8 +140,23 @@ def gathered(place: Place, seeds: Sequence[int]) -> None:
 def learnt(place: Place, order: Order = LINEAR, *, where: str | None = None) -> ModelId:
     with closing(open_log(place.url, mode="read")) as log:
         chosen = sources(log, scenario="plane", where=where)
-        made = train(log, chosen, order, registry=place.registry, watch=Watch())
+        storage = Storage(place.folder / "training")
+        made = train(log, chosen, order, registry=place.registry, storage=storage, watch=Watch())
     return made.kept.model
+
+
+def hastily_learnt(place: Place) -> ModelId:
+    """A model that a few steps made of what a linear one was learnt from."""
+    said = read_learnt(find(place.registry, learnt(place, LIKE)).folder)
+    with closing(open_log(place.url, mode="read")) as log:
+        experience = read_lessons(log, sources(log, scenario="plane")).experience
+    fitted = fit(split(experience)[0], CONFIG.model_copy(update=WIDE), steps=30, seed=0, name="hasty")
+    landmarks = Landmarks.of(fitted.model.outcomes(experience), experience, seed=0)
+    with laying_down(place.registry, "hasty") as written:
+        model = save(written, fitted.model, landmarks=landmarks, metrics={})
+        said.model_copy(update={"model": model}).write(written)
+        lay_down(place.registry, written, model.partition("@")[2])
+    return model
 
 
 @contextmanager
@@ -319,7 +339,7 @@ def test_a_model_that_is_no_better_than_its_like_is_rejected_after_the_last_look
 
 def test_a_candidate_that_foresees_worse_is_rejected_before_any_session_runs(place: Place) -> None:
     incumbent = learnt(place)
-    hasty = learnt(place, HASTY)
+    hasty = hastily_learnt(place)
     found = place.evaluate(hasty, incumbent)
     assert (found.looks, found.judgement.decision, place.orders) == ((), "reject", [])
     assert found.judgement.why.endswith("worse by more than 5%")
