@@ -74,20 +74,18 @@ def _picture(out: Path | None, name: str, settings: Settings) -> Path:
     if out is None:
         folder = settings.home.expanduser() if in_upload(Path.cwd()) else Path()
         return folder / f"{name}-learning.png"
-    path = out
-    if path.suffix != ".png":
-        raise UsageError(f"--out names a picture, FILE.png; {str(path)!r} is none. Nothing was started")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"there is no folder {path.absolute().parent} for the picture {path.name}. Nothing was started"
-        )
-    return path
+    if out.suffix != ".png":
+        raise UsageError(f"--out names a picture, FILE.png; {str(out)!r} is none. Nothing was started")
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} for the picture {out.name}. Nothing was started")
+    return out
 
 
 def _learn(settings: Settings, course: Course, rounds: int, path: Path, *, quiet: bool) -> None:
     """Exits 130 when it is interrupted, with how to go on."""
     from runtime.errors import INTERRUPTED
-    from runtime.learning.fleet import Fleet
+    from runtime.learning.rounds import fleet_of
     from runtime.learning.rounds import learn as learnt
     from telemetry.otel.metrics import exporting
 
@@ -95,7 +93,7 @@ def _learn(settings: Settings, course: Course, rounds: int, path: Path, *, quiet
         with ExitStack() as stack:
             shown = stack.enter_context(_watching(course.name, quiet=quiet))
             stack.enter_context(exporting(settings.metrics, said=shown.say))
-            fleet = stack.enter_context(Fleet(settings))
+            fleet = stack.enter_context(fleet_of(settings, course))
             for done, one in enumerate(learnt(fleet, course, rounds=rounds, told=shown.told, said=shown.say), start=1):
                 shown.say(f"round {one.number}: {one.model} was {one.verdict}" + (f": {one.why}" if one.why else ""))
                 so_far = _read(settings, course)
@@ -128,10 +126,17 @@ def _read(settings: Settings, course: Course) -> _Read:
 
 
 def _drawn(read: _Read, course: Course, path: Path) -> str:
-    """Writes the picture; the curve in characters."""
+    """Writes the picture; the curve in characters. Raises `Unavailable` where the picture finds no room."""
+    from runtime.errors import Unavailable
     from runtime.learning.draw import draw, sketch
 
-    draw(read.points, path, name=course.name)
+    try:
+        draw(read.points, path, name=course.name)
+    except OSError as error:
+        raise Unavailable(
+            f"the curve cannot be written to {path}: {error.strerror or error}. The rounds are on the log; make room, "
+            f"and draw it again: aether learn {course.source} --rounds 0"
+        ) from error
     width = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
     return sketch(read.points, width=width)
 
@@ -162,7 +167,7 @@ def _rows(read: _Read) -> Iterator[Mapping[str, object]]:
     for one in read.rounds:
         point = points.get(one.number)
         arm = None if point is None or point.verdict is None else point.candidate
-        verdict = "rolled back" if one.taken_back else one.verdict
+        verdict = "rolled back" if one.taken_back else "canary" if one.share < 1 else one.verdict
         figures = {"model": one.model} if arm is None else _cells(arm)
         yield {"round": one.number, "moves": f"{one.transitions:,}", "verdict": verdict, **figures}
 

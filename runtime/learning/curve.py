@@ -50,6 +50,8 @@ class Point(BaseModel):
     candidate: Arm | None = None
     """None in round 0."""
     verdict: Verdict | None = None
+    share: float = 1.0
+    """Of the sessions that act by a promoted candidate."""
     why: str = ""
     pairs: int
     transitions: int = 0
@@ -71,9 +73,10 @@ def curve(log: EventLog, told: History) -> tuple[Point, ...]:
         points.append(
             Point(
                 round=one.number,
-                stands=candidate if one.verdict == "promoted" else incumbent,
+                stands=candidate if one.verdict == "promoted" and one.share == 1 else incumbent,
                 candidate=candidate,
                 verdict=one.verdict,
+                share=one.share,
                 why=one.why,
                 pairs=pairs,
                 transitions=one.transitions,

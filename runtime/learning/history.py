@@ -46,6 +46,8 @@ class Round:
     decided: EventId | None = None
     decided_at: int = 0
     """Position of the verdict; 0 while there is none."""
+    share: float = 1.0
+    """Of the sessions that act by it, where it was promoted: below 1 it goes first as a canary."""
     taken_back: bool = False
     """It was promoted, and rolled back since."""
 
@@ -94,6 +96,8 @@ def told_by(events: Iterable[Recorded], *, position: int) -> History:
             ):
                 done.append(_ended(candidate, recorded, judged))
                 candidate = None
+            case learn.ModelPromoted(model=model, share=share):
+                done = [replace(one, share=share) if one.model == model else one for one in done]
             case learn.ModelRolledBack(model=model):
                 done = [replace(one, taken_back=True) if one.model == model else one for one in done]
     return History(tuple(done), candidate, position)
@@ -119,6 +123,7 @@ def _ended(candidate: Round, recorded: Recorded, judged: learn.ModelPromoted | l
         incumbent=judged.incumbent or candidate.incumbent,
         verdict=verdict,
         why=judged.why,
+        share=judged.share if isinstance(judged, learn.ModelPromoted) else 1.0,
         decided=recorded.id,
         decided_at=recorded.position,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from loops.randomness import derive
-from runtime.errors import EXPECTED, UsageError, exit_code_of
+from runtime.errors import EXPECTED, Unavailable, UsageError, exit_code_of
 from runtime.hosting.orders import RunStatus, SessionOrder
 from runtime.learning.evaluate import Look, evaluate
 from runtime.learning.fleet import Fleet, Ran
@@ -26,7 +26,9 @@ from runtime.models.sources import sources
 from runtime.models.standing import base_id, standing
 from runtime.models.store import check_name, registry_of
 from runtime.models.unfinished import Storage
+from runtime.run import new_orders
 from runtime.scenario import LearningSettings, ScenarioFile, parse_scenario
+from runtime.settings import Settings
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId
 from telemetry.log import open_log
@@ -77,6 +79,12 @@ def course_of(file: ScenarioFile, source: str) -> Course:
     assert settings is not None
     check_name(settings.model or file.scenario.name)
     return Course(file, source, settings)
+
+
+def fleet_of(settings: Settings, course: Course) -> Fleet:
+    """One host, as the training needs CPUs beside it, unless the settings ask for several."""
+    wave = max(course.file.scenario.sessions, course.settings.pairs[0])
+    return Fleet(settings, new_orders(course.file, sessions=wave) if settings.hosts else ())
 
 
 def learn(
@@ -168,7 +176,6 @@ class _Turn:
 
 def _unfit(candidate: Round, incumbent: ModelId) -> str | None:
     """Why a candidate needs no sessions to be rejected."""
-
     if candidate.stopped is not None and candidate.stopped != INTERRUPTED:
         return f"its training failed: {candidate.stopped}"
     return "it is what stands already" if candidate.model == incumbent else None
@@ -210,8 +217,8 @@ def _stopping(number: int, doing: str, intact: str) -> Iterator[None]:
     """What fails inside says what is intact and how to go on."""
     try:
         yield
-    except EXPECTED as error:
+    except (*EXPECTED, OSError) as error:
         raise Stopped(
             f"round {number} stopped while {doing}: {error}\nIntact: {intact}. The same command goes on there",
-            exit_code=exit_code_of(error),
+            exit_code=Unavailable.exit_code if isinstance(error, OSError) else exit_code_of(error),
         ) from error

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime.models.entry import entered
 from telemetry.errors import LogError
 from telemetry.events import session
+from telemetry.events.learn import ModelRejected, ModelTrained
 from telemetry.log import EventLog, open_log
 from tests.aether import Aether, Row, wait_until
 
@@ -188,3 +190,25 @@ def test_a_gpu_that_is_nowhere_is_said_with_what_is_intact(attached: Aether) -> 
     with closing(open_log(attached.log, mode="read")) as log:
         assert moves(log) >= 500
         assert not log.heads(prefix="model/")
+
+
+def test_a_candidate_whose_training_failed_is_rejected_for_that_and_nothing_else_is_run(attached: Aether) -> None:
+    attached.log.parent.mkdir(parents=True, exist_ok=True)
+    collapsed = ModelTrained(
+        model="maze@000000000001",
+        from_position=1,
+        to_position=2,
+        data="0" * 64,
+        config={"stopped": "the beliefs collapsed at step 40"},
+        code="",
+        metrics={},
+    )
+    with closing(open_log(attached.log)) as log:
+        entered(log, collapsed, refs=(), run="1")
+    answer = learn(attached, maze(attached, seed=7))
+    assert (answer["rounds"], answer["rows"], answer["picture"]) == (1, [], None)
+    with closing(open_log(attached.log, mode="read")) as log:
+        assert not log.heads(prefix="session/")
+        _, rejected = log.read("model/maze")
+        assert isinstance(rejected.event, ModelRejected)
+        assert rejected.event.why == "its training failed: the beliefs collapsed at step 40"

@@ -68,6 +68,20 @@ def test_what_it_recorded_is_learnt_from_by_another_job(submitted: tuple[int, st
         ]
 
 
+def test_a_round_of_learning_is_a_job_too_and_its_picture_outlives_the_upload(head: Head) -> None:
+    text = (ROOT / "examples" / "maze.toml").read_text(encoding="utf-8").partition("[learning]")[0]
+    text = text.replace('name = "maze"', 'name = "small"')
+    file = head.folder / "small.toml"
+    file.write_text(f'{text}[learning]\nkind = "linear"\ntransitions = 200\npairs = [4]\n')
+    code, output = _submit(head, "learn", str(file), "--json")
+    assert code == 0, output
+    answer = _answer(output)
+    assert (answer["model"], answer["rounds"], len(answer["rows"])) == ("small", 1, 2)
+    picture = Path(answer["picture"])
+    assert picture == Path(head.env["AETHER_HOME"]) / "small-learning.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_log_inside_the_upload_is_refused(head: Head) -> None:
     code, output = _submit(head, "run", "examples/maze.toml", "--log", "x.db")
     assert code != 0

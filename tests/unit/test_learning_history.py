@@ -104,3 +104,11 @@ def test_a_round_says_what_ended_its_training(log: EventLog, stopped: str | None
     told = history(log, "maze")
     assert told.open is not None
     assert told.open.stopped == stopped
+
+
+def test_a_canary_is_promoted_to_a_share_until_a_later_word_says_all(log: EventLog) -> None:
+    first = ModelPromoted(model="maze@000000000001", incumbent=BASE, figures={}, share=0.25)
+    tell(log, trained(1), first)
+    assert [(one.verdict, one.share) for one in history(log, "maze").rounds] == [("promoted", 0.25)]
+    tell(log, promoted(1))
+    assert [(one.verdict, one.share) for one in history(log, "maze").rounds] == [("promoted", 1.0)]
