@@ -5,27 +5,27 @@ its event leaves a pointer that lags behind, which the next of these acts brings
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import islice
 from typing import NamedTuple
 
 from runtime.errors import NotFound, Unavailable, UsageError
-from runtime.models.entry import enter, stream_of_model
+from runtime.lineage.records import begun
+from runtime.models.entry import enter
 from runtime.models.pointers import is_of, read_in, succession_in
 from runtime.models.promotion import follow
 from runtime.models.standing import base_id, followed
 from runtime.models.store import Registry, find, meant
 from runtime.models.succession import Succession, succession
 from runtime.scenario import parse_scenario
-from runtime.sessions import opened
-from telemetry.events import Recorded
-from telemetry.events.learn import ModelPromoted, ModelRolledBack, ModelTrained
-from telemetry.events.values import EventId, ModelId
+from telemetry.events.learn import ModelPromoted, ModelRolledBack
+from telemetry.events.values import Digest, EventId, ModelId
 from telemetry.log import EventLog, open_log
 
 BY_HAND = "by hand"
+MOST_LOOKED = 1000
+"""Sessions, at two look-ups each."""
 
 
 class Moved(NamedTuple):
@@ -55,7 +55,7 @@ def promote_by_hand(url: str, registry: Registry, which: str, *, why: str) -> Mo
             stood = read_in(registry.place(), one.name) or Succession()
         elif stood.standing == one.model and stood.canary is None:
             return Moved(one.name, one.model, stood.before, None, mended=follow(registry, one.name, log))
-        before = stood.standing or own_policy(log, one.model)
+        before = stood.standing or own_policy(log, one.name)
         entry = ModelPromoted(model=one.model, incumbent=before, figures={"by_hand": True}, why=why)
         event = _said(url, log, registry, entry)
     return Moved(one.name, one.model, before, event)
@@ -75,6 +75,8 @@ def roll_back_by_hand(url: str, registry: Registry, name: str, *, why: str) -> M
         elif stood.taken_back is not None and pointed is not None and pointed.standing == stood.taken_back:
             return Moved(name, stood.standing, stood.taken_back, None, mended=follow(registry, name, log))
         model, to = (stood.standing, stood.before) if stood.canary is None else (stood.canary, stood.standing)
+        if to is None and model is not None and is_of(model, name):
+            to = own_policy(log, name)
         if model is None or to is None:
             raise _nothing_before(registry, name, stood)
         if is_of(to, name):
@@ -84,30 +86,17 @@ def roll_back_by_hand(url: str, registry: Registry, name: str, *, why: str) -> M
     return Moved(name, to, model, event)
 
 
-def own_policy(log: EventLog, model: ModelId) -> ModelId | None:
-    """What stood before any model did: what the scenario does by itself whose sessions `model` was learnt from, where
-    `log` has them, and they go by models of that name."""
-    stream = next(filter(None, (_taught(log, recorded) for recorded in _trainings(log, model))), None)
-    if stream is None:
-        return None
-    file = parse_scenario(opened(log, stream).scenario_text, source=stream)
-    follows = followed(file.scenario)
-    return base_id(file) if follows is not None and is_of(model, follows) else None
-
-
-def _trainings(log: EventLog, model: ModelId) -> Iterator[Recorded]:
-    stream = stream_of_model(model)
-    for recorded in log.read(stream, types=["learn.model_trained"]) if log.head(stream) is not None else ():
-        if isinstance(recorded.event, ModelTrained) and recorded.event.model == model:
-            yield recorded
-
-
-def _taught(log: EventLog, training: Recorded) -> str | None:
-    """A session that it learnt from and that is on the log."""
-    for ref in json.loads(training.refs):
-        stream = str(ref).rpartition("@")[0]
-        if log.head(stream) is not None and log.removed(stream) is None:
-            return stream
+def own_policy(log: EventLog, name: str) -> ModelId | None:
+    """What stood before any model did: what the scenario of sessions that follow `name` does by itself, of the one that
+    went on last. None where no such session is among those that are looked at."""
+    looked: set[Digest] = set()
+    for session in sorted(islice(begun(log), MOST_LOOKED), key=lambda session: session.last, reverse=True):
+        if session.opened.scenario_digest not in looked:
+            looked.add(session.opened.scenario_digest)
+            with suppress(UsageError):  # of a version that says things otherwise
+                file = parse_scenario(session.opened.scenario_text, source=session.stream)
+                if followed(file.scenario) == name:
+                    return base_id(file)
     return None
 
 

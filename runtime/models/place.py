@@ -36,7 +36,7 @@ class Place(Protocol):
         ...
 
     def said(self, name: str, pointer: str) -> str | None:
-        """What a pointer of `name` says; None where there is none, or it is no text."""
+        """What a pointer of `name` says; None where there is none."""
         ...
 
     def say(self, name: str, pointer: str, text: str) -> None:
@@ -89,9 +89,11 @@ class Folder:
 
     def said(self, name: str, pointer: str) -> str | None:
         try:
-            return (self.root / name / pointer).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
+            return (self.root / name / pointer).read_text(encoding="ascii", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise Unavailable(f"{self.root / name / pointer} cannot be read: {error.strerror or error}") from error
 
     def say(self, name: str, pointer: str, text: str) -> None:
         (self.root / name).mkdir(parents=True, exist_ok=True)

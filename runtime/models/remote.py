@@ -58,10 +58,7 @@ class Remote:
 
     def said(self, name: str, pointer: str) -> str | None:
         content = self._read(f"{self._root}/{name}/{pointer}", within_s=ANSWER_S)
-        try:
-            return None if content is None else content.decode("ascii")
-        except UnicodeDecodeError:
-            return None
+        return None if content is None else content.decode("ascii", errors="replace")
 
     def say(self, name: str, pointer: str, text: str) -> None:
         self._write(f"{self._root}/{name}/{pointer}", text.encode("ascii"), within_s=ANSWER_S)

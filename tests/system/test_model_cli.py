@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.models.store import Kept, Registry, lay_down, laying_down
-from telemetry.events.learn import ModelPromoted, ModelRolledBack
+from telemetry.events.learn import ModelAdopted, ModelPromoted, ModelRolledBack
 from telemetry.events.session import Opened
 from telemetry.log import open_log
 from tests.aether import Aether, position, wait_until
@@ -42,6 +42,14 @@ memory = { recall = 0 }
 reasoner = { kind = "active_inference" }
 world_model = { kind = "trained", model = "umaze" }
 environment = { id = "gymnasium:PointMaze_UMaze-v3", frames = 5, max_frames = 100 }
+"""
+FOLLOW = """\
+name = "follow"
+cycles = 1000000
+memory = { recall = 0 }
+reasoner = { kind = "greedy" }
+learning = { model = "umaze" }
+environment = { id = "gymnasium:PointMaze_UMaze-v3", frames = 5, max_frames = 100, episodes = 1000000 }
 """
 
 
@@ -130,6 +138,10 @@ def test_a_promoted_model_that_is_gone_is_named_in_the_list(aether: Aether, mode
     assert f"{second.model} is promoted and is not there. Put it back, or: aether model rollback line" in listed.err
     assert aether("model", "rollback", "line").code == 0
     assert aether("model", "list", "--json").rows[0]["promoted"]
+    (aether.home / "models" / "line" / "promoted").write_text("no id\n")
+    damaged = aether("model", "list", "--json")
+    assert (damaged.code, len(damaged.rows)) == (0, 1)
+    assert "does not say which line is promoted" in damaged.err
 
 
 def test_models_at_a_url_are_those_of_every_machine(aether: Aether, tmp_path: Path) -> None:
@@ -143,30 +155,64 @@ def test_models_at_a_url_are_those_of_every_machine(aether: Aether, tmp_path: Pa
     assert sorted(path.name for path in (aether.home / "models" / "line").iterdir()) == [one.digest], "it was fetched"
 
 
-def test_a_model_that_one_machine_trained_is_what_a_session_of_another_acts_by(aether: Aether, tmp_path: Path) -> None:
-    """Machines that share a URL, and nothing else."""
-    shared = {"AETHER_MODELS": f"file://{tmp_path}/shared"}
-    explore, plan = aether.folder / "explore.toml", aether.folder / "plan.toml"
-    explore.write_text(EXPLORE)
+SHARED = "AETHER_MODELS"
+
+
+@pytest.fixture(scope="module")
+def trained() -> Iterator[tuple[str, str]]:
+    """A URL that machines share, and the model there that one of them trained."""
+    aether = Aether()
+    url = f"file://{aether.folder}/shared"
+    (aether.folder / "explore.toml").write_text(EXPLORE)
+    ran = aether("run", str(aether.folder / "explore.toml"), "--json", env={SHARED: url})
+    assert ran.code == 0, ran.err
+    ran = aether("train", "world-model", "umaze", "--kind", "linear", "--json", env={SHARED: url})
+    assert ran.code == 0, ran.err
+    yield url, ran.rows[0]["model"]
+    aether.remove()
+
+
+def test_a_model_that_one_machine_trained_is_what_a_session_of_another_acts_by(
+    aether: Aether, trained: tuple[str, str]
+) -> None:
+    url, model = trained
+    plan = aether.folder / "plan.toml"
     plan.write_text(PLAN)
-    assert aether("run", str(explore), "--json", env=shared).code == 0
-    trained = aether("train", "world-model", "umaze", "--kind", "linear", "--json", env=shared)
-    assert trained.code == 0, trained.err
-    model = trained.rows[0]["model"]
-    elsewhere = Aether()
-    try:
-        ran = elsewhere("run", str(plan), "--json", env=shared)
+    ran = aether("run", str(plan), "--json", env={SHARED: url})
+    assert ran.code == 0, ran.err
+    with closing(open_log(aether.log, mode="read")) as log:
+        (head,) = log.heads(prefix="session/")
+        opened = next(log.read(head.stream)).event
+    assert isinstance(opened, Opened)
+    assert opened.versions["world_model"] == model
+    assert (aether.home / "models" / "umaze" / model.partition("@")[2]).is_dir()
+    missing = aether("run", str(plan), "--json", env={SHARED: f"{url}/empty"})
+    assert (missing.code, "there is no model 'umaze'" in missing.json["error"]["message"]) == (3, True)
+
+
+def adopted(log: Path) -> list[str | None]:
+    """What the sessions of the log took up, one after the other."""
+    with closing(open_log(log, mode="read")) as store:
+        events = [recorded.event for recorded in store.read_all(types=["learn.model_adopted"])]
+    return [event.model for event in events if isinstance(event, ModelAdopted)]
+
+
+def test_a_live_session_takes_up_what_a_person_promotes_and_takes_back(
+    aether: Aether, trained: tuple[str, str]
+) -> None:
+    url, model = trained
+    file = aether.folder / "follow.toml"
+    file.write_text(FOLLOW)
+    with aether.start("run", str(file), terminal=True, env={SHARED: url}) as run:
+        wait_until(lambda: position(aether.log) > 10, timeout_s=90, what="a session's events")
+        ran = aether("model", "promote", model, env={SHARED: url})
         assert ran.code == 0, ran.err
-        with closing(open_log(elsewhere.log, mode="read")) as log:
-            (head,) = log.heads(prefix="session/")
-            opened = next(log.read(head.stream)).event
-        assert isinstance(opened, Opened)
-        assert opened.versions["world_model"] == model
-        assert (elsewhere.home / "models" / "umaze" / model.partition("@")[2]).is_dir()
-        missing = elsewhere("run", str(plan), "--json", env={"AETHER_MODELS": f"file://{tmp_path}/empty"})
-        assert (missing.code, "there is no model 'umaze'" in missing.json["error"]["message"]) == (3, True)
-    finally:
-        elsewhere.remove()
+        assert ran.out.splitlines()[0].startswith(f"{model} stands, in place of greedy@")
+        wait_until(lambda: adopted(aether.log) == [model], timeout_s=90, what=f"{model} is adopted; {run.shown()}")
+        ran = aether("model", "rollback", "umaze", env={SHARED: url})
+        assert ran.code == 0, ran.err
+        wait_until(lambda: adopted(aether.log) == [model, None], timeout_s=90, what="the scenario's own policy again")
+        assert run.running
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from runtime.models.succession import Succession, succession
 from runtime.people import letters
 from runtime.scenario import parse_scenario
 from telemetry.errors import LogNotFound
-from telemetry.events.learn import ModelEntry, ModelPromoted, ModelRejected, ModelRolledBack, ModelTrained
+from telemetry.events.learn import ModelEntry, ModelPromoted, ModelRejected, ModelRolledBack
 from telemetry.log import open_log
 from tests.desks import PlayedDesk, served
 from tests.local import Local
@@ -197,17 +197,34 @@ def test_processes_that_promote_at_once_are_all_heard_and_the_last_one_stands(lo
 
 
 def test_what_the_scenario_does_by_itself_stood_before_the_first_model(log: str, registry: Registry) -> None:
-    """As the log has the sessions that the model was learnt from, and they go by models of its name."""
+    base = run(log, "early", LEARNING)
+    enter(log, ModelPromoted(model=FIRST, figures={}), run="nobody said over what")
+    assert roll_back_by_hand(log, registry, "maze", why="").model == base
+    promote_by_hand(log, registry, SECOND, why="")
+    assert pointer(registry) == [SECOND, base]
+    assert roll_back_by_hand(log, registry, "maze", why="").model == base
+    with pytest.raises(NotFound, match=f"{base} stands, and nothing stood before it"):
+        roll_back_by_hand(log, registry, "maze", why="")
+
+
+def test_it_is_that_of_the_session_that_went_on_last_of_those_that_follow_the_name(
+    log: str, registry: Registry
+) -> None:
+    run(log, "first", LEARNING)
+    last = run(log, "a-later-one", LEARNING.replace("learning = {}", 'learning = { model = "maze", steps = 5 }'))
+    run(log, "another", LEARNING.replace('"maze"', '"other"'))
+    run(log, "none", LEARNING.replace("learning = {}", ""))
+    assert promote_by_hand(log, registry, FIRST, why="").before == last
+    assert pointer(registry) == [FIRST, last]
+
+
+def run(log: str, session: str, scenario: str) -> str:
+    """A session of one cycle; what its scenario does by itself."""
     with closing(open_log(log)) as store:
         local = Local(store)
-        local.run("taught", LEARNING, cycles=1)
+        local.run(session, scenario, cycles=1)
         local.close()
-    trained = ModelTrained(model=FIRST, from_position=1, to_position=9, data="0" * 64, config={}, code="1", metrics={})
-    enter(log, trained, refs=("session/gone@9", "session/taught@4"), run="trained")
-    base = base_id(parse_scenario(LEARNING, source="here"))
-    assert promote_by_hand(log, registry, FIRST, why="").before == base
-    assert pointer(registry) == [FIRST, base]
-    assert roll_back_by_hand(log, registry, "maze", why="").model == base
+    return base_id(parse_scenario(scenario, source="here"))
 
 
 def test_a_live_host_of_the_log_says_it(

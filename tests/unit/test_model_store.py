@@ -146,9 +146,10 @@ def test_a_promoted_model_that_was_removed_is_named(home: Registry) -> None:
 
 def test_a_pointer_that_says_nothing_is_named(home: Registry) -> None:
     lay(home, "maze", FIRST)
-    (home.folder / "maze" / PROMOTED).write_text("no id\n")
-    with pytest.raises(VerificationFailed, match="does not say which maze is promoted"):
-        find(home, "maze")
+    for content in (b"no id\n", b"\xff\xfe", b""):
+        (home.folder / "maze" / PROMOTED).write_bytes(content)
+        with pytest.raises(VerificationFailed, match="does not say which maze is promoted"):
+            find(home, "maze")
     assert not kept(home)[0].promoted
     assert find(home, f"maze@{FIRST}").digest == FIRST
 

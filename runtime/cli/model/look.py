@@ -39,6 +39,7 @@ def list_models(
     if name is not None and not there:
         find(registry, name)
     rows = [_row(registry, one) for one in there]
+    missing = [said for each in sorted({one.name for one in there}) if (said := _missing(registry, each, there))]
     if as_json:
         answer(rows, as_of=None)
     elif rows:
@@ -46,18 +47,23 @@ def list_models(
         table([{**row, **marked, **_day(row)} for row, marked in zip(rows, marks, strict=True)], COLUMNS)
     else:
         typer.echo(f"There is no model in {registry.place().shown}. Train one: aether train world-model NAME")
-    for each in sorted({one.name for one in there}):
-        _say_missing(registry, each, there)
+    for said in missing:
+        talk(f"aether: {said}")
 
 
-def _say_missing(registry: Registry, name: str, there: list[Kept]) -> None:
-    """Where what is promoted is none of them."""
+def _missing(registry: Registry, name: str, there: list[Kept]) -> str | None:
+    """Where what is promoted is none of them, or cannot be read, in words."""
+    from runtime.errors import VerificationFailed
     from runtime.models.pointers import is_of
     from runtime.models.promotion import promoted
 
-    stands = promoted(registry, name)
-    if stands is not None and is_of(stands, name) and stands not in {one.model for one in there}:
-        talk(f"aether: {stands} is promoted and is not there. Put it back, or: aether model rollback {name}")
+    try:
+        stands = promoted(registry, name)
+    except VerificationFailed as error:
+        return str(error)
+    if stands is None or not is_of(stands, name) or stands in {one.model for one in there}:
+        return None
+    return f"{stands} is promoted and is not there. Put it back, or: aether model rollback {name}"
 
 
 def _row(registry: Registry, one: Kept) -> dict[str, object]:
@@ -68,7 +74,7 @@ def _row(registry: Registry, one: Kept) -> dict[str, object]:
         "model": one.model,
         "promoted": one.promoted,
         "latest": one.latest,
-        "folder": str(one.folder),
+        "folder": str(one.folder) if one.folder.is_dir() else None,
     }
     content = beside(registry, one, FILE)
     if content is None:
