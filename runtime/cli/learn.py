@@ -218,7 +218,8 @@ class _Bar:
     def __call__(self, stage: Stage) -> None:
         if self._at != (stage.round, stage.doing):
             self._at = stage.round, stage.doing
-            self._progress.reset(self._task, description=f"{self._name}, round {stage.round}: {stage.doing}")
+            about = f"{self._name}, round {stage.round}: {stage.doing}"
+            self._progress.reset(self._task, description=about, said="")
         self._progress.update(self._task, total=stage.of or None, completed=min(stage.done, stage.of or stage.done))
         self._progress.update(self._task, said=_words(stage))
 

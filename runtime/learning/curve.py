@@ -48,12 +48,13 @@ class Point(BaseModel):
     round: int
     stands: Arm
     candidate: Arm | None = None
-    """None in round 0."""
+    """None in round 0, and where the candidate was rejected before any session."""
     verdict: Verdict | None = None
     share: float = 1.0
     """Of the sessions that act by a promoted candidate."""
     why: str = ""
     pairs: int
+    """That acted; 0 where what stands is as it was measured before."""
     transitions: int = 0
     """That the candidate was learnt from."""
     decided: EventId | None = None
@@ -61,11 +62,12 @@ class Point(BaseModel):
 
 
 def curve(log: EventLog, told: History) -> tuple[Point, ...]:
-    """One point a round that was judged by acting, and one before the first of them."""
+    """One point before the first round that was judged by acting, and one for each round from there on."""
     points: list[Point] = []
     for one in told.rounds:
         arms = _arms(log, one)
         if arms is None:
+            points += [_unmeasured(one, points[-1].stands)] if points else []
             continue
         candidate, incumbent, pairs = arms
         if not points:
@@ -84,6 +86,19 @@ def curve(log: EventLog, told: History) -> tuple[Point, ...]:
             )
         )
     return tuple(points)
+
+
+def _unmeasured(one: Round, stands: Arm) -> Point:
+    """A candidate that was rejected before any session: what stood stands, as it was measured last."""
+    return Point(
+        round=one.number,
+        stands=stands,
+        verdict=one.verdict,
+        why=one.why,
+        pairs=0,
+        transitions=one.transitions,
+        decided=one.decided,
+    )
 
 
 def _arms(log: EventLog, one: Round) -> tuple[Arm, Arm, int] | None:

@@ -69,7 +69,8 @@ class _Mark(NamedTuple):
 
 
 def _stands(points: Sequence[Point], panel: Panel) -> list[_Mark]:
-    return [_Mark(point.round, at) for point in points if (at := panel.of(point.stands)) is not None]
+    measured = [point for point in points if point.pairs]
+    return [_Mark(point.round, at) for point in measured if (at := panel.of(point.stands)) is not None]
 
 
 def _rejected(points: Sequence[Point], panel: Panel) -> list[_Mark]:
@@ -90,7 +91,7 @@ def draw(points: Sequence[Point], path: Path, *, name: str) -> Path:
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(5.9, 0.3))[:, 0]
         for axes, panel in zip(above.subplots(2, 2).ravel(), PANELS, strict=True):
             _panel(axes, points, panel)
-        pairs = sorted({point.pairs for point in points})
+        pairs = sorted({point.pairs for point in points if point.pairs})
         seeds = f"{pairs[0]}" if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
         above.suptitle(f"{name}: what stands after each round, on {seeds} fresh evaluation seeds (95 % intervals)")
         handles = {
@@ -174,5 +175,5 @@ def _sketched(place: Place, points: Sequence[Point], panel: Panel) -> None:
 
 
 def _legend(points: Sequence[Point]) -> str:
-    down = f"   {REJECTED} a rejected candidate" if any(p.verdict == "rejected" for p in points) else ""
+    down = f"   {REJECTED} a rejected candidate" if any(p.verdict == "rejected" and p.candidate for p in points) else ""
     return f"{STANDS} what stands after a round, {points[0].round} before{down}   bars: 95 % intervals"

@@ -122,7 +122,9 @@ def test_the_error_over_a_copy_is_of_each_arms_own_sessions(log: EventLog, local
         assert arm.error_over_copy.value == pytest.approx(math.sqrt(ours / theirs))
 
 
-def test_a_round_that_was_decided_without_sessions_has_no_point(log: EventLog, local: Local) -> None:
+def test_after_a_round_that_was_decided_without_sessions_the_last_measurement_stands(
+    log: EventLog, local: Local
+) -> None:
     judged(log, local, 1, promoted=True, told=figures(0.9, 12, -1.5))
     trained = ModelTrained(
         model=model(2), from_position=1, to_position=2, data="0" * 64, config={}, code="", metrics={}
@@ -131,4 +133,17 @@ def test_a_round_that_was_decided_without_sessions_has_no_point(log: EventLog, l
     entered(log, ModelRejected(model=model(2), incumbent=model(1), figures={}, why="collapsed"), refs=(), run="2")
     told = history(log, "maze")
     assert [one.verdict for one in told.rounds] == ["promoted", "rejected"]
-    assert [point.round for point in curve(log, told)] == [0, 1]
+    points = curve(log, told)
+    assert [(point.round, point.verdict, point.pairs) for point in points] == [
+        (0, None, 40),
+        (1, "promoted", 40),
+        (2, "rejected", 0),
+    ]
+    assert points[2].stands == points[1].stands
+    assert points[2].candidate is None
+
+
+def test_nothing_is_drawn_before_any_session_was_judged(log: EventLog) -> None:
+    entered(log, trained(1), refs=(), run="1")
+    entered(log, ModelRejected(model=model(1), incumbent=BASE, figures={}, why="collapsed"), refs=(), run="1")
+    assert curve(log, history(log, "maze")) == ()

@@ -85,6 +85,14 @@ def test_the_sketch_keeps_to_the_width_and_stacks_its_panels_where_that_is_small
     assert all(title in text for title in ("success", "to the goal", "surprise", "prediction error"))
 
 
+def test_a_round_without_a_measurement_has_its_place_and_no_mark(tmp_path: Path) -> None:
+    nothing = Point(round=2, stands=ONE, verdict="rejected", pairs=0)
+    text = sketch((*POINTS[:2], nothing), width=100)
+    assert text.count("●") == 4 * 2 + 1
+    assert "×" not in text
+    assert draw((*POINTS[:2], nothing), tmp_path / "curve.png", name="maze").exists()
+
+
 def test_the_sketch_is_plain_text_in_which_a_rejected_candidate_has_a_mark_of_its_own() -> None:
     text = sketch(POINTS, width=100)
     assert "\x1b" not in text
