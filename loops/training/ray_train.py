@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -219,6 +219,7 @@ def _work(config: dict[str, Any]) -> Ended:
             looked = course.advance()
             if keeping.due(looked=looked) and not course.ended:
                 _keep(course, rank=rank)
+                keeping.begin()
         return Ended(course.finished() if rank == 0 else {}, failed=False)
     except Exception as error:
         told = subject.failed(error)
@@ -230,31 +231,31 @@ def _work(config: dict[str, Any]) -> Ended:
             line.close(course.number)
 
 
-@dataclass(slots=True)
 class _Keeping:
-    """When a state is kept: at the first look after half of `every_s`, and after all of it look or no look. All workers
-    find the same, for the first one's clock counts."""
+    """When a state is kept: at the first look after half of `every_s` of training, and after all of it look or no look.
+    All workers find the same, for the first one's clock counts."""
 
-    course: Course
-    every_s: float
-    last: float = field(default_factory=time.monotonic)
-    asked: int = -1
-    next: int = 0
+    def __init__(self, course: Course, every_s: float) -> None:
+        self._course = course
+        self._every_s = every_s
+        self.begin()
 
-    def __post_init__(self) -> None:
-        self.asked, self.next = self.course.number, self.course.number + 1
+    def begin(self) -> None:
+        """From now on: what it took to keep the last one is no training."""
+        self._from = self._course.number
+        self._since = time.monotonic()
+        self._next = self._from + 1
 
     def due(self, *, looked: bool) -> bool:
-        number = self.course.number
-        if not looked and number < self.next:
+        number = self._course.number
+        if not looked and number < self._next:
             return False
-        elapsed_s = self.course.agreed(time.monotonic() - self.last)
-        due = elapsed_s >= (self.every_s / 2 if looked else self.every_s)
-        pace = (number - self.asked) / max(elapsed_s, 1e-3)
-        self.next = number + max(1, round(pace * (self.every_s if due else self.every_s - elapsed_s)))
-        if due:
-            self.last, self.asked = time.monotonic(), number
-        return due
+        elapsed_s = self._course.agreed(time.monotonic() - self._since)
+        if elapsed_s >= (self._every_s / 2 if looked else self._every_s):
+            return True
+        pace = (number - self._from) / max(elapsed_s, 1e-3)
+        self._next = number + max(1, round(pace * (self._every_s - elapsed_s)))
+        return False
 
 
 def _keep(course: Course, *, rank: int) -> None:
