@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -116,7 +117,8 @@ def train_jepa(
 
 
 def _once(told: Callable[[int, Progress | None], None]) -> Callable[[int, Look | None], None]:
-    """A worker that goes on from a state looks again at what it had looked at since."""
+    """A worker that goes on from a state looks again at what it had looked at since. A look that is not finite is not
+    told: it ends the training a step later, with an error that says why."""
     last = -1
 
     def tell(step: int, look: Look | None) -> None:
@@ -125,7 +127,7 @@ def _once(told: Callable[[int, Progress | None], None]) -> Callable[[int, Look |
             told(step, None)
             return
         progress = _PROGRESS.validate_python(look)
-        if progress.step > last:
+        if progress.step > last and math.isfinite(progress.loss) and math.isfinite(progress.held_out):
             last = progress.step
             told(last, progress)
 

@@ -75,6 +75,13 @@ def test_a_loss_that_is_not_finite_names_the_events_and_keeps_the_last_good_mode
     assert all(np.isfinite(values).all() for values in kept.arrays().values())
 
 
+def test_weights_that_blow_up_just_before_a_look_are_a_loss_that_is_not_finite() -> None:
+    wild = CONFIG.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(LossNotFinite, match="the loss of step 2 is not finite") as error:
+        fit(spring(rows=600), wild, steps=40, seed=0)
+    assert error.value.last_good is None
+
+
 def missed(experience: Experience, config: JepaConfig, *, steps: int) -> float:
     """The share of what changes that the kept model misses."""
     return min(progress.held_out for progress in fit(experience, config, steps=steps, seed=0).progress)

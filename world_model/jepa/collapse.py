@@ -34,6 +34,8 @@ def collapsed(latent_NZ: NDArray[np.float32], input_ND: NDArray[np.float32]) -> 
     """Why these latents of these inputs count as collapsed; None where they do not.
 
     Inputs are compared by as many principal components as the latent has columns: it can hold no more."""
+    if not np.isfinite(latent_NZ).all():
+        return f"latents of {len(latent_NZ)} observations are not finite"
     spread_Z = latent_NZ.std(axis=0, dtype=np.float64)
     least = int(spread_Z.argmin())
     if spread_Z[least] < LEAST_SPREAD:
