@@ -89,12 +89,12 @@ def gather(
         groups = families(log, [source.stream for source in sources])
     place = SecretStr(str(url) if is_postgres(url) else str(sqlite_path(url).absolute()))
     pinned = None if is_postgres(url) else {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    tasks = _shared_out(groups, _readers(len(groups)))
+    tasks = shared_out(groups, _readers(len(groups)))
     blocks: list[ray.types.ObjectRef[pa.Table]] = []
     tables: list[pa.Table] = []
     with quiet(), _as_themselves():
         rows = ray.data.read_datasource(
-            _Sessions(place, sources, tasks, to=to),
+            Sessions(place, sources, tasks, to=to),
             num_cpus=READER_CPUS,
             override_num_blocks=len(tasks),
             label_selector=pinned,
@@ -132,7 +132,7 @@ def put_together(layout: Layout, sessions: int, tables: Iterable[pa.Table]) -> l
     return [Lived(tuple(found[i] for i in range(len(found))), *ends[place]) for place, found in enumerate(stretches)]
 
 
-class _Sessions(Datasource):
+class Sessions(Datasource):
     """Sessions of a log, some lineages a task; a task gives one block a session."""
 
     def __init__(self, url: SecretStr, sources: Sequence[Source], tasks: Sequence[Sequence[int]], *, to: int) -> None:
@@ -216,7 +216,7 @@ def _readers(groups: int) -> int:
     return max(1, min(cpus, math.ceil(groups / FAMILIES_A_TASK)))
 
 
-def _shared_out(groups: Sequence[Sequence[int]], tasks: int) -> list[list[int]]:
+def shared_out(groups: Sequence[Sequence[int]], tasks: int) -> list[list[int]]:
     """The places of each task; those of one lineage stay together."""
     return [[place for group in groups[task::tasks] for place in group] for task in range(tasks)]
 
