@@ -30,7 +30,7 @@ from world_model.jepa.config import JepaConfig
 from world_model.jepa.fit import Fitted, fit
 
 AREA = "bench-learn"
-WORLD = EnvironmentSettings(id=MAZES["umaze"].id, frames=FRAMES)
+WORLD = EnvironmentSettings(id=f"gymnasium:{MAZES['umaze'].id}", frames=FRAMES)
 SESSIONS, CYCLES, FRAMES_AN_EPISODE = 30, 204, 300
 """About 6,000 transitions, as a round of `aether learn` has."""
 STEPS, SHORT_STEPS = 1200, 500
