@@ -11,11 +11,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks.learn import gain
+from benchmarks.learn import gain, promotions
 from benchmarks.report import progress
 
 PARTS: dict[str, Callable[[], None]] = {
     "gain": gain.report,
+    "promotions": promotions.report,
 }
 
 
