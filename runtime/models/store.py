@@ -17,6 +17,7 @@ from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.explain import nearest
 from runtime.models.place import NAME, Folder, Place
 from runtime.models.pointers import ID, LATEST, is_of, latest_in, standing_in, succession_in
+from runtime.models.urls import is_clear
 from runtime.scenario import ReasonerSettings
 from runtime.settings import Settings, in_upload
 from telemetry.events.values import ModelId
@@ -73,6 +74,11 @@ def registry_of(settings: Settings) -> Registry:
     if "://" in given:
         if "::" in given:
             raise UsageError("the setting models takes one URL, such as s3://bucket/models, and no chain of them")
+        if not is_clear(given):
+            raise UsageError(
+                "the setting models has an '@' or a '#' too many for a URL. In a user or password write '@' as %40, "
+                "'#' as %23 and '/' as %2F, or leave them to what the driver reads from its environment"
+            )
         url = given.rstrip("/")
         return Registry(folder=home) if url == f"{LOCAL}{home}" else Registry(folder=home, url=url)
     folder = Path.cwd() / Path(given).expanduser()

@@ -9,9 +9,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 HIDDEN: Final = "***"
 
 
+def is_clear(url: str) -> bool:
+    """Whether a password is told from what follows it."""
+    parts = urlsplit(url)
+    return "@" not in parts.path and not parts.fragment and parts.netloc.count("@") <= 1
+
+
 def shown(url: str) -> str:
     """The URL as people may see it: without a password, and without what stands in its query."""
     parts = urlsplit(url)
+    if not is_clear(url):
+        return f"{parts.scheme}://{HIDDEN}"
     user, at, host = parts.netloc.rpartition("@")
     name, colon, _ = user.partition(":")
     query = "&".join(f"{key}={HIDDEN}" for key, _ in parse_qsl(parts.query, keep_blank_values=True))

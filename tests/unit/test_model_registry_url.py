@@ -19,8 +19,20 @@ from runtime.models.entry import enter
 from runtime.models.pointers import LATEST, PROMOTED
 from runtime.models.promotion import promoted
 from runtime.models.remote import MARK
-from runtime.models.store import Kept, Registry, beside, check_writable, find, folder_of, kept, lay_down, laying_down
+from runtime.models.store import (
+    Kept,
+    Registry,
+    beside,
+    check_writable,
+    find,
+    folder_of,
+    kept,
+    lay_down,
+    laying_down,
+    registry_of,
+)
 from runtime.models.urls import hide, shown
+from runtime.settings import Settings
 from telemetry.events.learn import ModelPromoted
 from telemetry.files import write_file
 from telemetry.log import open_log
@@ -287,4 +299,9 @@ def test_a_url_is_shown_without_its_secrets() -> None:
     assert shown(url) == "sftp://me:***@host:22/models?key=***&sig=***"
     assert hide("p@ss p%40ss abc x+y x%2By me", url) == "*** *** *** *** *** me"
     assert shown("s3://bucket/models") == "s3://bucket/models"
+    for unclear in ("sftp://me:pa/ss@host/models", "sftp://me:pa#ss@host/models", "sftp://me:p@ss@host/models"):
+        assert shown(unclear) == "sftp://***"
+        with pytest.raises(UsageError, match="an '@' or a '#' too many") as raised:
+            registry_of(Settings(models=unclear))
+        assert "ss@" not in str(raised.value)
     assert "p%40ss" not in repr(Registry(folder=Path("x"), url=url))
