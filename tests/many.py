@@ -99,6 +99,12 @@ def position(url: str) -> int:
         return 0
 
 
+def counted(url: str, type_: str) -> int:
+    """How many events of that type the log has."""
+    with closing(open_log(url, mode="read")) as log:
+        return sum(1 for _ in log.read_all(types=(type_,)))
+
+
 def owned(url: str, number: int) -> list[tuple[Row, str]]:
     """So many sessions, by their ids alone, each with the host that opened it; waits until they have acted."""
     found: list[tuple[Row, str]] = []

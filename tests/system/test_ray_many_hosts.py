@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from runtime.models.entry import enter
+from telemetry.events import execute, learn
 from telemetry.log import open_log
 from tests import many, postgres
 from tests.aether import Aether, wait_until
 from tests.clusters import Head, Nodes, actors_in
 from tests.errands import SCENARIO, policy
 from tests.model_server import ModelServer
+from tests.planned import PLANNING
+from tests.trained import trained
 
 PAYING = 20
 
@@ -107,6 +112,28 @@ def test_an_interrupted_run_rests_on_every_host_and_resume_all_goes_on(attached:
     assert ended.json["summary"]["hosts"] == 2
     ends = {row["session"]: row["state_hash"] for row in ended.rows}
     assert [ends[row["session"]] for row in rested.rows] == [row["state_hash"] for row in calm]
+
+
+def test_what_is_promoted_reaches_the_sessions_of_every_host(
+    attached: Aether, url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model = trained(folder, "gymnasium:PointMaze_UMaze-v3")
+    name, _, digest = model.partition("@")
+    shutil.copytree(folder, attached.folder / "home" / "models" / name / digest)
+    scenario = f'{many.MAZE}[learning]\nmodel = "{name}"\n[reasoner]\n{PLANNING}\n'
+    with many.started(attached, url, sessions=4, cycles=100_000, scenario=scenario) as running:
+        many.reach(url, 40 * many.EVENTS_A_CYCLE)
+        enter(url, learn.ModelPromoted(model=model, figures={}), run="p")
+        wait_until(lambda: many.counted(url, "learn.model_adopted") == 4, timeout_s=many.BOUND_S, what="adoptions")
+        running.signal_group(signal.SIGINT)
+        assert running.end(timeout_s=many.BOUND_S).code == 130
+    with closing(open_log(url, mode="read")) as log:
+        owners = {recorded.stream: recorded for recorded in log.read_all(types=("execute.dispatched",))}
+        executors = {r.event.executor for r in owners.values() if isinstance(r.event, execute.Dispatched)}
+        adopted = [r.stream for r in log.read_all(types=("learn.model_adopted",))]
+    assert len(executors) == 2, "the sessions were on two hosts"
+    assert sorted(adopted) == sorted(owners), "each took it up once"
 
 
 def test_a_memory_that_is_killed_again_and_again_brings_back_the_same(attached: Aether, head: Head, url: str) -> None:
