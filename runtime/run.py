@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,7 @@ from loops.randomness import derive
 from runtime.compose import check_fit, check_regions, compose, make_models
 from runtime.errors import DONE, INTERRUPTED, UsageError, exit_code_of
 from runtime.hosting.orders import SessionOrder, surroundings_of
+from runtime.learning.course import scheduled
 from runtime.learning.fleet import Fleet, Watch, ran
 from runtime.ledger import ledger
 from runtime.scenario import Scenario, ScenarioFile
@@ -164,17 +165,21 @@ def _observed(log: EventLog, session: str) -> bool:
     return opened(log, stream_of(session)).environment == OBSERVED
 
 
-def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch) -> RunResult:
-    """Runs the orders on Ray. Ctrl-C lets every session finish its cycle and rest; the exit code is 130 then."""
+def run_orders(
+    settings: Settings, orders: Sequence[SessionOrder], *, watch: Watch, said: Callable[[str], None] = lambda _: None
+) -> RunResult:
+    """Runs the orders on Ray, and learns beside them where their scenario says when; `said` hears of that. Ctrl-C lets
+    every session finish its cycle and rest; the exit code is 130 then."""
     exit_code = DONE
     errors: list[str] = []
     with Fleet(settings, orders) as fleet:
         before, hosts = fleet.hosts.position(), len(fleet.hosts)
         try:
-            for session, error in fleet.ending(orders, watch=watch):
-                if error is not None:
-                    errors.append(f"{session}: {error}")
-                    exit_code = max(exit_code, exit_code_of(error))
+            with _learning(fleet, orders, watch=watch, said=said) as beside:
+                for session, error in fleet.ending(orders, watch=beside):
+                    if error is not None:
+                        errors.append(f"{session}: {error}")
+                        exit_code = max(exit_code, exit_code_of(error))
         except KeyboardInterrupt:
             exit_code = INTERRUPTED
     with closing(open_log(log_url(settings), mode="read")) as log:
@@ -187,6 +192,21 @@ def run_orders(settings: Settings, orders: Sequence[SessionOrder], *, watch: Wat
             summary=summarise(log, came.rows, since=before, hosts=hosts),
             as_of=log.position(),
         )
+
+
+@contextmanager
+def _learning(
+    fleet: Fleet, orders: Sequence[SessionOrder], *, watch: Watch, said: Callable[[str], None]
+) -> Iterator[Watch]:
+    """Learns while the sessions run, where one of their scenarios says when; `watch`, with what is learnt."""
+    courses = scheduled(orders, url=fleet.url)
+    if not courses:
+        yield watch
+        return
+    from runtime.learning.beside import Beside  # loads torch
+
+    with Beside(fleet.hosts, fleet.settings, courses, said=said) as beside:
+        yield beside.watching(watch)
 
 
 def summarise(log: EventLog, rows: Sequence[SessionRow], *, since: int, hosts: int) -> Summary:

@@ -16,6 +16,7 @@ from tests.jepa_worlds import CONFIG
 from tests.planned import PLANNING
 from world_model.checkpoint import save
 from world_model.experience import Experience, of_episodes
+from world_model.frozen import learn_linear
 from world_model.jepa.fit import fit
 from world_model.plan.landmarks import Landmarks
 
@@ -72,6 +73,13 @@ def trained(folder: Path, environment: str = LINE, *, history: int = 1, seed: in
     model = fit(experience, config, steps=STEPS, seed=seed, name="tiny").model
     places = Landmarks.of(model.outcomes(experience), experience, count=60, seed=0) if landmarks else None
     return save(folder, model, landmarks=places, metrics={})
+
+
+def linear(folder: Path, environment: str = LINE, *, seed: int = 0) -> str:
+    """As `trained`, of a linear model, which takes no time."""
+    experience = lived(environment)
+    model = learn_linear(experience.split(held_out=0.34, seed=seed)[0], name="tiny")
+    return save(folder, model, landmarks=None, metrics={})
 
 
 def line(

@@ -40,7 +40,8 @@ def run(
 ) -> None:
     """Run the sessions of a scenario on Ray and record every transition.
 
-    Ctrl-C lets each session finish its cycle and rest; `aether session resume` goes on.
+    Ctrl-C lets each session finish its cycle and rest; `aether session resume` goes on. With a schedule under
+    [learning] the run trains meanwhile, and its sessions go by what is promoted.
 
     Example: aether run examples/maze.toml --sessions 2 --cycles 50
     """
@@ -53,7 +54,7 @@ def run(
     check_scenario(file, settings)
     orders = new_orders(file, sessions=sessions, cycles=cycles, seed=seed)
     with watching(file.scenario.name, quiet=as_json) as watch:
-        result = run_orders(settings, orders, watch=watch)
+        result = run_orders(settings, orders, watch=watch, said=talk)
     finish(result, as_json=as_json)
 
 
@@ -115,6 +116,8 @@ class _Line:
             parts.append(f"{len(status.pids)}/{status.hosts} hosts")
         if self._deaths:
             parts.append(f"host died {self._deaths}×" if status.hosts > 1 else f"host restarted {self._deaths}×")
+        if status.learning:
+            parts.append(f"learning: {status.learning}")
         if status.stalled:
             parts.append(f"waiting: {status.stalled}")
         elif status.waiting:

@@ -293,5 +293,5 @@ def resume(
         return
     settings = read_settings({"log": log, "address": address}).settings
     with watching("resume", quiet=as_json) as watch:
-        result = run_orders(settings, orders, watch=watch)
+        result = run_orders(settings, orders, watch=watch, said=talk)
     finish(result, as_json=as_json)

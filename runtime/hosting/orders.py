@@ -110,6 +110,8 @@ class RunStatus(BaseModel):
     stalled: str | None
     waiting: str | None
     pids: tuple[int, ...]
+    learning: str | None = None
+    """What is learnt beside the sessions now, in words."""
 
     @classmethod
     def of(cls, each: Sequence[HostStatus], *, hosts: int, deaths: int) -> RunStatus:
