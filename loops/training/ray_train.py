@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-import pyarrow.fs
 import ray
 import ray.data
 import ray.train
@@ -29,6 +28,7 @@ from loops.errors import NoRoom, TrainingLost
 from loops.training.course import Course, Ended, Files, Look, Post, Subject
 from loops.training.desk import PULSE_S, Handle, Line, close_desk, open_desk
 from loops.training.ray_data import quiet
+from loops.training.storage import mend, remove
 
 DATA: Final = "rows"
 POLL_S: Final = 0.5
@@ -104,6 +104,7 @@ def run(
     Raises `NoRoom`, and `TrainingLost` where workers died too often or Ray Train itself failed."""
     check_room(workers)
     began = time.time()
+    mend(storage, key)
     desk = open_desk()
     with quiet(), _patience():
         trainer = TorchTrainer(
@@ -128,7 +129,7 @@ def run(
         result = _watched(trainer, desk, watch, storage=storage)
     begun = cast("list[tuple[int, float]]", ray.get(desk.begun.remote()))
     close_desk(desk)
-    _remove(storage, key)
+    remove(storage, key)
     started = begun[0][1] if begun else time.time()
     return Outcome(result, begun=tuple(step for step, _ in begun), startup_s=started - began)
 
@@ -294,11 +295,6 @@ def _most() -> dict[str, float]:
     now = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray declares none
     grown = state.get_max_resources_from_cluster_config() or {}
     return {kind: max(now.get(kind, 0), grown.get(kind, 0)) for kind in now | grown}
-
-
-def _remove(storage: Path | str, key: str) -> None:
-    files, folder = pyarrow.fs.FileSystem.from_uri(str(storage) if "://" in str(storage) else Path(storage).as_uri())
-    files.delete_dir(f"{folder.rstrip('/')}/{key}")
 
 
 @contextmanager
