@@ -22,7 +22,9 @@ FILE = "learnt.json"
 VERSIONS = ("numpy", "torch")
 """Libraries whose version can change what is learnt from equal data."""
 
-ABOUT = {"kind", "seed", "workers", "versions", "stopped", "scenarios", "environments", "excluded", "where"}
+ABOUT = {
+    *("kind", "seed", "workers", "gpu", "run", "versions", "stopped", "scenarios", "environments", "excluded", "where"),
+}
 """What an event says of a training beside its figures, its range and its settings."""
 
 Kind = Literal["jepa", "linear"]
@@ -54,6 +56,10 @@ class Learnt(Value):
     seed: int
     workers: int = 1
     """That shared each step."""
+    gpu: bool = False
+    """Whether each had one."""
+    run: str | None = None
+    """The name that its looks have on the log; None where it took none, as a linear model."""
     config: dict[str, JsonValue]
     code: str
     versions: dict[str, str]

@@ -69,6 +69,8 @@ class Fitted(NamedTuple):
     metrics: Mapping[str, float]
     stopped: str | None = None
     failure: TrainingStopped | None = None
+    run: str | None = None
+    """The name that its looks have."""
 
 
 Fit = Callable[["Experience", Order, Watch], Fitted]

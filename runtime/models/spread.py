@@ -84,12 +84,13 @@ def _fit(
             raise KeyboardInterrupt from stopped  # ended before there was anything good to keep
         if stopped.last_good is None:
             raise
-        return Fitted(stopped.last_good, {"steps": float(telling.step)}, str(stopped), stopped)
+        return Fitted(stopped.last_good, {"steps": float(telling.step)}, str(stopped), stopped, under_way.run)
     under_way.ended = True
     if not trained.fitted.progress:
         raise KeyboardInterrupt  # before the first step
-    run = {"startup_s": trained.startup_s, "workers_lost": float(trained.lost), "resumed_at": float(trained.resumed)}
-    return Fitted(trained.fitted.model, {**trained.fitted.metrics, **run}, INTERRUPTED if watch.stop() else None)
+    more = {"startup_s": trained.startup_s, "workers_lost": float(trained.lost), "resumed_at": float(trained.resumed)}
+    stopped_by = INTERRUPTED if watch.stop() else None
+    return Fitted(trained.fitted.model, {**trained.fitted.metrics, **more}, stopped_by, run=under_way.run)
 
 
 class _Telling:

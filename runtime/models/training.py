@@ -73,7 +73,9 @@ def train(
     with laying_down(registry, order.name) as written:
         model_id = save(written, fitted.model, name=order.name, landmarks=landmarks, metrics=metrics)
         said = _said(model_id, order, lessons, sources, log=log.name, held_out=held_out.transitions)
-        said = said.model_copy(update={"metrics": metrics, "stopped": fitted.stopped, "excluded": excluded})
+        said = said.model_copy(
+            update={"metrics": metrics, "stopped": fitted.stopped, "run": fitted.run, "excluded": excluded}
+        )
         said.write(written)
         kept = lay_down(registry, written, model_id.rpartition("@")[2], latest=fitted.failure is None)
     return Made(kept, said, lessons.ends, fitted.failure)
@@ -117,6 +119,7 @@ def _said(
         sessions=tuple(stream.removeprefix(PREFIX) for stream in lessons.streams),
         seed=order.seed,
         workers=order.workers,
+        gpu=order.gpu,
         config=config,
         code=code_version(),
         versions=versions(),

@@ -184,7 +184,7 @@ def test_who_looks_on_hears_of_sessions_and_steps_and_may_end_it_and_so_hears_th
     *looks, last = recorded.read("model/ended")
     assert [one.event for one in looks] == looked
     assert (last.id, last.event) == (done.event, learnt.event)
-    assert {one.run for one in looked} == {looked[0].run}
+    assert {one.run for one in looked} == {learnt.run} == {learnt.event.config["run"]}
 
 
 def test_ended_before_there_is_anything_to_keep_nothing_is_kept(recorded: EventLog, ray: None, tmp_path: Path) -> None:
