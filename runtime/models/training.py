@@ -17,7 +17,7 @@ from loops.errors import NothingToLearn
 from loops.lessons import Lessons, Source, read_lessons
 from runtime.models.learnt import Learnt, code_version, versions
 from runtime.models.order import INTERRUPTED, Fit, Fitted, Order, Told, Watch
-from runtime.models.store import Kept, Registry, lay_down, laying_down
+from runtime.models.store import Kept, Registry, check_writable, lay_down, laying_down
 from runtime.models.unfinished import Storage
 from runtime.models.withheld import Allowed, allowed
 from runtime.sessions import PREFIX
@@ -54,6 +54,7 @@ def train(
 
     What is withheld is left out before anything is read. Raises what reading and fitting raise, `TrainingLost` where
     workers were; `TrainingStopped` only where there is no good model to keep."""
+    check_writable(registry, order.name)
     sources, excluded = _allowed(log, chosen)
     fit: Fit = _linear
     if order.kind == "linear":

@@ -14,7 +14,7 @@ import pytest
 
 from loops.errors import NothingToLearn
 from loops.lessons import read_lessons
-from runtime.errors import NotFound, UsageError, VerificationFailed
+from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.hosting.cluster import connected
 from runtime.models.entry import enter, entered
 from runtime.models.learn_from import learn_from
@@ -138,6 +138,14 @@ def test_evaluations_are_left_out_and_counted_and_without_others_there_is_nothin
     assert learnt.data == made(recorded, tmp_path, order, where="seed > 0").learnt.data
     with pytest.raises(NothingToLearn, match="all of the 1 sessions are withheld from learning: 1 evaluation"):
         train(recorded, [judged], order, **kept_in(tmp_path), watch=Watch())
+
+
+def test_a_registry_that_takes_no_model_is_known_before_anything_is_read(recorded: EventLog, tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    read: list[int] = []
+    with pytest.raises(Unavailable, match="cannot be kept"):
+        made(recorded, tmp_path, Order(name="flat", kind="linear"), Watch(read=read.append))
+    assert read == []
 
 
 def test_with_the_log_at_hand_the_held_out_episodes_are_read_again(trained: Made, recorded: EventLog) -> None:
