@@ -149,6 +149,8 @@ class Opening:
     async def _act_on(self) -> None:
         """Has the trained model in memory that the session acts by, unless it is to take up another one first."""
         stream, model = self.journal.stream, self.journal.scene.model
+        if self.standing is not None:
+            await asyncio.to_thread(self.standing)  # read once, where nobody waits for the disk
         try:
             await asyncio.to_thread(self.placement.local.acts, stream, model)
         except ABSENT as error:

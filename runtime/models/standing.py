@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 from runtime.models.entry import STREAM, stream_of_model
@@ -113,16 +114,21 @@ class Standings:
         self._log = log
         self._standing: dict[str, Standing] = {}
         self._versions: dict[str, int] = {}
+        self._looking = Lock()
 
     def of(self, name: str) -> Standing:
         """The same object until something changed. Reads the log where the name is new."""
         found = self._standing.get(name)
-        return self._look(name) if found is None else found
+        if found is not None:
+            return found
+        with self._looking:
+            return self._look(name)
 
     def look(self) -> None:
         """Takes up what was said of these names since they were last looked at. May be called from any thread."""
-        for name in list(self._standing):
-            self._look(name)
+        with self._looking:
+            for name in list(self._standing):
+                self._look(name)
 
     def _look(self, name: str) -> Standing:
         stream, before = stream_of_model(name), self._standing.get(name)
