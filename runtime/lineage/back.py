@@ -26,7 +26,7 @@ from runtime.lineage.values import MISSING, Links, Node, Shelf, one, tried
 from runtime.lineage.words import told
 from runtime.sessions import PREFIX, opened
 from runtime.why import why
-from telemetry.events import Recorded, split_id
+from telemetry.events import Recorded, session, split_id
 from telemetry.events.learn import ModelEvaluated, ModelPromoted, ModelTrained, TrainingProgressed
 from telemetry.events.values import EventId, ModelId
 from telemetry.log import EventLog
@@ -140,7 +140,10 @@ class Back:
             recorded = event_at(self.log, ref)
             if recorded is None:
                 raise NotFound(f"not on {self.log.name}: of the log of another place, or removed with its stream")
-            return Node(ref, "session", told(recorded, readable(recorded)))
+            event = readable(recorded)
+            if isinstance(event, session.Opened | session.Closed):
+                return Node(ref, "session", told(recorded, event))
+            return Node(ref, "session", f"read up to its cycle {recorded.cycle}")
 
         return tried(ref, "session", make)
 

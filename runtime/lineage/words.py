@@ -21,8 +21,10 @@ from telemetry.events.learn import (
     TrainingProgressed,
 )
 
-FIGURES = 8
+FIGURES = 6
 """That a line shows."""
+SHOWN = ("gain", "gain_bound", "success", "success_before", "steps", "steps_before", "error_over_copy")
+"""Of a verdict's figures those that come first in a line."""
 FIRST = ("error_over_copy", "error_over_linear", "nats", "transitions")
 """Of a training's metrics those that a line shows."""
 
@@ -71,7 +73,8 @@ def _because(why: str) -> str:
 
 
 def _figures(figures: Mapping[str, JsonValue] | Mapping[str, float]) -> str:
-    shown = [f"{name} {_number(value)}" for name, value in list(figures.items())[:FIGURES]]
+    names = sorted(figures, key=lambda name: SHOWN.index(name) if name in SHOWN else len(SHOWN))
+    shown = [f"{name} {_number(figures[name])}" for name in names[:FIGURES]]
     return f" ({', '.join(shown)})" if shown else ""
 
 
