@@ -28,7 +28,7 @@ from tests.trainings import SMALL, look, sources_of
 from world_model.errors import LossNotFinite
 from world_model.jepa.fit import Fitted, fit
 
-BOUND_S = 120.0
+BOUND_S = 200.0
 LINE = """
 name = "line"
 environment = { id = "gymnasium:AetherLine-v0", max_frames = 24, episodes = 9 }
@@ -237,8 +237,8 @@ def test_what_the_cluster_does_not_have_is_refused_before_anything_is_written(dr
 def test_two_workers_on_two_nodes_train_what_one_worker_trains_but_for_rounding(
     log: Path, lessons: Lessons, tmp_path: Path
 ) -> None:
-    with closing(Nodes(cpus=1)) as nodes:
-        nodes.add(cpus=1)
+    with closing(Nodes(cpus=2)) as nodes:
+        nodes.add(cpus=2)
         with closing(Driver(nodes, log)) as driver:
             found = driver.run(tmp_path, workers=2, spread=True)
     curve = [look(progress) for progress in plain(lessons, steps=40).progress]
