@@ -73,7 +73,7 @@ def rerun(
     the organ's table, or a world model by the name or folder of a trained one. No tool and no simulator is called, and
     no model unless `live`. Raises `NotFound` for a session that `log` does not have, `UsageError` for what cannot be
     meant or does not fit a session."""
-    from runtime.models.store import registry_of
+    from runtime.models.registry.store import registry_of
     from runtime.rerun.many import chosen
     from runtime.rerun.many import rerun as compare
     from runtime.rerun.policy import read_policy

@@ -203,7 +203,7 @@ def _learning(
     if not courses:
         yield watch
         return
-    from runtime.learning.beside import Beside  # loads torch
+    from runtime.learning.scheduled.beside import Beside  # loads torch
 
     with Beside(fleet.hosts, fleet.settings, courses, said=said) as beside:
         yield beside.watching(watch)

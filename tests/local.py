@@ -18,8 +18,8 @@ from loops.state import SessionState, apply
 from runtime.hosting.orders import Surroundings
 from runtime.hosting.placement import Placement
 from runtime.hosting.recall import HostMemory
+from runtime.models.registry.store import Registry
 from runtime.models.standing import Standings
-from runtime.models.store import Registry
 from runtime.opening import Purpose
 from runtime.runner import SessionRunner
 from runtime.scenario import ScenarioFile, parse_scenario

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.learning.verdict import Outcome, Pair
+from runtime.learning.judging.verdict import Outcome, Pair
 
 BUDGET = 60
 FEWEST = 5

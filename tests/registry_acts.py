@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import world_model.checkpoint  # noqa: F401  loaded once, with torch, before the processes part
-from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
-from runtime.models.store import Registry, folder_of, lay_down, laying_down
+from runtime.models.registry.by_hand import promote_by_hand, roll_back_by_hand
+from runtime.models.registry.store import Registry, folder_of, lay_down, laying_down
 from telemetry.files import write_file
 
 DIED = 9

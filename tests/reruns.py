@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.models.store import Registry
+from runtime.models.registry.store import Registry
 from runtime.rerun.many import rerun
 from runtime.rerun.policy import read_policy
 from runtime.rerun.values import SessionRerun

@@ -18,11 +18,12 @@ from benchmarks.world_model.kept import Row, once
 from benchmarks.world_model.statistics import paired_difference
 from benchmarks.world_model.trained import code
 from runtime.hosting.orders import SessionOrder
+from runtime.learning.course import Course, course_of
 from runtime.learning.fleet import Fleet
-from runtime.learning.outcomes import first_episode
-from runtime.learning.rounds import Course, Stage, course_of, learn
-from runtime.learning.seeds import pair_seeds
-from runtime.learning.trial import Trial
+from runtime.learning.judging.outcomes import first_episode
+from runtime.learning.judging.seeds import pair_seeds
+from runtime.learning.judging.trial import Trial
+from runtime.learning.rounds import Stage, learn
 from runtime.models.standing import base_id, standing
 from runtime.scenario import parse_scenario
 from runtime.sessions import new_session, stream_of

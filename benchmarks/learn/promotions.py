@@ -18,16 +18,16 @@ import numpy as np
 from benchmarks.report import ROOT, figure, progress, short
 from benchmarks.world_model.kept import Row, once
 from benchmarks.world_model.trained import code
-from runtime.learning.evaluate import Evaluation, evaluate
 from runtime.learning.fleet import Fleet
-from runtime.learning.outcomes import first_episode
-from runtime.learning.sequential import Design
-from runtime.learning.trial import ARMS, Trial
-from runtime.learning.verdict import HeldOut, Outcome, Pair, judge
-from runtime.models.sources import sources
-from runtime.models.store import Registry, registry_of
-from runtime.models.training import Order, Watch, train
-from runtime.models.unfinished import Storage
+from runtime.learning.judging.evaluate import Evaluation, evaluate
+from runtime.learning.judging.outcomes import first_episode
+from runtime.learning.judging.sequential import Design
+from runtime.learning.judging.trial import ARMS, Trial
+from runtime.learning.judging.verdict import HeldOut, Outcome, Pair, judge
+from runtime.models.registry.store import Registry, registry_of
+from runtime.models.training.sources import sources
+from runtime.models.training.train import Order, Watch, train
+from runtime.models.training.unfinished import Storage
 from runtime.run import new_orders
 from runtime.scenario import parse_scenario
 from runtime.sessions import stream_of

@@ -20,7 +20,7 @@ from loops.randomness import derive
 from runtime.chaos.values import Certificate, ChaosOrder, Kills, Line, Undisturbed, Verdict
 from runtime.errors import RuntimeFailure, UsageError
 from runtime.hosting.orders import ONE_THREAD
-from runtime.models.store import registry_of
+from runtime.models.registry.store import registry_of
 from runtime.scenario import ScenarioFile
 from runtime.settings import Settings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
-from runtime.models.store import Registry
+from runtime.models.registry.store import Registry
 
 
 class _Frozen(BaseModel):

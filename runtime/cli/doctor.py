@@ -48,7 +48,7 @@ def doctor(
     """
     from loops.environments.tools.isolation import isolation
     from runtime import __version__
-    from runtime.models.urls import shown as models_shown
+    from runtime.models.registry.urls import shown as models_shown
     from runtime.settings import log_url, read_settings, secret
     from telemetry.log import shown
 

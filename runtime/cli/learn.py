@@ -18,9 +18,10 @@ from runtime.cli.run import PLAIN_EVERY_S, Address
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from runtime.learning.course import Course
     from runtime.learning.curve import Arm, Point
     from runtime.learning.history import Round
-    from runtime.learning.rounds import Course, Stage, Told
+    from runtime.learning.rounds import Stage, Told
     from runtime.settings import Settings
 
 UNITS = {"gathering": "moves", "training": "steps", "judging": "pairs"}
@@ -50,7 +51,7 @@ def learn(
 
     Example: aether learn examples/maze.toml --rounds 3
     """
-    from runtime.learning.rounds import course_of
+    from runtime.learning.course import course_of
     from runtime.run import check_scenario
     from runtime.scenario import read_scenario
     from runtime.settings import read_settings

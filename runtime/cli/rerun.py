@@ -51,7 +51,7 @@ def rerun(
     Example: aether rerun --scenario lava --with heart=stricter.toml
     """
     from runtime.errors import UsageError
-    from runtime.models.store import registry_of
+    from runtime.models.registry.store import registry_of
     from runtime.rerun.many import chosen
     from runtime.rerun.many import rerun as compare
     from runtime.rerun.policy import read_policy

@@ -16,7 +16,7 @@ from runtime.cli.training_bar import watching
 if TYPE_CHECKING:
     from loops.lessons import Source
     from runtime.models.learnt import Learnt
-    from runtime.models.training import Made
+    from runtime.models.training.train import Made
     from runtime.settings import Settings
 
 app = typer.Typer(
@@ -101,7 +101,7 @@ def world_model(
 
     Example: aether train world-model maze --where "scenario = 'maze' and successes > 0"
     """
-    from runtime.models.store import check_name, registry_of
+    from runtime.models.registry.store import check_name, registry_of
     from runtime.settings import log_url, read_settings
 
     if name is not None:
@@ -114,9 +114,12 @@ def world_model(
         chosen = _chosen(log, sessions or (), scenario=scenario, where=where)
         name = name or _name(chosen)
 
-        from runtime.models.learn_from import fitting, learn_from  # loads torch, which a mistake need not wait for
-        from runtime.models.order import Order
-        from runtime.models.unfinished import Storage
+        from runtime.models.training.learn_from import (  # loads torch, which a mistake need not wait for
+            fitting,
+            learn_from,
+        )
+        from runtime.models.training.order import Order
+        from runtime.models.training.unfinished import Storage
         from telemetry.otel.metrics import exporting
         from world_model.jepa.config import JepaConfig
 
@@ -157,7 +160,7 @@ def _connect(stack: ExitStack, settings: Settings, *, workers: int, gpu: bool) -
 
 
 def _chosen(log: str | None, sessions: Sequence[str], *, scenario: str | None, where: str | None) -> list[Source]:
-    from runtime.models.sources import sources
+    from runtime.models.training.sources import sources
 
     with reading(log) as store:
         return sources(store, sessions, scenario=scenario, where=where)
@@ -166,7 +169,7 @@ def _chosen(log: str | None, sessions: Sequence[str], *, scenario: str | None, w
 def _name(chosen: Sequence[Source]) -> str:
     """What a model is called where nobody says."""
     from runtime.errors import UsageError
-    from runtime.models.store import check_name
+    from runtime.models.registry.store import check_name
 
     scenarios = dict.fromkeys(source.opened.scenario for source in chosen)
     if len(scenarios) > 1:

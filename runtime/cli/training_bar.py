@@ -15,7 +15,7 @@ from runtime.cli.output import talk
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from runtime.models.order import Order, Told, Watch
+    from runtime.models.training.order import Order, Told, Watch
 
 SHOWN_EVERY_S = 0.1
 PLAIN_EVERY_S = 5.0
@@ -28,7 +28,7 @@ def watching(order: Order, sessions: int, *, quiet: bool) -> Iterator[Watch]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from runtime.models.order import Watch
+    from runtime.models.training.order import Watch
 
     console = Console(stderr=True)
     live = not quiet and console.is_terminal

@@ -95,7 +95,7 @@ def _shelf() -> Shelf:
     """What the registry says of a model; no weights are fetched."""
     from runtime.errors import NotFound, Unavailable, VerificationFailed
     from runtime.models.learnt import FILE, Learnt, parse_learnt
-    from runtime.models.store import beside, meant, registry_of
+    from runtime.models.registry.store import beside, meant, registry_of
     from runtime.settings import read_settings
 
     registry = registry_of(read_settings().settings)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from loops.reasoners.language.settings import ModelDefaults
-from runtime.models.store import Registry, registry_of
+from runtime.models.registry.store import Registry, registry_of
 from runtime.models.using import Reader
 from runtime.scenario import Scenario
 from runtime.settings import Settings

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from runtime.errors import UsageError
 from runtime.hosting.orders import SessionOrder
+from runtime.models.registry.store import check_name
 from runtime.scenario import LearningSettings, ScenarioFile, Schedule, parse_scenario
 from runtime.sessions import opened, stream_of
 from telemetry.log import open_log
@@ -27,6 +29,22 @@ class Course:
     def name(self) -> str:
         """Of the models that it teaches."""
         return self.settings.model or self.file.scenario.name
+
+
+def course_of(file: ScenarioFile, source: str) -> Course:
+    """A scenario that says nothing of `[learning]` is run as if it held an empty table of that name, so that its
+    sessions act by what is promoted. Raises `UsageError` where there is nothing to be learnt."""
+    if file.scenario.environment.is_conversation:
+        raise UsageError(
+            f"{source} is a conversation, and a world model learns from moves. Nothing was started; "
+            "give a scenario whose environment moves, as examples/maze.toml"
+        )
+    if file.scenario.learning is None:
+        file = parse_scenario(f"{file.text.rstrip()}\n\n[learning]\n", source=source)
+    settings = file.scenario.learning
+    assert settings is not None
+    check_name(settings.model or file.scenario.name)
+    return Course(file, source, settings)
 
 
 def scheduled(orders: Sequence[SessionOrder], *, url: str) -> list[Course]:

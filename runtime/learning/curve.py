@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 
 from loops.spaces import Spaces, Vector, flatten
 from runtime.learning.history import History, Round, Verdict
-from runtime.learning.sequential import CONFIDENCE, Interval
+from runtime.learning.judging.sequential import CONFIDENCE, Interval
 from runtime.models.using import PINNED
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn, sense

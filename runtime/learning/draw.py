@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from runtime.learning.curve import Arm, Point
-from runtime.learning.sequential import Interval
+from runtime.learning.judging.sequential import Interval
 from runtime.models.pictures import DPI, LINEAR, REAL, styled
 from telemetry.files import replace_file
 

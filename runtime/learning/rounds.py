@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from loops.randomness import derive
-from runtime.errors import EXPECTED, Unavailable, UsageError, exit_code_of
+from runtime.errors import EXPECTED, Unavailable, exit_code_of
 from runtime.hosting.orders import RunStatus, SessionOrder
-from runtime.learning.evaluate import Look, evaluate
+from runtime.learning.course import Course
 from runtime.learning.fleet import Fleet, Ran
 from runtime.learning.gather import Stopped, gather
 from runtime.learning.history import History, Round, history
-from runtime.learning.promotion import settle
-from runtime.learning.trial import Trial
+from runtime.learning.judging.evaluate import Look, evaluate
+from runtime.learning.judging.promotion import settle
+from runtime.learning.judging.trial import Trial
 from runtime.models.entry import enter
-from runtime.models.order import INTERRUPTED, Order, Watch
-from runtime.models.order import Told as Trained
-from runtime.models.sources import sources
+from runtime.models.registry.store import registry_of
 from runtime.models.standing import base_id, standing
-from runtime.models.store import check_name, registry_of
-from runtime.models.unfinished import Storage
+from runtime.models.training.order import INTERRUPTED, Order, Watch
+from runtime.models.training.order import Told as Trained
+from runtime.models.training.sources import sources
+from runtime.models.training.unfinished import Storage
 from runtime.run import new_orders
-from runtime.scenario import LearningSettings, ScenarioFile, parse_scenario
 from runtime.settings import Settings
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId
@@ -50,35 +50,6 @@ class Stage(NamedTuple):
 Told = Callable[[Stage], None]
 Said = Callable[[str], None]
 """Is told what people should know and nothing stops for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What is learnt: a scenario with its `[learning]`."""
-
-    file: ScenarioFile
-    source: str
-    settings: LearningSettings
-
-    @property
-    def name(self) -> str:
-        return self.settings.model or self.file.scenario.name
-
-
-def course_of(file: ScenarioFile, source: str) -> Course:
-    """A scenario that says nothing of `[learning]` is run as if it held an empty table of that name, so that its
-    sessions act by what is promoted. Raises `UsageError` where there is nothing to be learnt."""
-    if file.scenario.environment.is_conversation:
-        raise UsageError(
-            f"{source} is a conversation, and a world model learns from moves. Nothing was started; "
-            "give a scenario whose environment moves, as examples/maze.toml"
-        )
-    if file.scenario.learning is None:
-        file = parse_scenario(f"{file.text.rstrip()}\n\n[learning]\n", source=source)
-    settings = file.scenario.learning
-    assert settings is not None
-    check_name(settings.model or file.scenario.name)
-    return Course(file, source, settings)
 
 
 def fleet_of(settings: Settings, course: Course) -> Fleet:
@@ -131,7 +102,7 @@ class _Turn:
         gather(self.fleet, self.course.file, wanted=wanted, since=since, source=self.course.source, told=told)
 
     def _train(self, number: int) -> None:
-        from runtime.models.learn_from import fitting, learn_from  # loads torch
+        from runtime.models.training.learn_from import fitting, learn_from  # loads torch
 
         settings, scenario = self.course.settings, self.course.file.scenario
         with closing(open_log(self.fleet.url, mode="read")) as log:

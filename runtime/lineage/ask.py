@@ -16,7 +16,7 @@ from runtime.lineage.records import SAID, About, Said, event_at, model_streams, 
 from runtime.lineage.values import Node, Shelf
 from runtime.lineage.words import told
 from runtime.models.entry import STREAM, stream_of_model
-from runtime.models.succession import succession
+from runtime.models.registry.succession import succession
 from runtime.sessions import PREFIX
 from telemetry.events import Recorded
 from telemetry.events.learn import ModelTrained

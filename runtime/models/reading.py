@@ -10,9 +10,9 @@ from loops.lessons import Source, read_lessons
 from runtime.errors import Refused, RuntimeFailure, VerificationFailed
 from runtime.models.learnt import Learnt
 from runtime.models.pictures import Subject
-from runtime.models.store import Kept
-from runtime.models.training import split
-from runtime.models.withheld import allowed
+from runtime.models.registry.store import Kept
+from runtime.models.training.train import split
+from runtime.models.training.withheld import allowed
 from runtime.sessions import opened, stream_of
 from runtime.settings import log_url, read_settings
 from telemetry.errors import LogError

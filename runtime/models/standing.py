@@ -12,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from runtime.models.entry import STREAM, stream_of_model
-from runtime.models.succession import WORDS, Succession
+from runtime.models.registry.succession import WORDS, Succession
 from runtime.scenario import Scenario, ScenarioFile
 from telemetry.events import Recorded, learn
 from telemetry.events.values import EventId, ModelId

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.scene import PINNED as PINNED
 from runtime.errors import NotFound, Unavailable, VerificationFailed
-from runtime.models.pointers import ID
-from runtime.models.store import Registry, find, folder_at, folder_of
+from runtime.models.registry.pointers import ID
+from runtime.models.registry.store import Registry, find, folder_at, folder_of
 from runtime.sessions import opened
 from telemetry.events import learn
 from telemetry.events.values import ModelId

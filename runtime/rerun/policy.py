@@ -22,7 +22,7 @@ from loops.spaces import Spaces
 from runtime.compose import Phases, check_fit, compose
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
-from runtime.models.store import Registry
+from runtime.models.registry.store import Registry
 from runtime.models.using import ABSENT, Reader, choose
 from runtime.scenario import Closed, ReasonerSettings, Scenario, WorldModelSettings, parse_scenario
 from runtime.sessions import PREFIX

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Unavailable, exit_code_of
-from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.entry import enter
-from runtime.models.place import ASIDE
-from runtime.models.promotion import promoted
-from runtime.models.store import Registry, find, folder_of, kept, laying_down
+from runtime.models.registry.by_hand import promote_by_hand, roll_back_by_hand
+from runtime.models.registry.place import ASIDE
+from runtime.models.registry.promotion import promoted
+from runtime.models.registry.store import Registry, find, folder_of, kept, laying_down
 from telemetry.events.learn import ModelPromoted
 from telemetry.log import open_log
 from tests.aether import ROOT, Aether

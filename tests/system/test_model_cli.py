@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.models.store import Kept, Registry, lay_down, laying_down
+from runtime.models.registry.store import Kept, Registry, lay_down, laying_down
 from telemetry.events.learn import ModelAdopted, ModelPromoted, ModelRolledBack
 from telemetry.events.session import Opened
 from telemetry.log import open_log

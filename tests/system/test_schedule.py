@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.learning.alone import Alone
+from runtime.learning.scheduled.alone import Alone
 from telemetry.events import Recorded
 from telemetry.log import open_log
 from tests.aether import Aether, Ran, wait_until

@@ -21,8 +21,8 @@ from runtime.compose import compose
 from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.fork import fork
 from runtime.models.entry import entered
+from runtime.models.registry.store import Registry
 from runtime.models.standing import Standing, base_id, drawn, followed, standing
-from runtime.models.store import Registry
 from runtime.models.using import Reader, pinned_by
 from runtime.scenario import parse_scenario
 from runtime.sessions import opened

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from runtime.learning.canary import Flight, design_of, flight_of, sent, settle
-from runtime.learning.sequential import Design
+from runtime.learning.judging.sequential import Design
+from runtime.learning.scheduled.canary import Flight, design_of, flight_of, sent, settle
 from runtime.models.entry import entered
-from runtime.models.store import Registry
-from runtime.models.succession import succession
+from runtime.models.registry.store import Registry
+from runtime.models.registry.succession import succession
 from runtime.scenario import ScenarioFile, parse_scenario
 from telemetry.events import Draft, learn
 from telemetry.events.values import EventId, ModelId

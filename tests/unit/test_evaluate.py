@@ -15,18 +15,18 @@ import pytest
 from loops.lessons import read_lessons
 from runtime.errors import Unavailable, UsageError, VerificationFailed
 from runtime.hosting.orders import SessionOrder
-from runtime.learning.evaluate import Evaluation, Look, evaluate
 from runtime.learning.fleet import Ran, ran
-from runtime.learning.promotion import settle
-from runtime.learning.sequential import Design
-from runtime.learning.trial import Trial, seeds_of
+from runtime.learning.judging.evaluate import Evaluation, Look, evaluate
+from runtime.learning.judging.promotion import settle
+from runtime.learning.judging.sequential import Design
+from runtime.learning.judging.trial import Trial, seeds_of
 from runtime.models.learnt import read_learnt
-from runtime.models.sources import sources
+from runtime.models.registry.store import Registry, find, lay_down, laying_down
+from runtime.models.registry.succession import succession
 from runtime.models.standing import base_id, standing
-from runtime.models.store import Registry, find, lay_down, laying_down
-from runtime.models.succession import succession
-from runtime.models.training import Order, Watch, split, train
-from runtime.models.unfinished import Storage
+from runtime.models.training.sources import sources
+from runtime.models.training.train import Order, Watch, split, train
+from runtime.models.training.unfinished import Storage
 from runtime.scenario import parse_scenario
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn

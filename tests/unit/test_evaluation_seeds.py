@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.learning.seeds import pair_seeds
+from runtime.learning.judging.seeds import pair_seeds
 
 
 def test_each_pair_candidate_incumbent_and_scenario_has_seeds_of_its_own() -> None:

@@ -12,7 +12,7 @@ import pytest
 from runtime.learning.curve import Arm, Point, over_copy
 from runtime.learning.draw import draw, sketch
 from runtime.learning.history import Verdict
-from runtime.learning.sequential import Interval
+from runtime.learning.judging.sequential import Interval
 
 
 def around(value: float, reach: float = 0.05) -> Interval:

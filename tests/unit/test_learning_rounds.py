@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import Unavailable, UsageError
+from runtime.learning.course import course_of
 from runtime.learning.gather import Stopped
-from runtime.learning.rounds import _stopping, course_of
+from runtime.learning.rounds import _stopping
 from runtime.models.standing import followed
 from runtime.scenario import ScenarioFile, parse_scenario
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import NotFound, UsageError
-from runtime.models.by_hand import Moved, promote_by_hand, roll_back_by_hand
 from runtime.models.entry import enter
-from runtime.models.pointers import PROMOTED
-from runtime.models.promotion import promoted
+from runtime.models.registry.by_hand import Moved, promote_by_hand, roll_back_by_hand
+from runtime.models.registry.pointers import PROMOTED
+from runtime.models.registry.promotion import promoted
+from runtime.models.registry.store import Kept, Registry, lay_down, laying_down
+from runtime.models.registry.succession import Succession, succession
 from runtime.models.standing import base_id
-from runtime.models.store import Kept, Registry, lay_down, laying_down
-from runtime.models.succession import Succession, succession
 from runtime.people import letters
 from runtime.scenario import parse_scenario
 from telemetry.errors import LogNotFound
@@ -34,8 +34,8 @@ learning = {}
 AT_ONCE = """
 import sys
 from pathlib import Path
-from runtime.models.by_hand import promote_by_hand
-from runtime.models.store import Registry
+from runtime.models.registry.by_hand import promote_by_hand
+from runtime.models.registry.store import Registry
 from telemetry.errors import LogHeld
 
 for digest in sys.argv[3:]:

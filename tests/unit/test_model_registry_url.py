@@ -13,13 +13,13 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
-from runtime.models import remote
-from runtime.models.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.entry import enter
-from runtime.models.pointers import LATEST, PROMOTED
-from runtime.models.promotion import promoted
-from runtime.models.remote import MARK
-from runtime.models.store import (
+from runtime.models.registry import remote
+from runtime.models.registry.by_hand import promote_by_hand, roll_back_by_hand
+from runtime.models.registry.pointers import LATEST, PROMOTED
+from runtime.models.registry.promotion import promoted
+from runtime.models.registry.remote import MARK
+from runtime.models.registry.store import (
     Kept,
     Registry,
     beside,
@@ -31,7 +31,7 @@ from runtime.models.store import (
     laying_down,
     registry_of,
 )
-from runtime.models.urls import hide, shown
+from runtime.models.registry.urls import hide, shown
 from runtime.settings import Settings
 from telemetry.events.learn import ModelPromoted
 from telemetry.files import write_file

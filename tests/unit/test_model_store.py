@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
-from runtime.models.pointers import LATEST, PROMOTED, write_in
-from runtime.models.promotion import promoted
-from runtime.models.store import Kept, Registry, check_name, find, folder_of, kept, lay_down, laying_down, registry_of
-from runtime.models.succession import Succession
+from runtime.models.registry.pointers import LATEST, PROMOTED, write_in
+from runtime.models.registry.promotion import promoted
+from runtime.models.registry.store import (
+    Kept,
+    Registry,
+    check_name,
+    find,
+    folder_of,
+    kept,
+    lay_down,
+    laying_down,
+    registry_of,
+)
+from runtime.models.registry.succession import Succession
 from runtime.settings import UPLOAD_MARK, Settings
 
 FIRST, SECOND = "0123456789ab", "ba9876543210"

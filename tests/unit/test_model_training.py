@@ -17,13 +17,13 @@ from loops.lessons import read_lessons
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.hosting.cluster import connected
 from runtime.models.entry import enter, entered
-from runtime.models.learn_from import learn_from
 from runtime.models.learnt import FILE, read_learnt
 from runtime.models.reading import opened_model, subject
-from runtime.models.sources import sources
-from runtime.models.store import Registry, find, kept
-from runtime.models.training import Made, Order, Told, Watch, split, train
-from runtime.models.unfinished import Storage
+from runtime.models.registry.store import Registry, find, kept
+from runtime.models.training.learn_from import learn_from
+from runtime.models.training.sources import sources
+from runtime.models.training.train import Made, Order, Told, Watch, split, train
+from runtime.models.training.unfinished import Storage
 from runtime.people import letters
 from runtime.settings import Settings
 from telemetry.events.learn import ModelTrained, TrainingProgressed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.learning.outcomes import TYPES, Episode, episodes, first_episode
+from runtime.learning.judging.outcomes import TYPES, Episode, episodes, first_episode
 from tests.local import Local
 
 FRAMES = 25

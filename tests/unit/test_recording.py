@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Unavailable
-from runtime.models import recording
-from runtime.models.recording import Looks, enter_trained
-from runtime.models.unfinished import unfinished
+from runtime.models.training import recording
+from runtime.models.training.recording import Looks, enter_trained
+from runtime.models.training.unfinished import unfinished
 from runtime.people import letters
 from telemetry.events.learn import ModelTrained, TrainingProgressed
 from telemetry.log import EventLog, open_log

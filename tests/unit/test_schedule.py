@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.learning.schedule import WINDOW, Mark, Sessions, Tally, level, mark_of
+from runtime.learning.scheduled.schedule import WINDOW, Mark, Sessions, Tally, level, mark_of
 from runtime.models.entry import entered
 from runtime.scenario import Schedule
 from telemetry.events import learn

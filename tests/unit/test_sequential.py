@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
-from runtime.learning.sequential import (
+from runtime.learning.judging.sequential import (
     Design,
     Interval,
     boundaries,

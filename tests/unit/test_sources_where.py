@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import NotFound, UsageError
-from runtime.models.sources import sources
-from runtime.models.where import COLUMNS, LONGEST, SessionFacts, Where
+from runtime.models.training.sources import sources
+from runtime.models.training.where import COLUMNS, LONGEST, SessionFacts, Where
 from runtime.sessions import PREFIX
 from telemetry.events import learn, session
 from tests.local import Local

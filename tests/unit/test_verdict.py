@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from runtime.learning.sequential import Design
-from runtime.learning.verdict import HeldOut, Judgement, Outcome, Pair, foresees, judge, judge_apart
+from runtime.learning.judging.sequential import Design
+from runtime.learning.judging.verdict import HeldOut, Judgement, Outcome, Pair, foresees, judge, judge_apart
 from tests.outcomes import BUDGET, outcome, pairs, steps
 
 DESIGN = Design()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loops.lessons import Source, read_lessons
-from runtime.models.withheld import Why, allowed, withheld
+from runtime.models.training.withheld import Why, allowed, withheld
 from telemetry.events import Draft, Event, privacy, session
 from telemetry.log import EventLog
 from tests.local import Local

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from runtime.hosting.orders import RunStatus
-    from runtime.learning.evaluate import Evaluation, Look
-    from runtime.learning.trial import Trial
-    from runtime.learning.verdict import Decision
+    from runtime.learning.judging.evaluate import Evaluation, Look
+    from runtime.learning.judging.trial import Trial
+    from runtime.learning.judging.verdict import Decision
     from runtime.scenario import ScenarioFile
     from runtime.settings import Settings
     from telemetry.events.values import EventId, ModelId
@@ -62,11 +62,11 @@ def evaluate(
     Example: aether model evaluate maze --scenario examples/maze.toml --promote
     """
     from runtime.errors import INTERRUPTED
-    from runtime.learning.evaluate import design_of, looks_up_to
-    from runtime.learning.evaluate import evaluate as judged
     from runtime.learning.fleet import Fleet
-    from runtime.learning.promotion import settle
-    from runtime.models.store import registry_of
+    from runtime.learning.judging.evaluate import design_of, looks_up_to
+    from runtime.learning.judging.evaluate import evaluate as judged
+    from runtime.learning.judging.promotion import settle
+    from runtime.models.registry.store import registry_of
     from runtime.run import check_scenario
     from runtime.scenario import read_scenario
     from runtime.settings import read_settings
@@ -97,9 +97,9 @@ def evaluate(
 
 def _trial(settings: Settings, file: ScenarioFile, model: str, against: str | None, *, source: str) -> Trial:
     """Who against whom. Raises `NotFound` for models that are not there, `UsageError` where both are the same."""
-    from runtime.learning.trial import Trial
+    from runtime.learning.judging.trial import Trial
+    from runtime.models.registry.store import find, kept, registry_of
     from runtime.models.standing import base_id
-    from runtime.models.store import find, kept, registry_of
 
     registry = registry_of(settings)
     latest = [one.model for one in kept(registry, model) if one.latest] if "@" not in model and "/" not in model else []

@@ -13,7 +13,7 @@ from runtime.cli.output import Json, LogUrl, answer, command, table, talk
 
 if TYPE_CHECKING:
     from runtime.models.learnt import Learnt
-    from runtime.models.store import Kept, Registry
+    from runtime.models.registry.store import Kept, Registry
     from world_model.checkpoint import Artifact
 
 COLUMNS = ("model", "promoted", "latest", "kind", "transitions", "over_copy", "trained")
@@ -31,7 +31,7 @@ def list_models(
 
     Example: aether model list
     """
-    from runtime.models.store import find, kept, registry_of
+    from runtime.models.registry.store import find, kept, registry_of
     from runtime.settings import read_settings
 
     registry = registry_of(read_settings().settings)
@@ -54,8 +54,8 @@ def list_models(
 def _missing(registry: Registry, name: str, there: list[Kept]) -> str | None:
     """Where what is promoted is none of them, or cannot be read, in words."""
     from runtime.errors import VerificationFailed
-    from runtime.models.pointers import is_of
-    from runtime.models.promotion import promoted
+    from runtime.models.registry.pointers import is_of
+    from runtime.models.registry.promotion import promoted
 
     try:
         stands = promoted(registry, name)
@@ -68,7 +68,7 @@ def _missing(registry: Registry, name: str, there: list[Kept]) -> str | None:
 
 def _row(registry: Registry, one: Kept) -> dict[str, object]:
     from runtime.models.learnt import FILE, parse_learnt
-    from runtime.models.store import beside
+    from runtime.models.registry.store import beside
 
     row: dict[str, object] = {
         "model": one.model,
@@ -123,7 +123,7 @@ def show(
     from runtime.errors import UsageError
     from runtime.models.learnt import read_learnt
     from runtime.models.reading import opened_model
-    from runtime.models.store import find, registry_of
+    from runtime.models.registry.store import find, registry_of
     from runtime.settings import read_settings
 
     if out is not None and not plot:

@@ -9,7 +9,7 @@ import typer
 from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
 
 if TYPE_CHECKING:
-    from runtime.models.by_hand import Moved
+    from runtime.models.registry.by_hand import Moved
 
 Why = Annotated[str, typer.Option(help="Why, for those who read the log later.")]
 
@@ -30,8 +30,8 @@ def promote(
 
     Example: aether model promote maze@3f9c2b7d01aa --why "seen to do better on the large maze"
     """
-    from runtime.models.by_hand import promote_by_hand
-    from runtime.models.store import registry_of
+    from runtime.models.registry.by_hand import promote_by_hand
+    from runtime.models.registry.store import registry_of
     from runtime.settings import log_url, read_settings
 
     settings = read_settings({"log": log}).settings
@@ -60,8 +60,8 @@ def rollback(
 
     Example: aether model rollback maze --why "turns in circles since this morning"
     """
-    from runtime.models.by_hand import roll_back_by_hand
-    from runtime.models.store import registry_of
+    from runtime.models.registry.by_hand import roll_back_by_hand
+    from runtime.models.registry.store import registry_of
     from runtime.settings import log_url, read_settings
 
     settings = read_settings({"log": log}).settings

@@ -9,12 +9,12 @@ from contextlib import closing
 
 from pydantic import JsonValue
 
-from runtime.learning.evaluate import Evaluation
-from runtime.learning.trial import Trial
+from runtime.learning.judging.evaluate import Evaluation
+from runtime.learning.judging.trial import Trial
 from runtime.models.entry import enter, stream_of_model
-from runtime.models.promotion import follow
-from runtime.models.store import Registry
-from runtime.models.succession import WORDS
+from runtime.models.registry.promotion import follow
+from runtime.models.registry.store import Registry
+from runtime.models.registry.succession import WORDS
 from telemetry.events import Recorded
 from telemetry.events.learn import ModelPromoted, ModelRejected
 from telemetry.events.values import EventId

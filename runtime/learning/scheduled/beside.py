@@ -15,26 +15,26 @@ from typing import Final, Self
 
 from loops.randomness import derive
 from runtime.errors import EXPECTED
-from runtime.learning.alone import Alone
-from runtime.learning.canary import Flight, design_of, flight_of
-from runtime.learning.canary import settle as settle_canary
 from runtime.learning.course import Course
-from runtime.learning.evaluate import evaluate
 from runtime.learning.fleet import Watch
-from runtime.learning.handed import Handed, RunEnds, Starts
 from runtime.learning.history import Round, history
-from runtime.learning.promotion import settle
-from runtime.learning.schedule import MARKS, Sessions, Tally, mark_of
-from runtime.learning.trial import Trial
+from runtime.learning.judging.evaluate import evaluate
+from runtime.learning.judging.promotion import settle
+from runtime.learning.judging.trial import Trial
+from runtime.learning.scheduled.alone import Alone
+from runtime.learning.scheduled.canary import Flight, design_of, flight_of
+from runtime.learning.scheduled.canary import settle as settle_canary
+from runtime.learning.scheduled.handed import Handed, RunEnds, Starts
+from runtime.learning.scheduled.schedule import MARKS, Sessions, Tally, mark_of
 from runtime.models.entry import enter, stream_of_model
-from runtime.models.learn_from import fitting, learn_from
-from runtime.models.order import INTERRUPTED, Order, Told
-from runtime.models.order import Watch as Watching
-from runtime.models.sources import sources
+from runtime.models.registry.store import registry_of
+from runtime.models.registry.succession import succession
 from runtime.models.standing import base_id
-from runtime.models.store import registry_of
-from runtime.models.succession import succession
-from runtime.models.unfinished import Storage
+from runtime.models.training.learn_from import fitting, learn_from
+from runtime.models.training.order import INTERRUPTED, Order, Told
+from runtime.models.training.order import Watch as Watching
+from runtime.models.training.sources import sources
+from runtime.models.training.unfinished import Storage
 from runtime.settings import Settings, log_url
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import NamedTuple
 
-from runtime.learning.verdict import Outcome
+from runtime.learning.judging.verdict import Outcome
 from telemetry.events import Event, Recorded, Unknown, learn, reason, sense, session
 from telemetry.events.values import EventId
 from telemetry.log import EventLog

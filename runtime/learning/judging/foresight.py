@@ -7,11 +7,11 @@ held out of every training of it."""
 from __future__ import annotations
 
 from runtime.errors import UsageError
-from runtime.learning.verdict import HeldOut
+from runtime.learning.judging.verdict import HeldOut
 from runtime.models.learnt import Learnt, read_learnt
 from runtime.models.reading import lived, opened_model
-from runtime.models.store import Kept
-from runtime.models.training import split
+from runtime.models.registry.store import Kept
+from runtime.models.training.train import split
 from world_model.held_out import error_over_copy
 
 

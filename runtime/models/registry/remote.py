@@ -18,8 +18,8 @@ from fsspec.registry import known_implementations
 
 from runtime.errors import RuntimeFailure, Unavailable, UsageError
 from runtime.explain import nearest
-from runtime.models.place import DIGEST, NAME
-from runtime.models.urls import hide, shown
+from runtime.models.registry.place import DIGEST, NAME
+from runtime.models.registry.urls import hide, shown
 from telemetry.files import write_file
 
 T = TypeVar("T")

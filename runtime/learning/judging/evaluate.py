@@ -13,12 +13,12 @@ from loops.randomness import derive
 from runtime.errors import Unavailable, UsageError
 from runtime.hosting.orders import SessionOrder
 from runtime.learning.fleet import Ran
-from runtime.learning.outcomes import Episode, first_episode
-from runtime.learning.sequential import Design
-from runtime.learning.trial import ARMS, Trial, seeds_of
-from runtime.learning.verdict import HeldOut, Judgement, Pair, foresees, judge
+from runtime.learning.judging.outcomes import Episode, first_episode
+from runtime.learning.judging.sequential import Design
+from runtime.learning.judging.trial import ARMS, Trial, seeds_of
+from runtime.learning.judging.verdict import HeldOut, Judgement, Pair, foresees, judge
 from runtime.models.entry import enter, said
-from runtime.models.store import Registry, find
+from runtime.models.registry.store import Registry, find
 from runtime.sessions import stream_of
 from telemetry.events.learn import ModelEvaluated
 from telemetry.events.values import EventId
@@ -99,7 +99,7 @@ def looks_up_to(design: Design, most: int | None) -> tuple[int, ...]:
 
 
 def held_out_of(trial: Trial, *, registry: Registry, url: str) -> HeldOut:
-    from runtime.learning.foresight import held_out_errors  # loads torch
+    from runtime.learning.judging.foresight import held_out_errors  # loads torch
 
     candidate = find(registry, trial.candidate)
     incumbent = None if trial.against_policy else find(registry, trial.incumbent)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.learning.sequential import (
+from runtime.learning.judging.sequential import (
     Design,
     Interval,
     difference_interval,

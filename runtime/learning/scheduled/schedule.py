@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Final, NamedTuple
 
 from runtime.models.entry import stream_of_model
-from runtime.models.succession import WORDS
+from runtime.models.registry.succession import WORDS
 from runtime.scenario import Schedule
 from runtime.sessions import PREFIX, opened
 from telemetry.errors import EventsPruned, InvalidEvent

@@ -11,18 +11,18 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from runtime.learning.outcomes import TYPES as OUTCOME
-from runtime.learning.outcomes import episodes
-from runtime.learning.schedule import Sessions
-from runtime.learning.sequential import Design
-from runtime.learning.trial import Trial
-from runtime.learning.verdict import Judgement, Outcome, judge_apart
+from runtime.learning.judging.outcomes import TYPES as OUTCOME
+from runtime.learning.judging.outcomes import episodes
+from runtime.learning.judging.sequential import Design
+from runtime.learning.judging.trial import Trial
+from runtime.learning.judging.verdict import Judgement, Outcome, judge_apart
+from runtime.learning.scheduled.schedule import Sessions
 from runtime.lineage.records import acting, base_of
 from runtime.models.entry import enter, stream_of_model
-from runtime.models.promotion import follow
+from runtime.models.registry.promotion import follow
+from runtime.models.registry.store import Registry
+from runtime.models.registry.succession import succession
 from runtime.models.standing import base_id
-from runtime.models.store import Registry
-from runtime.models.succession import succession
 from runtime.scenario import ScenarioFile
 from telemetry.errors import InvalidEvent
 from telemetry.events import Recorded, learn, session

@@ -5,9 +5,9 @@ said, and of two who move it at once on one machine the later word stays."""
 
 from __future__ import annotations
 
-from runtime.models.pointers import read_in, succession_in, write_in
-from runtime.models.store import Registry, writing
-from runtime.models.succession import Succession, succession
+from runtime.models.registry.pointers import read_in, succession_in, write_in
+from runtime.models.registry.store import Registry, writing
+from runtime.models.registry.succession import Succession, succession
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 

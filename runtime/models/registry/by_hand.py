@@ -13,11 +13,11 @@ from typing import NamedTuple
 from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.lineage.records import begun
 from runtime.models.entry import enter
-from runtime.models.pointers import is_of, read_in, succession_in
-from runtime.models.promotion import follow
+from runtime.models.registry.pointers import is_of, read_in, succession_in
+from runtime.models.registry.promotion import follow
+from runtime.models.registry.store import Registry, find, meant
+from runtime.models.registry.succession import Succession, succession
 from runtime.models.standing import base_id, followed
-from runtime.models.store import Registry, find, meant
-from runtime.models.succession import Succession, succession
 from runtime.scenario import parse_scenario
 from telemetry.events.learn import ModelPromoted, ModelRolledBack
 from telemetry.events.values import Digest, EventId, ModelId

@@ -1,4 +1,4 @@
-"""The places that models are kept in: a folder, here; what fsspec reaches by a URL, in `runtime.models.remote`.
+"""The places that models are kept in: a folder here, or what fsspec reaches by a URL, in `registry.remote`.
 
 Knows names of folders and files; what is in a model, `world_model.checkpoint` knows. Invariant: a model is at its place
 whole or not at all, and so is what a pointer says."""

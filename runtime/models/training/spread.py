@@ -17,8 +17,8 @@ from loops.training.ray_data import Gathered, gather
 from loops.training.ray_train import Workers, check_room
 from loops.training.world_model import train_jepa
 from runtime.models.learnt import code_version
-from runtime.models.order import INTERRUPTED, Fit, Fitted, Order, Told, Watch
-from runtime.models.unfinished import Storage, Unfinished, unfinished
+from runtime.models.training.order import INTERRUPTED, Fit, Fitted, Order, Told, Watch
+from runtime.models.training.unfinished import Storage, Unfinished, unfinished
 from telemetry.events.learn import TrainingProgressed
 from telemetry.events.values import canonical_json
 from telemetry.log import EventLog

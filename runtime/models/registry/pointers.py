@@ -8,8 +8,8 @@ import re
 from typing import Final
 
 from runtime.errors import VerificationFailed
-from runtime.models.place import DIGEST, NAME, Place
-from runtime.models.succession import Succession
+from runtime.models.registry.place import DIGEST, NAME, Place
+from runtime.models.registry.succession import Succession
 from telemetry.events.values import ModelId
 
 LATEST: Final = "latest"

@@ -16,10 +16,10 @@ from pydantic import JsonValue
 from loops.errors import NothingToLearn
 from loops.lessons import Lessons, Source, read_lessons
 from runtime.models.learnt import Learnt, code_version, versions
-from runtime.models.order import INTERRUPTED, Fit, Fitted, Order, Told, Watch
-from runtime.models.store import Kept, Registry, check_writable, lay_down, laying_down
-from runtime.models.unfinished import Storage
-from runtime.models.withheld import Allowed, allowed
+from runtime.models.registry.store import Kept, Registry, check_writable, lay_down, laying_down
+from runtime.models.training.order import INTERRUPTED, Fit, Fitted, Order, Told, Watch
+from runtime.models.training.unfinished import Storage
+from runtime.models.training.withheld import Allowed, allowed
 from runtime.sessions import PREFIX
 from telemetry.events.values import EventId, ModelId
 from telemetry.log import EventLog
@@ -60,7 +60,7 @@ def train(
     if order.kind == "linear":
         lessons = read_lessons(log, sources, heard=watch.read)
     else:
-        from runtime.models.spread import spread  # loads Ray, which a linear model has no use for
+        from runtime.models.training.spread import spread  # loads Ray, which a linear model has no use for
 
         lessons, fit = spread(log, sources, order, watch, part=learnt_part, storage=storage)
     learnt, held_out = split(lessons.experience)

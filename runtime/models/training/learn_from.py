@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from loops.lessons import Source
 from runtime.models.learnt import Kind
-from runtime.models.order import Order, Told, Watch
-from runtime.models.recording import Looks, Said, enter_trained
-from runtime.models.store import Registry
-from runtime.models.training import Made, train
-from runtime.models.unfinished import Storage
+from runtime.models.registry.store import Registry
+from runtime.models.training.order import Order, Told, Watch
+from runtime.models.training.recording import Looks, Said, enter_trained
+from runtime.models.training.train import Made, train
+from runtime.models.training.unfinished import Storage
 from telemetry.events.learn import TrainingProgressed
 from telemetry.events.values import EventId
 from telemetry.log import open_log

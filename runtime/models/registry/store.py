@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.explain import nearest
-from runtime.models.place import NAME, Folder, Place
-from runtime.models.pointers import ID, LATEST, is_of, latest_in, standing_in, succession_in
-from runtime.models.urls import is_clear
+from runtime.models.registry.place import NAME, Folder, Place
+from runtime.models.registry.pointers import ID, LATEST, is_of, latest_in, standing_in, succession_in
+from runtime.models.registry.urls import is_clear
 from runtime.scenario import ReasonerSettings
 from runtime.settings import Settings, in_upload
 from telemetry.events.values import ModelId
@@ -43,7 +43,7 @@ class Registry(BaseModel):
             return Folder(self.folder)
         if self.url.startswith(LOCAL):
             return Folder(Path(self.url.removeprefix(LOCAL)))
-        from runtime.models.remote import Remote  # loads fsspec, which a folder does without
+        from runtime.models.registry.remote import Remote  # loads fsspec, which a folder does without
 
         return Remote(self.url)
 

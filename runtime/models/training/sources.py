@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from loops.lessons import Source
 from runtime.errors import NotFound, UsageError
 from runtime.ledger import LedgerRow, ledger
-from runtime.models.where import COUNTED, SessionFacts, Where
+from runtime.models.training.where import COUNTED, SessionFacts, Where
 from runtime.rerun.many import chosen
 from runtime.sessions import PREFIX, all_heads, opened, stream_of
 from telemetry.errors import EventsPruned, InvalidEvent

@@ -14,7 +14,7 @@ from loops.environments import longest_episode
 from loops.scene import PINNED
 from runtime.errors import UsageError, VerificationFailed
 from runtime.hosting.orders import SessionOrder
-from runtime.learning.seeds import pair_seeds
+from runtime.learning.judging.seeds import pair_seeds
 from runtime.models.standing import base_id
 from runtime.scenario import LearningSettings, ScenarioFile
 from runtime.sessions import stream_of
