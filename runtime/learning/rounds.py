@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from loops.randomness import derive
 from runtime.errors import EXPECTED, Unavailable, exit_code_of
 from runtime.hosting.orders import RunStatus, SessionOrder
+from runtime.learning.candidate import order_of, reject_unfit
 from runtime.learning.course import Course
 from runtime.learning.fleet import Fleet, Ran
 from runtime.learning.gather import Stopped, gather
@@ -20,16 +20,14 @@ from runtime.learning.history import History, Round, history
 from runtime.learning.judging.evaluate import Look, evaluate
 from runtime.learning.judging.promotion import settle
 from runtime.learning.judging.trial import Trial
-from runtime.models.entry import enter
 from runtime.models.registry.store import registry_of
 from runtime.models.standing import base_id, standing
-from runtime.models.training.order import INTERRUPTED, Order, Watch
 from runtime.models.training.order import Told as Trained
+from runtime.models.training.order import Watch
 from runtime.models.training.sources import sources
 from runtime.models.training.unfinished import Storage
 from runtime.run import new_orders
 from runtime.settings import Settings
-from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId
 from telemetry.log import open_log
 
@@ -102,20 +100,11 @@ class _Turn:
         gather(self.fleet, self.course.file, wanted=wanted, since=since, source=self.course.source, told=told)
 
     def _train(self, number: int) -> None:
-        from runtime.models.training.learn_from import fitting, learn_from  # loads torch
+        from runtime.models.training.learn_from import learn_from  # loads torch
 
-        settings, scenario = self.course.settings, self.course.file.scenario
         with closing(open_log(self.fleet.url, mode="read")) as log:
-            chosen = sources(log, scenario=scenario.name)
-        kind = settings.kind or fitting(chosen, asked=settings.steps is not None)
-        order = Order(
-            name=self.course.name,
-            kind=kind,
-            steps=settings.steps if kind == "jepa" else None,
-            seed=derive(scenario.seed, "training", number),
-            workers=settings.workers,
-            gpu=settings.gpu,
-        )
+            chosen = sources(log, scenario=self.course.file.scenario.name)
+        order = order_of(self.course, chosen, number=number)
         watch = Watch(told=lambda told: self.told(_trained_so_far(number, told)))
         learn_from(
             self.fleet.url,
@@ -130,9 +119,7 @@ class _Turn:
     def _judge(self, candidate: Round) -> None:
         """By pairs of sessions, unless it is rejected for what it is."""
         incumbent = self._incumbent()
-        if (why := _unfit(candidate, incumbent)) is not None:
-            said = ModelRejected(model=candidate.model, incumbent=incumbent, figures={}, why=why)
-            enter(self.fleet.url, said, refs=(candidate.trained,), run=candidate.trained)
+        if reject_unfit(self.fleet.url, candidate, incumbent=incumbent) is not None:
             return
         trial = Trial(self.course.file, candidate=candidate.model, incumbent=incumbent, source=self.course.source)
         registry = registry_of(self.fleet.settings)
@@ -143,13 +130,6 @@ class _Turn:
     def _incumbent(self) -> ModelId:
         with closing(open_log(self.fleet.url, mode="read")) as log:
             return standing(log, self.course.name).model or base_id(self.course.file)
-
-
-def _unfit(candidate: Round, incumbent: ModelId) -> str | None:
-    """Why a candidate needs no sessions to be rejected."""
-    if candidate.stopped is not None and candidate.stopped != INTERRUPTED:
-        return f"its training failed: {candidate.stopped}"
-    return "it is what stands already" if candidate.model == incumbent else None
 
 
 @dataclass(slots=True)

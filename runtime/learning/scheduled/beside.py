@@ -13,8 +13,8 @@ from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
 
-from loops.randomness import derive
 from runtime.errors import EXPECTED
+from runtime.learning.candidate import order_of, reject_unfit
 from runtime.learning.course import Course
 from runtime.learning.fleet import Watch
 from runtime.learning.history import Round, history
@@ -26,18 +26,16 @@ from runtime.learning.scheduled.canary import Flight, design_of, flight_of
 from runtime.learning.scheduled.canary import settle as settle_canary
 from runtime.learning.scheduled.handed import Handed, RunEnds, Starts
 from runtime.learning.scheduled.schedule import MARKS, Sessions, Tally, mark_of
-from runtime.models.entry import enter, stream_of_model
+from runtime.models.entry import stream_of_model
 from runtime.models.registry.store import registry_of
 from runtime.models.registry.succession import succession
 from runtime.models.standing import base_id
-from runtime.models.training.learn_from import fitting, learn_from
-from runtime.models.training.order import INTERRUPTED, Order, Told
+from runtime.models.training.learn_from import learn_from
+from runtime.models.training.order import Told
 from runtime.models.training.order import Watch as Watching
 from runtime.models.training.sources import sources
 from runtime.models.training.unfinished import Storage
 from runtime.settings import Settings, log_url
-from telemetry.events.learn import ModelRejected
-from telemetry.events.values import ModelId
 from telemetry.log import EventLog, open_log
 
 LOOK_S: Final = 1.0
@@ -174,19 +172,10 @@ class Turn:
             self._said(f"learning: {flight.canary.model} {done}: {judgement.why}")
 
     def _train(self, log: EventLog, why: str) -> None:
-        scenario, settings = self._course.file.scenario, self._course.settings
         self._said(f"learning: {self._course.name} is trained: {why}")
         self.doing = f"training {self._course.name}"
-        chosen = sources(log, scenario=scenario.name)
-        kind = settings.kind or fitting(chosen, asked=settings.steps is not None)
-        order = Order(
-            name=self._course.name,
-            kind=kind,
-            steps=settings.steps if kind == "jepa" else None,
-            seed=derive(scenario.seed, "training", history(log, self._course.name).number),
-            workers=settings.workers,
-            gpu=settings.gpu,
-        )
+        chosen = sources(log, scenario=self._course.file.scenario.name)
+        order = order_of(self._course, chosen, number=history(log, self._course.name).number)
         watch = Watching(told=self._trained, stop=self._ends.is_set)
         storage = Storage.of(self._settings)
         learn_from(self._url, chosen, order, registry=self._registry, storage=storage, watch=watch, said=self._said)
@@ -198,9 +187,7 @@ class Turn:
     def _judge(self, log: EventLog, candidate: Round) -> None:
         """By pairs of sessions beside those that run, unless it is rejected for what it is."""
         incumbent = succession(log, self._course.name).standing or base_id(self._course.file)
-        if (why := _unfit(candidate, incumbent)) is not None:
-            said = ModelRejected(model=candidate.model, incumbent=incumbent, figures={}, why=why)
-            enter(self._url, said, refs=(candidate.trained,), run=candidate.trained)
+        if (why := reject_unfit(self._url, candidate, incumbent=incumbent)) is not None:
             self._said(f"learning: {candidate.model} is rejected: {why}")
             return
         trial = Trial(self._course.file, candidate.model, incumbent, source=self._course.source)
@@ -215,10 +202,3 @@ class Turn:
         settle(trial, evaluation, url=self._url, registry=self._registry, share=share)
         done = "promoted" if evaluation.judgement.decision == "promote" else "rejected"
         self._said(f"learning: {candidate.model} is {done}: {evaluation.judgement.why}")
-
-
-def _unfit(candidate: Round, incumbent: ModelId) -> str | None:
-    """Why a candidate needs no sessions to be rejected."""
-    if candidate.stopped is not None and candidate.stopped != INTERRUPTED:
-        return f"its training failed: {candidate.stopped}"
-    return "it is what stands already" if candidate.model == incumbent else None
