@@ -115,7 +115,7 @@ def code_version() -> str:
     rooms = Path(__file__).parents[2]
     folders = [rooms / "world_model", rooms / "loops" / "training"]
     files = [rooms / "loops" / f"{name}.py" for name in ("layouts", "lessons", "lives", "spaces")]
-    files += [Path(__file__).with_name(f"{name}.py") for name in ("spread", "training", "withheld")]
+    files += [rooms / "runtime" / "models" / "training" / f"{name}.py" for name in ("spread", "train", "withheld")]
     whole = (*(path for folder in folders for path in sorted(folder.rglob("*.py"))), *files)
     return f"{__version__}+{digest_files(whole)[:12]}"
 
