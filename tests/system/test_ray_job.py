@@ -17,19 +17,21 @@ from tests.clusters import Head
 
 MAX_UPLOAD_BYTES = 5 * 2**20
 JOB_TIMEOUT_S = 180.0
+SESSIONS = 12
+"""More than the scenario's own, so that a model has enough to learn from whichever of them judge it."""
 
 
 @pytest.fixture(scope="module")
 def submitted(head: Head) -> tuple[int, str]:
     """How the main job ended and what it printed."""
-    return _submit(head, "run", "examples/maze.toml", "--json")
+    return _submit(head, "run", "examples/maze.toml", "--sessions", str(SESSIONS), "--json")
 
 
 def test_the_main_job_succeeds_and_answers_json(submitted: tuple[int, str], head: Head) -> None:
     code, output = submitted
     assert code == 0, output
     rows = _answer(output)["rows"]
-    assert len(rows) == 8
+    assert len(rows) == SESSIONS
     assert {row["status"] for row in rows} == {"closed"}
 
 
@@ -59,7 +61,7 @@ def test_what_it_recorded_is_learnt_from_by_another_job(submitted: tuple[int, st
     code, output = _submit(head, "train", "world-model", "maze", "--steps", "20", "--json")
     assert code == 0, output
     (row,) = _answer(output)["rows"]
-    assert (row["kind"], row["scenarios"], len(row["sessions"])) == ("jepa", ["maze"], 8)
+    assert (row["kind"], row["scenarios"], len(row["sessions"])) == ("jepa", ["maze"], SESSIONS)
     home = Path(head.env["AETHER_HOME"])
     assert Path(row["folder"]).parent == home / "models" / "maze"
     with closing(open_log(home / "aether.db", mode="read")) as store:
