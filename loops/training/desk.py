@@ -67,7 +67,7 @@ class _Remote(Protocol):
 
 
 class Line:
-    """The first worker's line to the desk: never waits for an answer but the last."""
+    """The first worker's line to the desk: waits for an answer only where what was said must not be lost."""
 
     def __init__(self, desk: Handle) -> None:
         self._desk = desk
@@ -93,7 +93,7 @@ class Line:
         looks, self._looks = self._looks, []
         self._answer, self._asked = self._desk.tell.remote(step, looks), time.monotonic()
 
-    def close(self, step: int) -> None:
-        """Everything is said."""
+    def settle(self, step: int) -> None:
+        """Returns when everything is said: a state that is kept next takes no look with it that nobody heard of."""
         self.flush(step)
         ray.get(self._answer)

@@ -219,6 +219,8 @@ def _work(config: dict[str, Any]) -> Ended:
         while not course.ended:
             looked = course.advance()
             if keeping.due(looked=looked) and not course.ended:
+                if line is not None:
+                    line.settle(course.number)
                 _keep(course, rank=rank)
                 keeping.begin()
         return Ended(course.finished() if rank == 0 else {}, failed=False)
@@ -229,7 +231,7 @@ def _work(config: dict[str, Any]) -> Ended:
         return Ended(told, failed=True)
     finally:
         if line is not None and course is not None:
-            line.close(course.number)
+            line.settle(course.number)
 
 
 class _Keeping:
