@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue
-from scipy.stats import bootstrap
 
 from loops.spaces import Spaces, Vector, flatten
 from runtime.learning.history import History, Round, Verdict
-from runtime.learning.judging.sequential import CONFIDENCE, Interval
+from runtime.learning.judging.sequential import Interval, resampled
 from runtime.models.using import PINNED
 from runtime.sessions import opened
 from telemetry.events import Recorded, learn, sense
@@ -183,15 +182,7 @@ def over_copy(missed: Sequence[float], moved: Sequence[float]) -> Interval | Non
     value = float(_root(*pairs_N2.T))
     if np.ptp(pairs_N2[:, 0] / pairs_N2[:, 1]) == 0:
         return Interval(value, value, value)
-    found = bootstrap(
-        tuple(pairs_N2.T),
-        _root,
-        paired=True,
-        method="percentile",
-        confidence_level=CONFIDENCE,
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return Interval(value, float(found.low), float(found.high))
+    return resampled(tuple(pairs_N2.T), _root, value=value, seed=0, paired=True)
 
 
 def _root(missed_N: NDArray[np.float64], moved_N: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:

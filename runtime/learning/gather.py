@@ -79,11 +79,14 @@ def gather(fleet: Fleet, file: ScenarioFile, *, wanted: int, since: int, source:
 
     Raises `Stopped` where a session is kept from its end, or where sessions make no moves."""
     tried: set[str] = set()
+    wave: tuple[Ran, int] | None = None
     while True:
         with closing(open_log(fleet.url, mode="read")) as log:
             have = gathered(log, file.scenario.name, since=since)
             left = [name for name in have.unfinished if name not in tried]
             busy = at_work(log, left)
+        if wave is not None:
+            _check_moved(*wave, now=have.moves)
         told(have.moves, None)
         orders = [SessionOrder(session=name) for name in left if name not in busy]
         if not orders and have.moves >= wanted:
@@ -94,8 +97,7 @@ def gather(fleet: Fleet, file: ScenarioFile, *, wanted: int, since: int, source:
         ran = fleet.run(orders, watch=_counting(have.moves, told))
         if ran.errors:
             raise Stopped(f"{len(ran.errors)} sessions did not end: {ran.errors[0]}", exit_code=ran.exit_code)
-        if fresh:
-            _check_moved(fleet.url, file, ran, since=since, before=have.moves)
+        wave = (ran, have.moves) if fresh else None
 
 
 def _wave(file: ScenarioFile, have: Gathered, *, wanted: int, source: str) -> list[SessionOrder]:
@@ -128,9 +130,9 @@ def _counting(moves: int, told: Told) -> Callable[[RunStatus], None]:
     return watch
 
 
-def _check_moved(url: str, file: ScenarioFile, ran: Ran, *, since: int, before: int) -> None:
-    with closing(open_log(url, mode="read")) as log:
-        if gathered(log, file.scenario.name, since=since).moves > before:
-            return
+def _check_moved(ran: Ran, before: int, *, now: int) -> None:
+    """Raises `Stopped` where new sessions made no moves."""
+    if now > before:
+        return
     why = next((row.error for row in ran.rows if row.error), "they ended without a move")
     raise Stopped(f"{len(ran.rows)} sessions ran and nothing was gathered: {why}", exit_code=ran.exit_code or FAILED)

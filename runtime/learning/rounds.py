@@ -21,14 +21,13 @@ from runtime.learning.judging.evaluate import Look, evaluate
 from runtime.learning.judging.promotion import settle
 from runtime.learning.judging.trial import Trial
 from runtime.models.registry.store import registry_of
-from runtime.models.standing import base_id, standing
+from runtime.models.standing import incumbent as incumbent_of
 from runtime.models.training.order import Told as Trained
 from runtime.models.training.order import Watch
 from runtime.models.training.sources import sources
 from runtime.models.training.unfinished import Storage
 from runtime.run import new_orders
 from runtime.settings import Settings
-from telemetry.events.values import ModelId
 from telemetry.log import open_log
 
 Doing = Literal["gathering", "training", "judging"]
@@ -118,7 +117,8 @@ class _Turn:
 
     def _judge(self, candidate: Round) -> None:
         """By pairs of sessions, unless it is rejected for what it is."""
-        incumbent = self._incumbent()
+        with closing(open_log(self.fleet.url, mode="read")) as log:
+            incumbent = incumbent_of(log, self.course.name, self.course.file)
         if reject_unfit(self.fleet.url, candidate, incumbent=incumbent) is not None:
             return
         trial = Trial(self.course.file, candidate=candidate.model, incumbent=incumbent, source=self.course.source)
@@ -126,10 +126,6 @@ class _Turn:
         judged = _Judging(self, candidate.number, trial.settings.pairs)
         evaluation = evaluate(trial, url=self.fleet.url, registry=registry, run=judged.run, told=judged.looked)
         settle(trial, evaluation, url=self.fleet.url, registry=registry, share=self.course.settings.canary)
-
-    def _incumbent(self) -> ModelId:
-        with closing(open_log(self.fleet.url, mode="read")) as log:
-            return standing(log, self.course.name).model or base_id(self.course.file)
 
 
 @dataclass(slots=True)

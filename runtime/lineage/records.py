@@ -16,7 +16,7 @@ from runtime.models.entry import STREAM, stream_of_model
 from runtime.models.standing import base_id
 from runtime.models.using import PINNED
 from runtime.scenario import parse_scenario
-from runtime.sessions import all_heads
+from runtime.sessions import all_heads, opened
 from telemetry.errors import EventsPruned, InvalidEvent
 from telemetry.events import Event, Recorded, Unknown, session, split_id
 from telemetry.events.learn import (
@@ -96,22 +96,20 @@ def acting(log: EventLog, stream: str, *, before: int | None = None) -> Acting |
     """What the session acted by before that version, or last; None for a stream of no session."""
     for recorded in log.read_back(stream, before=before, types=(ADOPTED, "session.opened")):
         match readable(recorded):
-            case session.Opened() as opened:
-                base = base_of(opened)
-                model = opened.versions.get(PINNED, base)
+            case session.Opened() as first:
+                base = base_of(first)
+                model = first.versions.get(PINNED, base)
                 return Acting(model, recorded, base=model == base)
             case ModelAdopted(model=None):
-                first = next(log.read(stream, to=1)).event
-                assert isinstance(first, session.Opened), "a session begins by being opened"
-                return Acting(base_of(first), recorded, base=True)
+                return Acting(base_of(opened(log, stream)), recorded, base=True)
             case ModelAdopted(model=str(model)):
                 return Acting(model, recorded, base=False)
     return None
 
 
-def base_of(opened: session.Opened) -> ModelId:
+def base_of(first: session.Opened) -> ModelId:
     """The policy of the session's scenario itself, as a model's id."""
-    return _base(opened.scenario_text, opened.scenario_digest)
+    return _base(first.scenario_text, first.scenario_digest)
 
 
 @lru_cache(maxsize=64)

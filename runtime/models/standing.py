@@ -12,6 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from runtime.models.entry import STREAM, stream_of_model
+from runtime.models.registry.pointers import is_of
 from runtime.models.registry.succession import WORDS, Succession
 from runtime.scenario import Scenario, ScenarioFile
 from telemetry.events import Recorded, learn
@@ -86,7 +87,7 @@ class Standing:
         if by == self.by and now.standing != before.standing:
             by, why = recorded.id, f"what {now.canary} is a canary beside"
         name = recorded.stream.removeprefix(STREAM)
-        model = now.standing if now.standing is not None and now.standing.partition("@")[0] == name else None
+        model = now.standing if now.standing is not None and is_of(now.standing, name) else None
         return Standing(model, now.canary, now.share, by, why, canary_by, now)
 
 
@@ -98,6 +99,12 @@ def drawn(stream: str, canary: ModelId) -> float:
 def standing(log: EventLog, name: str) -> Standing:
     """What stands of `name` as of now."""
     return _folded(Standing(), log.read(stream_of_model(name), types=WORDS))
+
+
+def incumbent(log: EventLog, name: str, file: ScenarioFile) -> ModelId:
+    """What a candidate of that name has to be better than in this scenario: the model that stands, or else the policy
+    that the scenario itself describes."""
+    return standing(log, name).model or base_id(file)
 
 
 def _folded(before: Standing, events: Iterable[Recorded]) -> Standing:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from runtime.learning.judging.sequential import Design
-from runtime.learning.scheduled.canary import Flight, design_of, flight_of, sent, settle
+from runtime.learning.scheduled.canary import Flight, flight_of, sent, settle
 from runtime.models.entry import entered
 from runtime.models.registry.store import Registry
 from runtime.models.registry.succession import succession
@@ -75,7 +75,7 @@ def test_a_canary_that_acts_better_goes_to_all_and_one_that_acts_worse_is_taken_
         local.run(f"other-{number}", lives(folders[1], plans=not plans), seed=number)
     flight = flown(local, folders[0])
     assert sum(ours for ours, _ in flight.ended) == len(flight.ended) / 2 == 2 * EPISODES
-    judgement = flight.judge(design_of(file_of(folders[0])))
+    judgement = flight.judge(DESIGN)
     assert judgement.decision == decision
     local.log.close()  # so that it can be entered, as by a command
     said = settle(flight, judgement, url=local.log.url, registry=Registry(folder=tmp_path / "models"))

@@ -113,13 +113,13 @@ def _trial(settings: Settings, file: ScenarioFile, model: str, against: str | No
 
 def _stands(settings: Settings, file: ScenarioFile, candidate: ModelId) -> ModelId:
     """Of the candidate's name, as the log says; what the scenario does by itself where it says nothing."""
-    from runtime.models.standing import base_id, standing
+    from runtime.models.standing import base_id, incumbent
     from runtime.settings import log_url
     from telemetry.errors import LogNotFound
 
     try:
         with reading(log_url(settings)) as store:
-            return standing(store, candidate.partition("@")[0]).model or base_id(file)
+            return incumbent(store, candidate.partition("@")[0], file)
     except LogNotFound:
         return base_id(file)
 

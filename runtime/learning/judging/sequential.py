@@ -7,7 +7,7 @@ bounds."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -156,10 +156,7 @@ def mean_interval(values: ArrayLike, *, seed: int) -> Interval:
     mean = float(sample.mean())
     if np.ptp(sample) == 0:
         return Interval(mean, mean, mean)
-    found = bootstrap(
-        (sample,), np.mean, method="percentile", confidence_level=CONFIDENCE, rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
+    return resampled((sample,), np.mean, value=mean, seed=seed)
 
 
 def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int) -> Interval:
@@ -168,14 +165,25 @@ def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int) -> In
     difference = float(one.mean() - other.mean())
     if np.ptp(one) == 0 and np.ptp(other) == 0:
         return Interval(difference, difference, difference)
+    return resampled(
+        (one, other), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), value=difference, seed=seed
+    )
+
+
+def resampled(
+    samples: Sequence[Numbers], statistic: Callable[..., Numbers], *, value: float, seed: int, paired: bool = False
+) -> Interval:
+    """`value` of a statistic of samples that are not all alike, by the percentile bootstrap; `paired` resamples them
+    together. `statistic` takes the samples and an `axis`."""
     found = bootstrap(
-        (one, other),
-        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        tuple(samples),
+        statistic,
+        paired=paired,
         method="percentile",
         confidence_level=CONFIDENCE,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(difference, float(found.low), float(found.high))
+    return Interval(value, float(found.low), float(found.high))
 
 
 def rate_interval(successes: int, trials: int) -> Interval:

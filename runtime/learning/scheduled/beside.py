@@ -20,16 +20,16 @@ from runtime.learning.fleet import Watch
 from runtime.learning.history import Round, history
 from runtime.learning.judging.evaluate import evaluate
 from runtime.learning.judging.promotion import settle
+from runtime.learning.judging.sequential import Design
 from runtime.learning.judging.trial import Trial
 from runtime.learning.scheduled.alone import Alone
-from runtime.learning.scheduled.canary import Flight, design_of, flight_of
+from runtime.learning.scheduled.canary import Flight, flight_of
 from runtime.learning.scheduled.canary import settle as settle_canary
 from runtime.learning.scheduled.handed import Handed, RunEnds, Starts
 from runtime.learning.scheduled.schedule import MARKS, Sessions, Tally, mark_of
 from runtime.models.entry import stream_of_model
 from runtime.models.registry.store import registry_of
-from runtime.models.registry.succession import succession
-from runtime.models.standing import base_id
+from runtime.models.standing import incumbent as incumbent_of
 from runtime.models.training.learn_from import learn_from
 from runtime.models.training.order import Told
 from runtime.models.training.order import Watch as Watching
@@ -119,7 +119,8 @@ class Turn:
         self._url = log_url(settings)
         self._not_before = 0.0
         self._word = -1
-        """Version of the latest word on the model; the next two are of the time since."""
+        """Version of the latest word on the model; the next three follow from the log up to it."""
+        self._candidate: Round | None = None
         self._tally: Tally | None = None
         self._flight: Flight | None = None
 
@@ -141,9 +142,8 @@ class Turn:
         if self._flight is not None:
             self._follow(log, self._flight)
             return
-        candidate = history(log, self._course.name).open
-        if candidate is not None:
-            self._judge(log, candidate)
+        if self._candidate is not None:
+            self._judge(log, self._candidate)
             return
         assert self._tally is not None, "it is renewed with every word on the model"
         self._tally.follow(log)
@@ -158,6 +158,7 @@ class Turn:
         version = 0 if word is None else word.version
         if version != self._word:
             self._word = version
+            self._candidate = history(log, name).open
             self._flight = flight_of(log, self._course.file, name)
             sessions = Sessions(log, self._course.file.scenario.name)
             self._tally = Tally(self._course.settings.schedule, mark_of(log, name), sessions)
@@ -166,7 +167,7 @@ class Turn:
         flight.follow(log)
         ours = sum(canary for canary, _ in flight.ended)
         self.doing = f"canary {flight.canary.model}, {ours} episodes against {len(flight.ended) - ours}"
-        judgement = flight.judge(design_of(self._course.file))
+        judgement = flight.judge(Design(looks=self._course.settings.pairs))
         if settle_canary(flight, judgement, url=self._url, registry=self._registry) is not None:
             done = "goes to all sessions" if judgement.decision == "promote" else "is rolled back"
             self._said(f"learning: {flight.canary.model} {done}: {judgement.why}")
@@ -186,7 +187,7 @@ class Turn:
 
     def _judge(self, log: EventLog, candidate: Round) -> None:
         """By pairs of sessions beside those that run, unless it is rejected for what it is."""
-        incumbent = succession(log, self._course.name).standing or base_id(self._course.file)
+        incumbent = incumbent_of(log, self._course.name, self._course.file)
         if (why := reject_unfit(self._url, candidate, incumbent=incumbent)) is not None:
             self._said(f"learning: {candidate.model} is rejected: {why}")
             return

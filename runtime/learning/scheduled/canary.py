@@ -24,6 +24,7 @@ from runtime.models.registry.store import Registry
 from runtime.models.registry.succession import succession
 from runtime.models.standing import base_id
 from runtime.scenario import ScenarioFile
+from runtime.sessions import opened
 from telemetry.errors import InvalidEvent
 from telemetry.events import Recorded, learn, session
 from telemetry.events.values import EventId, ModelId
@@ -90,6 +91,7 @@ class Flight:
         self.position = max(self.position, end)
 
     def judge(self, design: Design) -> Judgement:
+        """The looks of `design` are in episodes of either side."""
         return judge_apart(self.ended, design, budget=self.budget)
 
     def _see(self, log: EventLog, recorded: Recorded) -> None:
@@ -108,7 +110,7 @@ class Flight:
             case session.Opened():
                 pass
             case learn.ModelAdopted(model=model):
-                life.model, life.whole = model or base_in(log, recorded.stream), life.whole and not life.lived
+                life.model, life.whole = model or base_of(opened(log, recorded.stream)), life.whole and not life.lived
             case session.Closed():
                 self._end(self.lives.pop(recorded.stream), recorded)
             case learn.Rewarded(ends_episode=True):
@@ -123,12 +125,6 @@ class Flight:
         life.lived, life.whole = [], True
 
 
-def base_in(log: EventLog, stream: str) -> ModelId:
-    first = next(log.read(stream, to=1)).event
-    assert isinstance(first, session.Opened), "a session begins by being opened"
-    return base_of(first)
-
-
 def flight_of(log: EventLog, file: ScenarioFile, name: str) -> Flight | None:
     """Of the canary of the models `name` that is out; None where none is. Raises `UsageError` where nothing ends an
     episode."""
@@ -137,13 +133,6 @@ def flight_of(log: EventLog, file: ScenarioFile, name: str) -> Flight | None:
         return None
     budget = Trial(file, canary.model, canary.incumbent).budget()
     return Flight(canary, Sessions(log, file.scenario.name), budget)
-
-
-def design_of(file: ScenarioFile) -> Design:
-    """The looks that its scenario asks for, in episodes of either side."""
-    learning = file.scenario.learning
-    assert learning is not None, "a canary is of a scenario that learns"
-    return Design(looks=learning.pairs)
 
 
 def settle(flight: Flight, judgement: Judgement, *, url: str, registry: Registry) -> EventId | None:
