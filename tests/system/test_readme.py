@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.renderers import renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _renderer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("render_readme", ROOT / "docs" / "render_readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RENDERER = _renderer()
+RENDERER = renderer("render_readme")
 COMMANDS: list[str] = RENDERER.COMMAND.findall(README)
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.renderers import renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def _renderer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_render", ROOT / "docs" / "render.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["events.md", "settings.md"])
 def test_a_rendered_page_is_what_the_code_says(name: str) -> None:
-    said = _renderer().PAGES[name]()
+    said = renderer("render").PAGES[name]()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == said, "run: python docs/render.py"
 
 

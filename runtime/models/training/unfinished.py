@@ -5,18 +5,15 @@ way at a time on a machine, and a later one goes on where it was cut off, under 
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import portalocker
-
 from runtime.errors import Unavailable
+from runtime.locks import hold, holder
 from runtime.settings import Settings
 from telemetry.files import replace_file
 
@@ -59,24 +56,18 @@ def unfinished(home: Path, name: str, key: str) -> Iterator[Unfinished]:
     folder = home / f"{name}-{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="utf-8")
+        lock = hold(folder / LOCK)
     except OSError as error:
         raise Unavailable(
             f"a training keeps its states in {folder}, which cannot be written: {error.strerror or error}. Nothing was "
             "learnt. Make room, or name another home with AETHER_HOME"
         ) from error
+    if lock is None:
+        raise Unavailable(
+            f"the same training of {name} is under way in {holder(folder / LOCK)}. Let it end, or train with another "
+            "seed or name"
+        )
     with lock:
-        try:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        except portalocker.LockException as error:
-            lock.seek(0)
-            raise Unavailable(
-                f"the same training of {name} is under way in {lock.read().strip() or 'another process'}. Let it end, "
-                "or train with another seed or name"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
         under_way = Unfinished(folder, _run(folder, key))
         try:
             yield under_way
