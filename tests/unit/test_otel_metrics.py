@@ -149,7 +149,7 @@ def test_an_exporter_that_is_not_known_is_said_and_the_others_go_on() -> None:
 def test_a_collector_that_is_not_there_is_said_once_and_ends_nothing() -> None:
     ran = measured("otlp", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT="1")
     assert ran.stdout == "done True\n"
-    first, *more = ran.stderr.splitlines()
-    assert first.startswith("said: metrics: Transient error")
-    assert all(line.startswith("said: metrics: ") for line in more)
-    assert len(more) <= 1
+    said = ran.stderr.splitlines()  # an attempt failed, and it was the last: on a busy machine only the second
+    assert 1 <= len(said) <= 2
+    assert all(line.startswith("said: metrics: ") for line in said)
+    assert len({*said}) == len(said)
