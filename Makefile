@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run learn-full demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-learn bench-pools bench-world-model bench-docs clean
+.PHONY: help run learn-full demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-learn bench-pools bench-telemetry bench-world-model bench-docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -46,7 +46,7 @@ types: $(VENV)/.installed-bench  ## mypy, strict, of code, benchmarks with their
 contracts: $(VENV)/.installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-bench: bench-loop bench-language bench-log bench-pools bench-world-model bench-learn  ## every benchmark; PROFILE=short bounds each to 10 minutes
+bench: bench-loop bench-language bench-log bench-pools bench-telemetry bench-world-model bench-learn  ## every benchmark; PROFILE=short bounds each to 10 minutes
 
 bench-loop: $(VENV)/.installed-dev  ## the loop's benchmarks, beside their peers
 	$(BIN)/python -m benchmarks.loop
@@ -59,6 +59,9 @@ bench-log: $(VENV)/.installed-bench  ## the log's promises in figures, beside La
 
 bench-pools: $(VENV)/.installed-dev  ## many sessions in one pool, with their calls together and one by one
 	$(BIN)/python -m benchmarks.pools
+
+bench-telemetry: $(VENV)/.installed-dev  ## telemetry as a projection: export, record, queries, datasets, beside their peers
+	$(BIN)/python -m benchmarks.telemetry
 
 bench-world-model: $(VENV)/.installed-dev  ## what the world model adds: success, prediction, coverage, planning, robustness
 	$(BIN)/python -m benchmarks.world_model

@@ -1,0 +1,3 @@
+"""Telemetry as a projection, in figures (`make bench-telemetry`).
+
+__main__    the parts"""
