@@ -9,8 +9,7 @@ import select
 import stat
 import sys
 from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,9 +49,12 @@ def follow(
 
     Example: aether log follow --from 0 --type session.closed --as billing
     """
+    from runtime.cursors import cursor_of
+    from runtime.settings import read_settings
+
     with reading(log) as store:
         stream = _checked(store, types or (), session, name)
-        with _cursor(store, name) as cursor:
+        with nullcontext() if name is None else cursor_of(store, name, read_settings().settings) as cursor:
             kept = None if cursor is None else cursor.position
             start = store.position() if begin is None else begin
             subscription = store.subscribe(after=start if kept is None else kept, types=types or ())
@@ -99,14 +101,14 @@ def _nobody_reads() -> bool:
 
 def _checked(store: EventLog, types: Collection[str], session: str | None, name: str | None) -> str | None:
     """The stream of `session`. Raises `UsageError` and `NotFound` for what cannot be followed."""
+    from runtime.cursors import check_name
     from runtime.errors import UsageError
     from runtime.explain import nearest
     from runtime.sessions import opened, stream_of
     from telemetry.events.registry import CLASSES
-    from telemetry.log.projection.cursor import NAME
 
-    if name is not None and not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of a cursor: 1 to 64 letters, digits, '_', '-' and '.', no dot first")
+    if name is not None:
+        check_name(name)
     for name in types:
         if name not in CLASSES:
             raise UsageError(f"there is no type of event {name!r}{nearest(name, tuple(CLASSES))}")
@@ -114,17 +116,3 @@ def _checked(store: EventLog, types: Collection[str], session: str | None, name:
         return None
     opened(store, stream_of(session))
     return stream_of(session)
-
-
-def _cursor(store: EventLog, name: str | None) -> AbstractContextManager[Cursor | None]:
-    """The place kept under that name: beside a log that is a file, and in AETHER_HOME of one that is elsewhere."""
-    from runtime.settings import read_settings
-    from telemetry.log import is_postgres
-    from telemetry.log.projection.cursor import Cursor
-
-    if name is None:
-        return nullcontext()
-    if is_postgres(store.url):
-        home = read_settings().settings.home.expanduser()
-        return Cursor(store, name, folder=home / "cursors" / store.id)
-    return Cursor(store, name, folder=Path(f"{store.url}.cursors"))

@@ -1,0 +1,17 @@
+"""`aether trace …`: what the log becomes elsewhere: spans and records for a collector, tables, answers to queries.
+
+Knows the names of commands; each one's work lies in its own module and is loaded when called."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    help="Follow the log to collectors and tables, and ask them.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def trace() -> None:
+    """Keeps every command a word of its own, however many there are."""
