@@ -1,7 +1,8 @@
 """Every name that goes out to OpenTelemetry.
 
-The semantic conventions, GenAI's among them, have none for training, so those are ours, in a namespace of ours; what
-the conventions name keeps that name. A name is never given another meaning."""
+The semantic conventions keep their names: `gen_ai.…` as the GenAI conventions of CONVENTION_COMMIT say, `error.type`
+and `server.…` as the general ones. What they have no name for is ours, in the namespace `aetherloop`. A name is never
+given another meaning. Invariant: no other module writes an attribute's, span's, or instrument's name out."""
 
 from __future__ import annotations
 
@@ -9,6 +10,234 @@ from typing import Final, NamedTuple
 
 METER: Final = "aetherloop"
 SERVICE: Final = "aetherloop"
+SCOPE: Final = "aetherloop"
+"""The instrumentation scope of spans."""
+SCOPE_VERSION: Final = "1"
+"""Of what events become: it counts up when the same events become other spans."""
+
+CONVENTION: Final = "https://github.com/open-telemetry/semantic-conventions-genai"
+CONVENTION_COMMIT: Final = "002c8a6ea1c8a42b14a4527db83b3cabcded610a"
+"""Whose model/gen-ai/registry.yaml and spans.yaml the names below are of."""
+SCHEMAS_COMMIT: Final = "2b902ce14e7fa9d3d97cac49de02bae6917c02ae"
+"""Whose JSON schemas of messages the content follows."""
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
+
+# --- the GenAI conventions ---------------------------------------------------------------------
+
+OPERATION: Final = "gen_ai.operation.name"
+INVOKE_AGENT: Final = "invoke_agent"
+CHAT: Final = "chat"
+EXECUTE_TOOL: Final = "execute_tool"
+PLAN: Final = "plan"
+SEARCH_MEMORY: Final = "search_memory"
+UPSERT_MEMORY: Final = "upsert_memory"
+DELETE_MEMORY: Final = "delete_memory"
+
+PROVIDER: Final = "gen_ai.provider.name"
+OURSELVES: Final = "aetherloop"
+"""The provider of an agent that runs here."""
+OPENAI: Final = "openai"
+"""The provider of a model call: every endpoint is spoken to in this protocol, whoever is behind it."""
+
+CONVERSATION: Final = "gen_ai.conversation.id"
+AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_VERSION: Final = "gen_ai.agent.version"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_PARAMETERS: Final = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "max_completion_tokens": "gen_ai.request.max_tokens",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+    "n": "gen_ai.request.choice.count",
+    "stream": "gen_ai.request.stream",
+}
+"""By the names of the request."""
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+MEMORY_STORE: Final = "gen_ai.memory.store.id"
+MEMORY_RECORD: Final = "gen_ai.memory.record.id"
+MEMORY_COUNT: Final = "gen_ai.memory.record.count"
+MEMORY_RECORDS: Final = "gen_ai.memory.records"
+
+EVALUATION: Final = "gen_ai.evaluation.result"
+"""A span event: somebody or something judged what the agent did."""
+EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+SCORE: Final = "gen_ai.evaluation.score.value"
+SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+EXPLANATION: Final = "gen_ai.evaluation.explanation"
+
+# --- the general conventions -------------------------------------------------------------------
+
+ERROR_TYPE: Final = "error.type"
+"""The class of what went wrong; absent where nothing did."""
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# --- ours: where something stands --------------------------------------------------------------
+
+STREAM: Final = "aetherloop.stream"
+CYCLE: Final = "aetherloop.cycle"
+PHASE: Final = "aetherloop.phase"
+EVENT: Final = "aetherloop.event.id"
+"""The event that a span begins with, or that a span event or a link is of."""
+OUTCOME_EVENT: Final = "aetherloop.event.outcome"
+"""The event that a span ended with."""
+DIGEST: Final = "aetherloop.event.digest"
+"""SHA-256 of the stored payload of that event."""
+MODE: Final = "aetherloop.mode"
+UNFINISHED: Final = "aetherloop.unfinished"
+WITHHELD: Final = "aetherloop.withheld"
+"""How many events of the trace had no content that could be read here."""
+RELATION: Final = "aetherloop.relation"
+"""Why a link is there."""
+
+# --- ours: sessions ----------------------------------------------------------------------------
+
+SESSION: Final = "session"
+ENVIRONMENT: Final = "aetherloop.environment"
+SEED: Final = "aetherloop.seed"
+PURPOSE: Final = "aetherloop.purpose"
+PLAYBOOK: Final = "aetherloop.playbook"
+STATE_HASH: Final = "aetherloop.state.hash"
+REDUCER: Final = "aetherloop.state.reducer"
+CYCLES: Final = "aetherloop.cycles"
+REASON: Final = "aetherloop.reason"
+WHY: Final = "aetherloop.why"
+"""In words, so only where content may leave."""
+AFTER: Final = "aetherloop.resumed.after"
+VERIFIED_TO: Final = "aetherloop.resumed.verified_to"
+MODEL_CALLS: Final = "aetherloop.usage.model_calls"
+COST: Final = "aetherloop.usage.cost_usd"
+
+# --- ours: sense -------------------------------------------------------------------------------
+
+OBSERVATION: Final = "aetherloop.observation.digest"
+OBSERVATIONS: Final = "aetherloop.observation.count"
+EPISODE: Final = "aetherloop.episode"
+STEP: Final = "aetherloop.step"
+ENDS_EPISODE: Final = "aetherloop.episode.ends"
+EMBEDDER: Final = "aetherloop.memory.embedder"
+RECALL_QUERY: Final = "aetherloop.recall.query.digest"
+RECALL_K: Final = "aetherloop.recall.k"
+RECALL_HITS: Final = "aetherloop.recall.hits"
+RECALL_SCORES: Final = "aetherloop.recall.scores"
+SURPRISE: Final = "surprise"
+"""The evaluation of a prediction; its score is in nats."""
+SURPRISE_ERROR: Final = "aetherloop.surprise.error"
+SURPRISE_PERCENTILE: Final = "aetherloop.surprise.percentile"
+COMPACTION_POLICY: Final = "aetherloop.compaction.policy"
+COMPACTION_BEFORE: Final = "aetherloop.compaction.before_tokens"
+COMPACTION_AFTER: Final = "aetherloop.compaction.after_tokens"
+
+# --- ours: feel --------------------------------------------------------------------------------
+
+VALENCE: Final = "aetherloop.affect.valence"
+AROUSAL: Final = "aetherloop.affect.arousal"
+VIRTUE: Final = "aetherloop.affect.virtue"
+"""Followed by the virtue's name."""
+ALLOWED: Final = "aetherloop.appraisal.allowed"
+APPRAISAL: Final = "appraisal"
+"""The evaluation of what was asked or proposed; its label is the verdict."""
+APPRAISED: Final = "aetherloop.appraisal.of"
+PROPOSAL: Final = "aetherloop.proposal"
+RULES: Final = "aetherloop.rules"
+CONSTRAINTS: Final = "aetherloop.constraints"
+INSTEAD_OF: Final = "aetherloop.alternative.instead_of"
+ACTION: Final = "aetherloop.action"
+"""Its kind: move, tool_calls, say, ask_human, wait."""
+
+# --- ours: reason ------------------------------------------------------------------------------
+
+ENDPOINT: Final = "aetherloop.model.endpoint"
+SPECIALIST: Final = "aetherloop.specialist"
+PROMPT: Final = "aetherloop.prompt.digest"
+CONTEXT: Final = "aetherloop.prompt.context"
+"""How many events the prompt was built from."""
+CALLS: Final = "aetherloop.answer.calls"
+ATTEMPTS: Final = "aetherloop.attempts"
+HTTP_STATUS: Final = "http.response.status_code"
+PLAN_MODEL: Final = "aetherloop.plan.model"
+PLAN_BELIEF: Final = "aetherloop.plan.belief"
+PLAN_OPTIONS: Final = "aetherloop.plan.options"
+PLAN_ENERGY: Final = "aetherloop.plan.energy"
+PROPOSALS: Final = "aetherloop.proposals"
+PREDICTION_MODEL: Final = "aetherloop.prediction.model"
+ARGUMENTS: Final = "aetherloop.arguments.digest"
+OPTIONS: Final = "aetherloop.decision.options"
+KEPT: Final = "aetherloop.decision.remaining"
+
+# --- ours: execute -----------------------------------------------------------------------------
+
+ACT: Final = "act"
+SAY: Final = "say"
+ASK_HUMAN: Final = "ask_human"
+APPROVAL: Final = "approval"
+EFFECT: Final = "aetherloop.effect.key"
+EFFECT_CLASS: Final = "aetherloop.effect.class"
+EFFECT_ORDINAL: Final = "aetherloop.effect.ordinal"
+OUTCOME: Final = "aetherloop.effect.outcome"
+OBSERVED: Final = "aetherloop.effect.observed"
+HAPPENED: Final = "aetherloop.effect.happened"
+GRANTED: Final = "aetherloop.approval.granted"
+REWARD: Final = "reward"
+"""The evaluation of an effect by its environment."""
+SUCCESS: Final = "aetherloop.success"
+TERMINATED: Final = "aetherloop.episode.terminated"
+TRUNCATED: Final = "aetherloop.episode.truncated"
+
+# --- ours: learn, consent, training ------------------------------------------------------------
+
+EPISODE_RETURN: Final = "aetherloop.episode.return"
+FEEDBACK: Final = "feedback"
+"""The evaluation by a person; its score is in [-1, 1]."""
+IMPLICIT: Final = "aetherloop.feedback.implicit"
+REMEMBERED: Final = "aetherloop.memory.why"
+BELIEF_MODEL: Final = "aetherloop.belief.model"
+TRANSITIONS: Final = "aetherloop.belief.transitions"
+SPREAD_BEFORE: Final = "aetherloop.belief.spread.prior"
+SPREAD: Final = "aetherloop.belief.spread.posterior"
+STRATEGY: Final = "aetherloop.strategy"
+REVIEW: Final = "review"
+"""Before the name of a figure of a session's review."""
+MODEL: Final = "aetherloop.model.id"
+MODEL_BEFORE: Final = "aetherloop.model.before"
+INCUMBENT: Final = "aetherloop.model.incumbent"
+SHARE: Final = "aetherloop.model.share"
+SCENARIO: Final = "aetherloop.scenario"
+PAIRS: Final = "aetherloop.evaluation.pairs"
+TRAIN: Final = "train"
+RUN: Final = "aetherloop.training.run"
+TRAINING_STEP: Final = "aetherloop.training.step"
+TRAINING_STEPS: Final = "aetherloop.training.total_steps"
+DATA: Final = "aetherloop.training.data"
+FROM_POSITION: Final = "aetherloop.training.from_position"
+TO_POSITION: Final = "aetherloop.training.to_position"
+METRIC: Final = "aetherloop.training.metric"
+"""Followed by the metric's name."""
+RECIPE: Final = "aetherloop.dataset.recipe"
+ROWS: Final = "aetherloop.dataset.rows"
+DATASET_DIGEST: Final = "aetherloop.dataset.digest"
+PINNED: Final = "aetherloop.dataset.pinned_position"
+PURPOSES: Final = "aetherloop.consent.purposes"
+KEYS: Final = "aetherloop.erased.keys"
+"""How many keys were destroyed."""
+ARCHIVE: Final = "aetherloop.archive"
+FIRST: Final = "aetherloop.archive.first"
+LAST: Final = "aetherloop.archive.last"
+
+# --- metrics -----------------------------------------------------------------------------------
 
 
 class Instrument(NamedTuple):
@@ -21,8 +250,6 @@ class Instrument(NamedTuple):
 MODEL_NAME: Final = "aetherloop.model.name"
 MODEL_KIND: Final = "aetherloop.model.kind"
 LOSS_PART: Final = "aetherloop.training.loss.part"
-ERROR_TYPE: Final = "error.type"
-"""Of the general conventions: the class of what ended a training; absent where nothing went wrong."""
 
 LOSS: Final = Instrument("aetherloop.training.loss", "1", "Loss of the last step before a look at held-out sessions.")
 LOSS_TERM: Final = Instrument("aetherloop.training.loss.term", "1", "One term of that loss.")
