@@ -1,7 +1,8 @@
 """The fourth phase: one effect, attempted at most as often as its class allows.
 
 Knows worlds and toolboxes; refuses a decision without an allowing appraisal of exactly those arguments.
-Invariant: `intend` is on disk before `act`, `call` or `settle` is called."""
+Invariants: `intend` is on disk before `act`, `call` or `settle` is called; whatever they run is under the span of the
+intent."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from loops.toolboxes import Toolboxes
 from loops.worlds import Worlds
 from telemetry.events import Event, execute, reason
 from telemetry.events.values import Action, Digest, EffectClass, ToolCall, ToolCalls, ToolResult, digest_of
+from telemetry.otel.context import Under, under, under_cycle
 
 
 class Execute:
@@ -25,15 +27,17 @@ class Execute:
 
     def perceive(self, context: Context) -> Percept:
         """What the session's world shows now, after a reset where an episode begins."""
-        return self._worlds.perceive(context)
+        with under_cycle(context.stream, cycle=context.state.cycle):
+            return self._worlds.perceive(context)
 
     def act(self, context: Context) -> Percept:
         """Attempts the intended move. Raises `ToolFailed` (fenced) when it must not be sent."""
         intended = context.scene.intended
         assert intended is not None, "an effect is intended before it is attempted"
         if intended.effect_class in FREE:
-            return self._worlds.act(context, intended.action)
-        with self._gateway.passage(context, 0) as passage:
+            with _under(context, 0):
+                return self._worlds.act(context, intended.action)
+        with _under(context, 0), self._gateway.passage(context, 0) as passage:
             passage.check()
             return self._worlds.act(context, intended.action)
 
@@ -41,15 +45,22 @@ class Execute:
         """Makes the intended call. Raises `ToolFailed`."""
         call, effect = _intended(context, ordinal)
         passage = self._gateway.passage(context, ordinal)
-        content = self._toolboxes.of(context).call(call, effect=effect, passage=passage)
+        with _under(context, ordinal):
+            content = self._toolboxes.of(context).call(call, effect=effect, passage=passage)
         return ToolResult(call=call.id, tool=call.tool, content=content)
 
     def settle(self, context: Context, ordinal: int) -> ToolResult:
         """Asks for the result of a call that may have happened, or undoes it. Raises `ToolFailed`."""
         call, effect = _intended(context, ordinal)
         passage = self._gateway.passage(context, ordinal)
-        content = self._toolboxes.of(context).settle(call, effect=effect, passage=passage)
+        with _under(context, ordinal):
+            content = self._toolboxes.of(context).settle(call, effect=effect, passage=passage)
         return ToolResult(call=call.id, tool=call.tool, content=content)
+
+
+def _under(context: Context, ordinal: int) -> Under:
+    """The span of that effect is current."""
+    return under(context.scene.ids.get(f"execute.intended/{ordinal}", ""), cycle=context.state.cycle)
 
 
 def _intended(context: Context, ordinal: int) -> tuple[ToolCall, Digest]:

@@ -166,6 +166,7 @@ def _seen(scene: Scene, ids: dict[str, EventId], event_id: EventId, event: Event
 _NUMBERS: Mapping[type, Callable[[Any], int | None]] = {
     reason.Proposed: lambda event: event.proposal,
     feel.Appraised: lambda event: event.appraisal.proposal,
+    reason.Requested: lambda event: event.call,
     execute.Intended: lambda event: event.ordinal,
     execute.Dispatched: lambda event: event.ordinal,
 }

@@ -15,6 +15,7 @@ from loops.ports import Environment
 from loops.randomness import derive
 from loops.spaces import Spaces
 from telemetry.events.values import Action, Digest, EffectClass
+from telemetry.otel.context import under_cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,13 @@ class Worlds:
                 "effects must not be repeated to rebuild it; the log is intact",
                 "lost",
             )
-        percept = world.environment.reset(seed=derive(state.seed, "episode", state.episode))
         step, action = 0, None
-        _compare(context, step, shown, percept)
-        for step, past in enumerate(taken, start=1):
-            percept, action = world.environment.act(past.action), past.action
-            _compare(context, step, past.observed, percept)
+        with under_cycle(context.stream, cycle=state.cycle):  # not under the effects, which happened once
+            percept = world.environment.reset(seed=derive(state.seed, "episode", state.episode))
+            _compare(context, step, shown, percept)
+            for step, past in enumerate(taken, start=1):
+                percept, action = world.environment.act(past.action), past.action
+                _compare(context, step, past.observed, percept)
         world.episode, world.step, world.percept, world.action = state.episode, step, percept, action
 
     def instant(self, stream: str) -> bool:

@@ -4,6 +4,7 @@ has."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import typing_extensions
 
 from loops.environments.tools import isolation as walls
 from loops.environments.tools.isolation import Way, isolation, probe
@@ -19,6 +21,8 @@ from loops.environments.tools.sandbox import Limits, Ran, Sandbox, sandbox_tools
 from loops.environments.tools.tool import Caller
 from loops.environments.tools.vault import Vault
 from loops.errors import ScenarioInvalid
+from telemetry.otel.context import under
+from telemetry.otel.ids import span_id, trace_id
 
 QUICK = Limits(wall_s=20, cpu_s=10)
 ROOT = Path(__file__).parents[2]
@@ -46,6 +50,41 @@ def python(way: Way, code: str, *, folder: Path | None = None, limits: Limits = 
 
 def shell(way: Way, command: str, *, folder: Path | None = None, limits: Limits = QUICK) -> Ran:
     return Sandbox(way, folder=folder, limits=limits).shell(command)
+
+
+def test_a_program_is_told_the_span_that_its_call_belongs_to_and_no_other_variable(way: Way) -> None:
+    with under("session/box@9", cycle=2):
+        told = shell(way, "env")["output"].splitlines()
+    named = f"TRACEPARENT=00-{trace_id('session/box', 2):032x}-{span_id('session/box', 9):016x}-01"
+    own = ("PATH=", "HOME=", "LANG=", "PWD=", "SHLVL=", "OLDPWD=", "_=")
+    assert [line for line in told if not line.startswith(own)] == [named]
+    assert "TRACEPARENT" not in shell(way, "env")["output"], "a call under no span belongs to none"
+
+
+TRACED = """
+import os, sys
+sys.path.insert(0, "libraries")
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(sys.stdout, formatter=lambda span:
+    f"{span.context.trace_id} {span.parent.span_id}")))
+around = TraceContextTextMapPropagator().extract({"traceparent": os.environ["TRACEPARENT"]})
+with provider.get_tracer("inside").start_as_current_span("computed", context=around):
+    pass
+"""
+
+
+def test_a_span_that_a_program_opens_is_the_child_of_its_calls_span(way: Way, folder: Path) -> None:
+    """With OpenTelemetry's own SDK, which is laid into the folder: inside there is nothing but Python."""
+    libraries = folder / "libraries"
+    installed = Path(typing_extensions.__file__).parent
+    shutil.copytree(installed / "opentelemetry", libraries / "opentelemetry", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copy(typing_extensions.__file__, libraries)
+    with under("session/box@9", cycle=2):
+        ran = python(way, TRACED, folder=folder)
+    assert ran["output"] == f"{trace_id('session/box', 2)} {span_id('session/box', 9)}", ran
 
 
 def test_this_machine_has_a_way_and_says_which() -> None:

@@ -79,6 +79,12 @@ def effect(context: Context) -> str:
 
 
 @server.tool(structured_output=False)
+def traceparent(context: Context) -> str:
+    """The span that came with the call."""
+    return str((context.request_context.meta or {}).get("traceparent", "none"))
+
+
+@server.tool(structured_output=False)
 async def wait() -> str:
     """Answers when somebody calls `meet`."""
     (FOLDER / "waits").touch()

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from loops.environments.tools.mcp import McpTools
 from loops.environments.tools.settings import McpServer
 from loops.errors import ScenarioInvalid, ToolFailed
+from telemetry.otel.context import under
+from telemetry.otel.ids import span_id, trace_id
 from tests.aether import wait_until
 from tests.mcp_servers.served import CALLER, HERE, bench, call, connected, over_http, spoken
 
@@ -231,3 +234,22 @@ def test_waiting_calls_do_not_keep_a_server_open(tmp_path: Path) -> None:
         with pytest.raises(ToolFailed, match="broke off") as failed:
             waiting.result()
         assert failed.value.kind == "lost"
+
+
+def test_a_server_on_this_machine_is_told_the_span_that_a_call_belongs_to(tools: McpTools) -> None:
+    with under("session/mcp@12", cycle=2):
+        told = call(tools, "bench_traceparent")
+    assert told == f"00-{trace_id('session/mcp', 2):032x}-{span_id('session/mcp', 12):016x}-01"
+    assert call(tools, "bench_traceparent") == "none", "a call under no span belongs to none"
+
+
+@pytest.mark.parametrize("where", ["stdio", "http"])
+def test_a_server_is_told_no_span_where_the_scenario_says_so(tmp_path: Path, where: str) -> None:
+    with ExitStack() as stack:
+        server = bench(tmp_path)
+        if where == "http":
+            _, port = stack.enter_context(over_http(tmp_path))
+            server = McpServer(name="bench", url=f"http://127.0.0.1:{port}/mcp")
+        tools = stack.enter_context(connected(server.model_copy(update={"traceparent": False})))
+        with under("session/mcp@12", cycle=2):
+            assert call(tools, "bench_traceparent") == "none"

@@ -2,7 +2,7 @@
 
 Knows bubblewrap and namespaces; knows nothing of tools and limits. Invariant: inside, the system's folders are
 read-only, `/tmp` is private, one folder at most is shared, and there is no network, no privilege, no process from
-outside and none of its environment variables."""
+outside and none of its environment variables but those it is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +70,16 @@ def probe(kind: Way) -> str | None:
 
 
 @contextmanager
-def entered(kind: Way, *, folder: Path | None, tmp_bytes: int) -> Iterator[list[str]]:
-    """The words to put before a program and its arguments. Killing the process they start, or this one, kills whatever
-    the program has started."""
+def entered(
+    kind: Way, *, folder: Path | None, tmp_bytes: int, given: Mapping[str, str] | None = None
+) -> Iterator[list[str]]:
+    """The words to put before a program and its arguments; the program has the variables `given`. Killing the process
+    they start, or this one, kills whatever the program has started."""
     path, shown = _python()
     # Twice: the first process inside can be looked at by the program, so it must not hold this one's variables either.
     bare = ["env", "-i", f"PATH={_PATH}:/usr/sbin:/sbin"]
     clean = ["env", "-i", f"PATH={path}", "HOME=/tmp", "LANG=C.UTF-8"]
+    clean += [f"{name}={value}" for name, value in (given or {}).items()]
     if kind == "bubblewrap":
         yield [*bare, *_bubblewrap(folder, shown, tmp_bytes), *clean]
         return

@@ -18,18 +18,19 @@ import anyio
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST
+from mcp_types import CONNECTION_CLOSED, INVALID_REQUEST, JSONRPCRequest
 from pydantic import JsonValue, ValidationError
 
 from loops.environments.tools.mcp_wire import listed, said, title, value
 from loops.environments.tools.settings import McpServer
 from loops.errors import EnvironmentFailed, ScenarioInvalid, ToolFailed
 from loops.spaces import ToolSpec
+from telemetry.otel.context import carriers, is_carried_to
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
     from mcp.client import Transport
-    from mcp.client._transport import ReadStream, TransportStreams
+    from mcp.client._transport import ReadStream, TransportStreams, WriteStream
     from mcp.client.session import IncomingMessage
     from mcp.shared.message import SessionMessage
     from mcp_types import RequestParamsMeta
@@ -63,6 +64,8 @@ class Link:
 
     def __init__(self, server: McpServer) -> None:
         self._server = server
+        # A server on stdio is a process of this machine's that the scenario names.
+        self._joined = is_carried_to(server.url or "//localhost", wish=server.traceparent)
         self._ended, self._gone = anyio.Event(), anyio.Event()
         self._calls = 0
         self._broken = False
@@ -158,7 +161,7 @@ class Link:
                     self._server.url, http_client=http, max_sse_event_size=MAX_EVENT_BYTES
                 )
             read, write = await stack.enter_async_context(transport)
-            yield _Watched(read, self._ended), write
+            yield _Watched(read, self._ended), write if self._joined else _Apart(write)
 
     async def _heard(self, message: IncomingMessage) -> None:
         if isinstance(message, ValidationError) and not self._noise:
@@ -203,6 +206,35 @@ class _Watched:
             raise
 
     async def __aenter__(self) -> _Watched:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._stream.__aexit__(kind, error, trace)
+
+
+class _Apart:
+    """A connection's outgoing messages without the trace they belong to, which the client writes into every request."""
+
+    def __init__(self, stream: WriteStream[SessionMessage]) -> None:
+        self._stream = stream
+        self._names = carriers()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        params = item.message.params if isinstance(item.message, JSONRPCRequest) else None
+        if params is not None and isinstance(meta := params.get("_meta"), dict):
+            for name in self._names & meta.keys():
+                del meta[name]
+            if not meta:
+                del params["_meta"]
+        await self._stream.send(item)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> _Apart:
         await self._stream.__aenter__()
         return self
 

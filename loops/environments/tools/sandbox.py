@@ -27,6 +27,7 @@ from loops.environments.tools.isolation import Way, entered, isolation
 from loops.environments.tools.tool import Tool
 from loops.environments.tools.vault import Vault
 from loops.errors import ScenarioInvalid
+from telemetry.otel.context import carried
 
 TICK_S = 0.05
 """Seconds between two looks at how many processes there are and how much memory they hold."""
@@ -99,7 +100,7 @@ class Sandbox:
         limits = self.limits
         with (
             tempfile.TemporaryFile() as given,
-            entered(self._kind, folder=self._folder, tmp_bytes=limits.tmp_bytes) as command,
+            entered(self._kind, folder=self._folder, tmp_bytes=limits.tmp_bytes, given=_span()) as command,
         ):
             given.write(text.encode())
             given.seek(0)
@@ -124,6 +125,11 @@ class Sandbox:
             left_out_bytes=output.left_out,
             stopped=stopped,
         )
+
+
+def _span() -> dict[str, str]:
+    """The span that the call belongs to, in the variables that OpenTelemetry reads one from."""
+    return {name.upper(): value for name, value in carried().items()}
 
 
 class _Output:

@@ -26,6 +26,9 @@ class McpServer(_Closed):
     """Address of a server that speaks streamable HTTP."""
     timeout_s: float = Field(default=30, gt=0)
     """Seconds a call may take."""
+    traceparent: bool | None = None
+    """Whether calls name the span that they belong to, in `_meta`; without a word only where the server is on this
+    machine."""
     classes: dict[str, EffectClass] = {}
     """Effect class by the server's own tool name; the others are unsafe, whatever the server says of itself."""
 

@@ -21,6 +21,7 @@ from loops.reasoners.language.ear import Ear
 from loops.reasoners.language.failures import Failure, failed, misread
 from loops.reasoners.language.settings import MAX_LEFT_OUT, MAX_WAIT_S, EndpointSettings
 from loops.reasoners.language.wire import Assembly, Reply, TooLong
+from telemetry.otel.context import carried, is_carried_to
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 """Waits between attempts double from the first to the longest, as those of the official client (openai 3.52)."""
@@ -55,6 +56,7 @@ class Endpoint:
         self.left_out: frozenset[str] = frozenset()
         """Optional parameters that the endpoint was found not to take."""
         self._settings = settings
+        self._joined = is_carried_to(base_url, wish=settings.traceparent)
         self._secret = secret
         self._wait = wait
         self._client = openai.OpenAI(
@@ -96,18 +98,24 @@ class Endpoint:
 
     def _attempt(self, body: Mapping[str, JsonValue], ear: Ear) -> Reply | Failure:
         assembly, key = Assembly(ear), self._key()
+        more: openai.RequestOptions = {"headers": carried() if self._joined else {}}
         if not (key.isascii() and key.isprintable()):
             return Failure("refused", "takes no key that is not printable ASCII", status=401, final=True)
         try:
             # Answers are read as plain JSON: the client's own types are not checked against what an endpoint sends.
             if body.get("stream"):
                 with self._client.post(
-                    "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.Stream[object]
+                    "/chat/completions",
+                    cast_to=object,
+                    body=body,
+                    options=more,
+                    stream=True,
+                    stream_cls=openai.Stream[object],
                 ) as chunks:
                     for chunk in chunks:
                         assembly.take(chunk)
             else:
-                assembly.take(self._client.post("/chat/completions", cast_to=object, body=body))
+                assembly.take(self._client.post("/chat/completions", cast_to=object, body=body, options=more))
         except (openai.APIError, httpx2.RequestError) as error:
             return failed(error, reply=assembly.reply(), key=key, timeout_s=self._settings.timeout_s)
         except (ValueError, RecursionError, TooLong) as error:

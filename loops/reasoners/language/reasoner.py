@@ -32,6 +32,7 @@ from loops.reasoners.language.settings import (
 from loops.reasoners.language.wire import Reply
 from telemetry.events import Event, reason
 from telemetry.events.values import Action, Feedback, Persistence, Say, ToolCalls, digest_of
+from telemetry.otel.context import under
 
 
 class Language:
@@ -166,7 +167,8 @@ class Language:
             hide_tags=not self._settings.endpoints[requested.endpoint].native_tools,
             by_line=any(tool.secret for tool in actions(context).tools),
         )
-        return self._endpoints[requested.endpoint].ask({**body, "seed": seed}, seed=seed, ear=ear)
+        with under(context.scene.ids.get(f"reason.requested/{requested.call}", ""), cycle=context.state.cycle):
+            return self._endpoints[requested.endpoint].ask({**body, "seed": seed}, seed=seed, ear=ear)
 
 
 def _model(name: str, settings: EndpointSettings, defaults: ModelDefaults) -> str:

@@ -89,6 +89,9 @@ class EndpointSettings(_Closed):
     """Whether the model takes tool schemas; without, the tools are described in the prompt and action tags are read."""
     timeout_s: float = Field(default=60, gt=0)
     """Seconds for a whole answer."""
+    traceparent: bool | None = None
+    """Whether requests name the span that they belong to, in W3C's header; without a word only where the endpoint is on
+    this machine."""
     retries: int = Field(default=3, ge=0, le=20)
     """Further attempts after an endpoint that is down, slow, 429 or 5xx; waits double, Retry-After comes first."""
 
