@@ -6,6 +6,12 @@
     │   ├── UnknownCriticalEvent  a critical type this version does not know
     │   ├── VocabularyBroken      a type of this version cannot read its own older shapes; raised at import
     │   └── PayloadTooLarge       above MAX_PAYLOAD_BYTES, refused before anything is written
+    ├── DatasetError
+    │   ├── RecipeRefused         a recipe whose query or fields cannot be meant
+    │   ├── DatasetExists         something else stands where it was to be put
+    │   ├── DatasetUnwritable     no room, or no right to write there
+    │   ├── DatasetNotFound       no dataset in that folder
+    │   └── DatasetDamaged        its files are not what was written
     └── LogError
         ├── LogNotFound           nothing at that URL
         ├── LogHeld               another live process is the writer
@@ -50,6 +56,30 @@ class VocabularyBroken(EventError):
 
 
 class PayloadTooLarge(EventError):
+    pass
+
+
+class DatasetError(TelemetryError):
+    pass
+
+
+class RecipeRefused(DatasetError):
+    pass
+
+
+class DatasetExists(DatasetError):
+    pass
+
+
+class DatasetUnwritable(DatasetError):
+    pass
+
+
+class DatasetNotFound(DatasetError):
+    pass
+
+
+class DatasetDamaged(DatasetError):
     pass
 
 

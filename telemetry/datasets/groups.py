@@ -1,0 +1,70 @@
+"""Rows gathered into groups, each written at once.
+
+Invariant: where a group ends follows from the rows alone, not from the batches that they came in, so the same rows give
+the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from telemetry.datasets.rows import Lines, Written
+
+GROUP_ROWS = 65_536
+"""Rows of a group where they are short: half of DuckDB's own row groups, so that two are held while two are read."""
+
+GROUP_BYTES = 32 * 1024 * 1024
+"""A group ends with the row at which its lines reach this; a row is at most some dozens of MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    split: str
+    fields: pa.Table
+    lines: tuple[Lines, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of its lines."""
+        return sum(len(lines.bytes) for lines in self.lines)
+
+
+def grouped(pieces: Iterable[Written]) -> Iterator[Group]:
+    """Groups of one split each, from rows in the dataset's order."""
+    open_: list[Written] = []
+    rows = size = 0
+    for piece in pieces:
+        if open_ and open_[0].rows.split != piece.rows.split:
+            yield _group(open_)
+            open_, rows, size = [], 0, 0
+        start, count = 0, piece.rows.fields.num_rows
+        while start < count:
+            stop = _end(piece.lines, start, rows=GROUP_ROWS - rows, size=GROUP_BYTES - size)
+            part = _part(piece, start, stop)
+            open_.append(part)
+            rows, size, start = rows + stop - start, size + len(part.lines.bytes), stop
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+                yield _group(open_)
+                open_, rows, size = [], 0, 0
+    if open_:
+        yield _group(open_)
+
+
+def _end(lines: Lines, start: int, *, rows: int, size: int) -> int:
+    """The row after the last one that goes into a group with so much room."""
+    full = int(np.searchsorted(lines.ends, lines.ends[start] + size, side="left"))
+    return min(full, start + rows, len(lines.ends) - 1)
+
+
+def _part(piece: Written, start: int, stop: int) -> Written:
+    if start == 0 and stop == piece.rows.fields.num_rows:
+        return piece
+    return Written(piece.rows.between(start, stop), piece.lines.between(start, stop))
+
+
+def _group(parts: list[Written]) -> Group:
+    table = pa.Table.from_batches([part.rows.fields for part in parts])
+    return Group(parts[0].rows.split, table, tuple(part.lines for part in parts))

@@ -1,0 +1,66 @@
+"""Views of a log's rows as a dataset's query asks for them: tables in a DuckDB of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+
+from telemetry.datasets.build import Pin
+from telemetry.datasets.recipe import Parameter
+
+LOG = "0" * 32
+AT = 7
+
+
+class Views:
+    """`batch` is how many rows come at once."""
+
+    def __init__(self, *, threads: int = 2, batch: int = 300, **tables: pa.Table) -> None:
+        self._connection = duckdb.connect(":memory:", config={"threads": threads})
+        self._batch = batch
+        for name, table in tables.items():
+            self._connection.register(name, table)
+
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> pa.RecordBatchReader:
+        asked = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        return self._connection.sql(sql, params=asked or None).to_arrow_reader(self._batch)
+
+    @property
+    def pin(self) -> Pin:
+        return Pin(LOG, AT, self.ask)
+
+
+def sessions_table(
+    names: list[str],
+    *,
+    roots: Mapping[str, str] | None = None,
+    purposes: Mapping[str, str] | None = None,
+    subjects: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """What building asks of the view `sessions`."""
+    return pa.table(
+        {
+            "session": names,
+            "root": [(roots or {}).get(name, name) for name in names],
+            "purpose": pa.array([(purposes or {}).get(name) for name in names], pa.string()),
+            "subject": pa.array([(subjects or {}).get(name) for name in names], pa.string()),
+        }
+    )
+
+
+def moves_table(names: list[str], *, each: int) -> pa.Table:
+    """`each` rows a session, of several types, some of them null."""
+    rows = [(name, step) for step in range(each) for name in names]
+    return pa.table(
+        {
+            "session": [name for name, _ in rows],
+            "sources": [[f"session/{name}@{step * 2 + 1}", f"session/{name}@{step * 2 + 2}"] for name, step in rows],
+            "step": [step for _, step in rows],
+            "reward": [step / 7 for _, step in rows],
+            "seen": pa.array([[step, step + 0.5] for _, step in rows], pa.list_(pa.float32())),
+            "action": [f'{{"kind":"move","to":{step}}}' for _, step in rows],
+            "outcome": [("succeeded", "failed", None)[step % 3] for _, step in rows],
+        }
+    )
