@@ -96,5 +96,12 @@ EVENT: Final = (
 )
 """What a row of `events` begins with."""
 
-COMMON: Final = (*EVENT, column("sources", TEXTS, "Ids of all events that the row follows from, in their order."))
+COMMON: Final = (
+    *EVENT,
+    column(
+        "sources",
+        TEXTS,
+        "Ids of the events that it is made of, in their order; of `cycles` and `phases` the first and last.",
+    ),
+)
 """What a row of every other kind begins with."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from telemetry.query.rows.kinds import FLAG, INT, REAL, REALS, SHAPES, TEXT, TEXTS, Kind, column, json, maybe
+from telemetry.query.rows.kinds import FLAG, FLOATS, INT, REAL, REALS, SHAPES, TEXT, TEXTS, Kind, column, json, maybe
 
 OBSERVATIONS: Final = Kind(
     "observations",
@@ -72,6 +72,6 @@ MEMORIES: Final = Kind(
         column("why", TEXT, "surprise, reward or always."),
         maybe("text", TEXT, "The episode in words."),
         column("embedder", TEXT, "What made the vector."),
-        column("vector", REALS, "What it is found by."),
+        column("vector", FLOATS, "What it is found by."),
     ),
 )

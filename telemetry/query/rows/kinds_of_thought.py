@@ -39,7 +39,7 @@ MODEL_CALLS: Final = Kind(
         maybe("prompt", TEXT, "Digest of messages and tools."),
         column("context", TEXTS, "The events that the prompt was built from."),
         maybe("why", TEXT, "Why this endpoint, where a router chose it."),
-        column("outcome", TEXT, "answered, or how it failed: unreachable, timeout, rate_limited, …"),
+        column("outcome", TEXT, "answered, or how it failed: unreachable, timeout, rate_limited and so on."),
         maybe("status", INT, "The last HTTP status of a failure."),
         column("attempts", INT, "How often it was tried; 1 where it was answered."),
         maybe("error", TEXT, "What failed, in words."),
