@@ -57,8 +57,11 @@ def verify(
     with examining(log) as store:
         report = store.verify(seal=sealed)
     if as_json:
-        names = ("ok", "events", "streams", "removed", "intact")
-        answer(_problems(report), as_of=report.as_of, more={name: getattr(report, name) for name in names})
+        more: dict[str, object] = {
+            name: getattr(report, name) for name in ("ok", "events", "streams", "removed", "intact")
+        }
+        more["withheld"] = [stretch._asdict() for stretch in report.withheld]
+        answer(_problems(report), as_of=report.as_of, more=more)
     else:
         typer.echo(str(report))
     if not report.ok:

@@ -1,7 +1,7 @@
 """The envelope: what surrounds a fact from the moment it is drafted to the moment it is read back.
 
 Knows the columns of the log and the chain over them; knows nothing of any store.
-Invariant: the header is every stored column except position, payload's digest and hash."""
+Invariant: the header is every stored column except position, payload's digest and hash, as they were first stored."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ from telemetry.events.registry import decode
 Mode = Literal["execution", "simulation", "optimisation", "import", "synthetic"]
 Encoding = Literal["plain", "zstd", "aes-gcm", "blob", "withheld"]
 
+WITHHELD = "withheld"
+"""An event of this encoding came without its payload. Its stored payload names the encoding that it had, for the chain
+covers that one; its digest is the one of the payload that did not come."""
+
 GENESIS = bytes(32)
 """The hash before a stream's first event."""
+
+
+_ENCODING = 14
+"""Its place in `Recorded.columns`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +100,9 @@ class Recorded:
         )
 
     def header(self) -> bytes:
-        """Canonical bytes of `columns`."""
-        return header_bytes(self.columns())
+        """Canonical bytes of `columns` as the event was first stored, also where its payload is withheld since."""
+        columns = self.columns()
+        return header_bytes(columns if self.encoding != WITHHELD else disclosed(columns, self.payload))
 
     @cached_property
     def event(self) -> Event | Unknown:
@@ -106,10 +115,21 @@ class Recorded:
 
 def unreadable(event_id: str, encoding: str) -> InvalidEvent:
     """The error of an event whose payload is not there to be read."""
+    if encoding == WITHHELD:
+        return InvalidEvent(
+            f"the payload of event {event_id} is withheld: it was not in the record that this log was rebuilt from. "
+            "Its header is intact. To get it: aether log rebuild --from-otlp with a record that holds what is stored"
+        )
     return InvalidEvent(
         f"the content of event {event_id} is stored as {encoding!r} and is missing or altered. "
         "Its header is intact. Try: aether log verify"
     )
+
+
+def disclosed(columns: tuple[str | int, ...], payload: object) -> tuple[str | int, ...]:
+    """The columns of an event as they were before its payload was withheld; `payload` is what is stored instead."""
+    encoding = payload.decode(errors="replace") if isinstance(payload, bytes) else repr(payload)
+    return (*columns[:_ENCODING], encoding, *columns[_ENCODING + 1 :])
 
 
 def header_bytes(columns: tuple[str | int, ...]) -> bytes:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 
 import orjson
 
 from telemetry.errors import InvalidEvent, LogDamaged
-from telemetry.events.envelope import Recorded
-from telemetry.log.rows import COLUMNS, KINDS, MAX_INTEGER, blob_digest, check_stream, recorded
+from telemetry.events.envelope import WITHHELD, Recorded
+from telemetry.log.rows import COLUMNS, KINDS, MAX_INTEGER, STRUCTURE, blob_digest, check_stream, recorded
 from telemetry.log.store import Each, EventLog
 from telemetry.log.verify import SYSTEM, VerifyReport
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """Above what any event fills: 16 MiB of content in base64 beside its columns."""
+
+
+_ENCODING = re.compile(rb"[a-z0-9-]{1,32}")
 
 
 def export_lines(events: Iterable[Recorded]) -> Iterator[bytes]:
@@ -79,6 +83,9 @@ def check_columns(event: Recorded, names: Iterable[str] = COLUMNS) -> None:
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= MAX_INTEGER):
             raise InvalidEvent(f"its {name} is {value!r:.80}, which no column holds")
     check_stream(event.stream)
+    if event.encoding == WITHHELD:
+        _check_withheld(event)
+        return
     digest = hashlib.sha256(event.payload).digest()
     if digest != event.digest:
         raise InvalidEvent(
@@ -87,3 +94,10 @@ def check_columns(event: Recorded, names: Iterable[str] = COLUMNS) -> None:
         )
     if event.content is not None and hashlib.sha256(event.content).hexdigest() != blob_digest(event.payload):
         raise InvalidEvent(f"the content of event {event.id} was altered: it is not the one that its payload names")
+
+
+def _check_withheld(event: Recorded) -> None:
+    if event.type in STRUCTURE:
+        raise InvalidEvent(f"event {event.id} is withheld, and a log cannot be put together without a {event.type}")
+    if event.content is not None or not _ENCODING.fullmatch(event.payload) or event.payload == WITHHELD.encode():
+        raise InvalidEvent(f"event {event.id} is withheld, and does not name the encoding that it had")

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from telemetry.errors import ChainBroken, InvalidEvent
-from telemetry.events.envelope import GENESIS, chain_hash, header_bytes
+from telemetry.events.envelope import GENESIS, WITHHELD, chain_hash, disclosed, header_bytes
 from telemetry.events.registry import decode
 from telemetry.events.session import Forked
 from telemetry.log.lineage import FORKED
@@ -64,10 +64,14 @@ def checked_facts(pages: Iterable[list[Row]], start: Anchor, load_blob: LoadBlob
     for page in cast(Iterable[list[_Cells]], pages):
         for cells in page:
             version += 1
-            before, payload, digest = previous, cells[PAYLOAD], cells[_DIGEST]
+            before, payload, digest, header = previous, cells[PAYLOAD], cells[_DIGEST], cells[_HEADER]
             try:
-                held = cells[VERSION] == version and cells[POSITION] > position and sha256(payload).digest() == digest
-                previous = chain_hash(before, header_bytes(cells[_HEADER]), digest)
+                held = cells[VERSION] == version and cells[POSITION] > position
+                if cells[ENCODING] == WITHHELD:
+                    header = disclosed(header, payload)
+                else:
+                    held = held and sha256(payload).digest() == digest
+                previous = chain_hash(before, header_bytes(header), digest)
             except TypeError:  # an altered file can hold text or bytes in any column
                 held = False
             if not held or previous != cells[HASH]:

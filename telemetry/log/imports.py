@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from telemetry.errors import ImportRefused, InvalidEvent, LogClosed, LogError, LogUnwritable
-from telemetry.events.envelope import GENESIS, Recorded, chain_hash
+from telemetry.events.envelope import GENESIS, WITHHELD, Recorded, chain_hash
 from telemetry.log.export import MAX_LINE_BYTES, event_of
 from telemetry.log.lineage import FORKED
 from telemetry.log.retention.archive import ArchiveFile, verify_archive
@@ -34,6 +34,8 @@ class Imported:
     streams: int = 0
     without_content: int = 0
     """Events whose content the lines lack, as the log they come from had lost it."""
+    withheld: int = 0
+    """Events that came without their payload."""
 
     def __add__(self, more: Imported) -> Imported:
         return Imported(*(getattr(self, name) + getattr(more, name) for name in self.__slots__))
@@ -42,7 +44,8 @@ class Imported:
         what = f"{self.new:,} events of {self.streams:,} streams imported" if self.new else "nothing new"
         stood = f", {self.stood:,} stood already" if self.stood else ""
         lost = f", {self.without_content:,} came without their content" if self.without_content else ""
-        return f"{what}{stood}{lost}"
+        withheld = f", the payloads of {self.withheld:,} are withheld" if self.withheld else ""
+        return f"{what}{stood}{lost}{withheld}"
 
 
 @dataclass(slots=True)
@@ -112,6 +115,7 @@ def _put_back(log: EventLog, file: ArchiveFile, removed: Removed, name: str, see
         done.new += len(events)
         done.without_content += sum(event.encoding == "blob" and event.content is None for event in events)
         seen(sum(len(event.payload) + len(event.content or b"") for event in events))
+        done.withheld += sum(event.encoding == WITHHELD for event in events)
     done.streams = int(done.new > 0)
     return done
 
@@ -264,6 +268,7 @@ class Importer:
         stream.touched = True
         self.done.new += len(run)
         self.done.without_content += sum(event.encoding == "blob" and event.content is None for _, event in run)
+        self.done.withheld += sum(event.encoding == WITHHELD for _, event in run)
 
 
 def _kept(done: Imported) -> str:

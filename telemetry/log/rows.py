@@ -68,6 +68,9 @@ Rows: TypeAlias = Callable[[str, Sequence[str | int]], list[Row]]
 MAX_INLINE_BYTES = 32 * 1024
 """A larger payload goes to the content store (architecture, "The event")."""
 
+STRUCTURE = frozenset({FORKED, "system.pruned", "system.restored"})
+"""What the log itself reads to know where streams go on from: names, versions and hashes, which are never withheld."""
+
 MAX_INTEGER = 2**63 - 1
 """What an integer column holds, on every store."""
 
@@ -153,10 +156,7 @@ def prepare_recorded(events: Sequence[Recorded]) -> list[Prepared]:
             raise InvalidEvent(f"{event.id} of epoch {event.epoch} does not follow {first.id} of epoch {first.epoch}")
         if any("\0" in column for column in event.columns() if isinstance(column, str)):
             raise InvalidEvent(f"the envelope of {event.id} carries a NUL, which no log keeps")
-    return [
-        Prepared(event.columns(), header_bytes(event.columns()), event.payload, event.digest, event.content)
-        for event in events
-    ]
+    return [Prepared(event.columns(), event.header(), event.payload, event.digest, event.content) for event in events]
 
 
 def pointer(event: Event | Unknown) -> Origin | None:

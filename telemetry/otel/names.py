@@ -240,6 +240,16 @@ LAST: Final = "aetherloop.archive.last"
 # --- metrics -----------------------------------------------------------------------------------
 
 
+# The record: one log record an event.
+
+EVENT: Final = "aetherloop.event"
+"""What of an event no other field of its log record says, as a JSON list: see `telemetry.otel.record`."""
+STREAM: Final = "aetherloop.stream"
+"""The stream of an event that is of no session; a session's name is in its conversation id."""
+LOG_ID: Final = "aetherloop.log.id"
+"""On the resource: which log it comes from, as positions are of one log."""
+
+
 class Instrument(NamedTuple):
     name: str
     unit: str
