@@ -49,13 +49,13 @@ _IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 
 def logs_line(records: Iterable[LogRecord], *, resource: Attributes) -> bytes:
     """One line with all of `records`, newline included."""
-    scope: Json = {"scope": {"name": names.SERVICE}, "logRecords": [_log_record(record) for record in records]}
+    scope: Json = {"scope": {"name": names.SCOPE}, "logRecords": [_log_record(record) for record in records]}
     return _line({"resourceLogs": [{"resource": {"attributes": _attributes(resource)}, "scopeLogs": [scope]}]})
 
 
 def spans_line(spans: Iterable[Span], *, resource: Attributes) -> bytes:
     """The same of spans."""
-    scope: Json = {"scope": {"name": names.SERVICE}, "spans": [_span(span) for span in spans]}
+    scope: Json = {"scope": {"name": names.SCOPE}, "spans": [_span(span) for span in spans]}
     return _line({"resourceSpans": [{"resource": {"attributes": _attributes(resource)}, "scopeSpans": [scope]}]})
 
 

@@ -237,17 +237,14 @@ ARCHIVE: Final = "aetherloop.archive"
 FIRST: Final = "aetherloop.archive.first"
 LAST: Final = "aetherloop.archive.last"
 
-# --- metrics -----------------------------------------------------------------------------------
+# --- ours: the record, one log record an event -------------------------------------------------
 
-
-# The record: one log record an event.
-
-EVENT: Final = "aetherloop.event"
+RECORD: Final = "aetherloop.record"
 """What of an event no other field of its log record says, as a JSON list: see `telemetry.otel.record`."""
-STREAM: Final = "aetherloop.stream"
-"""The stream of an event that is of no session; a session's name is in its conversation id."""
 LOG_ID: Final = "aetherloop.log.id"
 """On the resource: which log it comes from, as positions are of one log."""
+
+# --- metrics -----------------------------------------------------------------------------------
 
 
 class Instrument(NamedTuple):

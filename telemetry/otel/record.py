@@ -6,7 +6,7 @@ event, or where its payload did not travel the event with its payload withheld; 
     time, name            `at`, `type`
     trace_id, span_id     the trace of its cycle, and that trace's root
     body                  the payload as stored, of a blob its content; none where it does not travel
-    attributes            the conversation or stream, and EVENT: every other column but those, as a JSON list"""
+    attributes            the conversation or stream, and RECORD: every other column but those, as a JSON list"""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ Detail: TypeAlias = Literal["stored", "digest"]
 
 SESSION: Final = "session/"
 """What the name of a session's stream begins with; the rest is its conversation id."""
-
-CONVERSATION: Final = "gen_ai.conversation.id"
 
 EMPTY: Final = hashlib.sha256().digest()
 
@@ -83,14 +81,14 @@ def record_of(event: Recorded, *, detail: Detail) -> LogRecord:
         base64.b64encode(event.hash).decode(),
     )
     body = _body(event) if detail == "stored" or type_ in STRUCTURE else None
-    named = {CONVERSATION: stream[len(SESSION) :]} if stream.startswith(SESSION) else {names.STREAM: stream}
+    named = {names.CONVERSATION: stream[len(SESSION) :]} if stream.startswith(SESSION) else {names.STREAM: stream}
     trace, span = _ids(stream, event.cycle)
-    return LogRecord(event.at, type_, trace, span, body, {**named, names.EVENT: orjson.dumps(cells).decode()})
+    return LogRecord(event.at, type_, trace, span, body, {**named, names.RECORD: orjson.dumps(cells).decode()})
 
 
 def is_ours(record: LogRecord) -> bool:
     """Whether it says to be the record of an event."""
-    return names.EVENT in record.attributes
+    return names.RECORD in record.attributes
 
 
 def event_of(record: LogRecord) -> Recorded:
@@ -101,8 +99,8 @@ def event_of(record: LogRecord) -> Recorded:
     try:
         stream = attributes.get(names.STREAM)
         if stream is None:
-            stream = SESSION + attributes[CONVERSATION]
-        cells = orjson.loads(attributes[names.EVENT])
+            stream = SESSION + attributes[names.CONVERSATION]
+        cells = orjson.loads(attributes[names.RECORD])
         if len(cells) != _CELLS:
             raise ValueError(f"it has {len(cells)} columns; a newer version may have written it")
         phase, cause, encoding = cells[8], cells[9], cells[12]

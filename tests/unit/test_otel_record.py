@@ -105,17 +105,17 @@ def test_no_column_is_taken_for_another(columns: dict[str, str | int], detail: D
 
 def test_an_altered_or_foreign_record_is_refused_and_says_why() -> None:
     record = record_of(golden()[5], detail="stored")
-    cells = orjson.loads(record.attributes[names.EVENT])
+    cells = orjson.loads(record.attributes[names.RECORD])
 
     def having(place: int, cell: object) -> LogRecord:
         packed = orjson.dumps([*cells[:place], cell, *cells[place + 1 :]]).decode()
-        return replace(record, attributes={**record.attributes, names.EVENT: packed})
+        return replace(record, attributes={**record.attributes, names.RECORD: packed})
 
     for odd, words in (
         (replace(record, body='{"altered":1}'), "its payload has the digest"),
         (replace(record, attributes={}), "no record of an event"),
-        (replace(record, attributes={**record.attributes, names.EVENT: "[1]"}), "a newer version may have written it"),
-        (replace(record, attributes={names.EVENT: record.attributes[names.EVENT]}), "no record of an event"),
+        (replace(record, attributes={**record.attributes, names.RECORD: "[1]"}), "a newer version may have written it"),
+        (replace(record, attributes={names.RECORD: record.attributes[names.RECORD]}), "no record of an event"),
         (having(1, "6"), "its version is '6'"),
         (having(6, -1), "its epoch is -1"),
         (having(7, True), "its cycle is True"),
