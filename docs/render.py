@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from runtime.scenario import Scenario
-from runtime.settings import Settings
+from runtime.settings import BORROWED, Settings
 from telemetry.events.registry import CLASSES
 
 HERE = Path(__file__).parent
@@ -51,8 +51,9 @@ def settings() -> str:
         "## This machine (`aether.toml`, `AETHER_*`, flags)",
         "",
         "Later ones win: defaults, then `aether.toml` in the working folder, then the environment (`AETHER_HOME` for",
-        "`home`), then flags. RAY_ADDRESS, OPENAI_BASE_URL and OTEL_METRICS_EXPORTER stand in for AETHER_ADDRESS,",
-        "AETHER_OPENAI_BASE_URL and AETHER_METRICS.",
+        "`home`), then flags. Names of others count where ours is not set: "
+        + ", ".join(f"{theirs} for AETHER_{ours.upper()}" for theirs, ours in BORROWED.items())
+        + ".",
         "The keys of endpoints are read from the environment where they are used and nowhere else.",
         "`aether doctor` prints each value and where it came from.",
         "",

@@ -18,7 +18,13 @@ from runtime.explain import explain_validation, nearest
 
 PREFIX = "AETHER_"
 FILE = "aether.toml"
-BORROWED = {"RAY_ADDRESS": "address", "OPENAI_BASE_URL": "openai_base_url", "OTEL_METRICS_EXPORTER": "metrics"}
+BORROWED = {
+    "RAY_ADDRESS": "address",
+    "OPENAI_BASE_URL": "openai_base_url",
+    "OTEL_METRICS_EXPORTER": "metrics",
+    "OTEL_EXPORTER_PROMETHEUS_HOST": "prometheus_host",
+    "OTEL_EXPORTER_PROMETHEUS_PORT": "prometheus_port",
+}
 """Variables of others that mean a setting of ours; the one with our prefix comes before them."""
 UPLOAD_MARK = "working_dir_files"
 """A folder in the path of every working directory that Ray uploads, and deletes with its job."""
@@ -54,14 +60,23 @@ class Settings(BaseModel):
     """Folder or URL where a training keeps its states until it has ended, so that it can go on; every machine with a
     worker must reach it. `training` in `home` when there is none."""
     metrics: str = "none"
-    """Where metrics of trainings go: none, console (stderr), otlp, or several with commas between. The standard OTEL_
-    variables say the rest, such as OTEL_EXPORTER_OTLP_ENDPOINT."""
+    """Where metrics of sessions and trainings go: none, console (stderr), otlp, prometheus, or several with commas
+    between. The standard OTEL_ variables say the rest, such as OTEL_EXPORTER_OTLP_ENDPOINT."""
+    prometheus_host: str = "localhost"
+    """Address that Prometheus finds metrics at; whoever can reach it can read them."""
+    prometheus_port: int = Field(default=9464, ge=0, le=65535)
+    """Port of it; 0 takes a free one, which is told."""
     model: str | None = None
     """Language model of endpoints whose scenario names none."""
     openai_base_url: str = "https://api.openai.com/v1"
     """Address of endpoints whose scenario names none, up to and with `/v1`."""
     prices: dict[str, Price] = {}
     """What models cost, by their names; a model that is not in it costs nothing."""
+
+    @property
+    def prometheus(self) -> tuple[str, int]:
+        """Where metrics are served, if they are."""
+        return self.prometheus_host, self.prometheus_port
 
     @property
     def model_defaults(self) -> ModelDefaults:

@@ -136,7 +136,7 @@ def world_model(
         )
         if order.kind == "jepa" and not gpu:
             _connect(stack, settings, workers=order.workers, gpu=False)
-        stack.enter_context(exporting(settings.metrics, said=talk))
+        stack.enter_context(exporting(settings.metrics, said=talk, endpoint=settings.prometheus))
         watch = stack.enter_context(watching(order, len(chosen), quiet=as_json))
         made, event = learn_from(
             log_url(settings),

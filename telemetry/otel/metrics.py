@@ -1,7 +1,7 @@
-"""Metrics: what trainings measure, on the global meter, and how a process hands it to a collector.
+"""Metrics: what trainings measure, on the global meter, and how a process hands what it measures out.
 
-Knows OpenTelemetry's API, and its SDK only inside `exporting`; knows no model and no log. Invariant: with nobody who
-exports, measuring costs next to nothing and loads no SDK; a collector that does not answer ends no command."""
+Knows OpenTelemetry's API, and its SDK only while something is exported; knows no model and no log. Invariant: where
+nobody exports, measuring costs next to nothing and loads no SDK; a collector that does not answer ends no command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from opentelemetry import metrics
 
@@ -17,10 +17,13 @@ from telemetry.otel import names
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
 
-EXPORTERS: Final = ("none", "console", "otlp")
+    from telemetry.otel.readers import Elsewhere
+
+EXPORTERS: Final = ("none", "console", "otlp", "prometheus")
 """What OTEL_METRICS_EXPORTER may name here, one or several with commas between."""
 
 LAST_EXPORT_MS: Final = 5_000
@@ -68,24 +71,49 @@ class TrainingMeter:
         self._duration.record(seconds, {**self._about, **({} if error is None else {names.ERROR_TYPE: error})})
 
 
+Endpoint: TypeAlias = tuple[str, int]
+"""Host and port that Prometheus finds metrics at."""
+LOOPBACK: Final[Endpoint] = ("localhost", 9464)
+"""What OTEL_EXPORTER_PROMETHEUS_HOST and _PORT are where nobody sets them."""
+
+
+class Providing(NamedTuple):
+    provider: MeterProvider
+    url: str | None
+    """Where Prometheus finds it, if it is served."""
+
+
 @contextmanager
-def exporting(exporters: str, *, said: Said) -> Iterator[None]:
+def exporting(exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK) -> Iterator[None]:
     """Until its end, and once more there, this process' metrics go to `exporters`, by the standard OTEL_ variables.
 
     For whoever owns the process, once: the global provider cannot be taken back. What cannot be exported to, or did not
     answer, is told to `said`, each of it once."""
+    with providing(exporters, said=said, endpoint=endpoint) as provided:
+        if provided is not None:
+            metrics.set_meter_provider(provided.provider)
+        yield
+
+
+@contextmanager
+def providing(
+    exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK, elsewhere: Elsewhere = lambda: ()
+) -> Iterator[Providing | None]:
+    """The same for a provider of its own, beside whose instruments the metrics of `elsewhere` go out: nothing of those
+    as long as it has no instrument that measured. None where nobody is to have any."""
     wanted = _wanted(exporters, said)
     if not wanted:
-        yield
+        yield None
         return
     from opentelemetry.sdk.metrics import MeterProvider
 
+    from telemetry.otel.readers import Served
+
     with _complaints(said):
-        readers = [reader for name in wanted if (reader := _reader(name, said)) is not None]
+        readers = [reader for name in wanted if (reader := _reader(name, said, endpoint, elsewhere)) is not None]
         provider = MeterProvider(metric_readers=readers, resource=_resource(), shutdown_on_exit=False)
-        metrics.set_meter_provider(provider)
         try:
-            yield
+            yield Providing(provider, next((reader.url for reader in readers if isinstance(reader, Served)), None))
         finally:
             provider.shutdown(timeout_millis=LAST_EXPORT_MS)
 
@@ -101,26 +129,32 @@ def _resource() -> Resource:
 def _wanted(exporters: str, said: Said) -> list[str]:
     found = dict.fromkeys(name for part in exporters.split(",") if (name := part.strip().lower()))
     for name in found.keys() - set(EXPORTERS):
-        said(f"metrics do not go out by {name!r}, only by {' and '.join(EXPORTERS[1:])}")
+        said(f"metrics do not go out by {name!r}, only by {', '.join(EXPORTERS[1:])}")
     return [name for name in found if name in EXPORTERS[1:]]
 
 
-def _reader(name: str, said: Said) -> MetricReader | None:
-    """None where the variables of the exporter cannot be meant, which is said."""
-    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
+def _reader(name: str, said: Said, endpoint: Endpoint, elsewhere: Elsewhere) -> MetricReader | None:
+    """None where the variables of the exporter cannot be meant or its address is taken, which is said."""
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
+
+    from telemetry.otel.readers import Pushing, Served
 
     try:
-        exporter: MetricExporter
         if name == "console":
-            exporter = ConsoleMetricExporter(out=sys.stderr)  # stdout is for data
-        else:
-            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+            return Pushing(ConsoleMetricExporter(out=sys.stderr), elsewhere)  # stdout is for data
+        if name == "prometheus":
+            return Served(*endpoint, elsewhere)
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-            exporter = OTLPMetricExporter()
-        return PeriodicExportingMetricReader(exporter)
+        return Pushing(OTLPMetricExporter(), elsewhere)
     except ValueError as error:
         said(f"no metrics go out by {name}: {error}")
-        return None
+    except OSError as error:
+        said(
+            f"no metrics go out by {name}: {endpoint[0]}:{endpoint[1]} cannot be had ({error.strerror}). "
+            "Another process serves there, or choose another OTEL_EXPORTER_PROMETHEUS_HOST and _PORT"
+        )
+    return None
 
 
 @contextmanager

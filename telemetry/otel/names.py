@@ -6,7 +6,7 @@ given another meaning. Invariant: no other module writes an attribute's, span's,
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 METER: Final = "aetherloop"
 SERVICE: Final = "aetherloop"
@@ -276,3 +276,190 @@ OVER_COPY: Final = Instrument(
 OVER_LINEAR: Final = Instrument(
     "aetherloop.model.error_over_linear", "1", "The same over that of the linear model of the same sessions."
 )
+
+# --- metrics that follow from events -----------------------------------------------------------
+
+METRICS_COMMIT: Final = "004902b8cb70aa5ae6ca4ae07132b7daabcd3e10"
+"""Of CONVENTION, whose docs/gen-ai/gen-ai-metrics.md the instruments `gen_ai.…` are of, with their buckets. Later ones
+count tokens by other instruments, which back ends do not know yet."""
+
+TOKEN_TYPE: Final = "gen_ai.token.type"
+STATUS: Final = "aetherloop.status"
+"""What a session, an episode or an approval came to."""
+RULE: Final = "aetherloop.rule"
+FOLLOWER: Final = "aetherloop.follower"
+"""Who follows the log: an exporter, the tables, the metrics themselves, or a cursor by its name."""
+OVERFLOW: Final = "otel.metric.overflow"
+"""Of OpenTelemetry's specification: the series of whatever came after the limit of series."""
+OTHER: Final = "_OTHER"
+"""Of the general conventions: what stands for a value that is not told apart."""
+
+
+class Measure(NamedTuple):
+    """An instrument whose series follow from events; no session and no person is ever among its attributes."""
+
+    name: str
+    kind: Literal["counter", "total", "histogram", "gauge"]
+    """A total can fall. A histogram with bounds below 0 has no sum, as Prometheus asks; a total stands beside it."""
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, which they include."""
+
+
+SHORT_S: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+"""From a linear predictor's step to a person's patience."""
+CALL_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Of the convention, for calls of models and tools."""
+AGENT_S: Final = (
+    *(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064),
+    *(0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6),
+)
+"""Of the convention from 0.1 on, and finer below, where a simulator's cycles lie."""
+TOKENS: Final = tuple(4**power for power in range(14))
+"""Of the convention: 1 to 67,108,864."""
+NATS: Final = (-8.0, -4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""A density's logarithm has either sign. A maze's surprises lie about -2 once its predictor has settled."""
+REWARDS: Final = (-100.0, -10.0, -1.0, -0.1, -0.01, 0.0, 0.01, 0.1, 1.0, 10.0, 100.0)
+
+CYCLE_COUNT: Final = Measure("aetherloop.cycles.closed", "counter", "{cycle}", "Cycles that closed.", (AGENT_NAME,))
+CYCLE_S: Final = Measure(
+    "gen_ai.invoke_agent.duration",
+    "histogram",
+    "s",
+    "How long a cycle took, from its first command to its close.",
+    (AGENT_NAME,),
+    AGENT_S,
+)
+PHASE_S: Final = Measure(
+    "aetherloop.phase.duration",
+    "histogram",
+    "s",
+    "How long a phase worked in one cycle: the sum over its commands.",
+    (AGENT_NAME, PHASE),
+    SHORT_S,
+)
+EVENT_COUNT: Final = Measure("aetherloop.events", "counter", "{event}", "Events on the log.", (PHASE,))
+SESSION_COUNT: Final = Measure(
+    "aetherloop.sessions",
+    "counter",
+    "{session}",
+    "Sessions that were opened or forked, and those that closed, by how.",
+    (AGENT_NAME, STATUS),
+)
+EPISODE_COUNT: Final = Measure(
+    "aetherloop.episodes", "counter", "{episode}", "Episodes that ended, by their success.", (AGENT_NAME, STATUS)
+)
+SURPRISE_NATS: Final = Measure(
+    "aetherloop.surprise", "histogram", "{nat}", "Surprise at what was observed, per dimension.", (AGENT_NAME,), NATS
+)
+SURPRISE_TOTAL: Final = Measure("aetherloop.surprise.total", "total", "{nat}", "Sum of the surprises.", (AGENT_NAME,))
+REWARD_SIZE: Final = Measure("aetherloop.reward", "histogram", "1", "What an action brought.", (AGENT_NAME,), REWARDS)
+REWARD_TOTAL: Final = Measure("aetherloop.reward.total", "total", "1", "Sum of the rewards.", (AGENT_NAME,))
+INHIBITION_COUNT: Final = Measure(
+    "aetherloop.inhibitions",
+    "counter",
+    "{proposal}",
+    "Proposals held back, by the first rule that did.",
+    (AGENT_NAME, RULE),
+)
+APPROVAL_COUNT: Final = Measure(
+    "aetherloop.approvals",
+    "counter",
+    "{approval}",
+    "Approvals asked of people, granted and denied.",
+    (AGENT_NAME, STATUS),
+)
+EFFECT_COUNT: Final = Measure(
+    "aetherloop.effects",
+    "counter",
+    "{effect}",
+    "Effects by what became of them; one that was unknown and then reconciled counts as both.",
+    (AGENT_NAME, ACTION, EFFECT_CLASS, OUTCOME),
+)
+TOOL_S: Final = Measure(
+    "gen_ai.execute_tool.duration",
+    "histogram",
+    "s",
+    "How long a call of a tool took.",
+    (AGENT_NAME, TOOL_NAME, ERROR_TYPE),
+    CALL_S,
+)
+_MODEL: Final = (OPERATION, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL)
+MODEL_S: Final = Measure(
+    "gen_ai.client.operation.duration",
+    "histogram",
+    "s",
+    "How long a model's answer took, with what was tried again; of calls made at once, the longest.",
+    (*_MODEL, ERROR_TYPE),
+    CALL_S,
+)
+MODEL_TOKENS: Final = Measure(
+    "gen_ai.client.token.usage",
+    "histogram",
+    "{token}",
+    "Tokens of a call, in and out.",
+    (*_MODEL, TOKEN_TYPE),
+    TOKENS,
+)
+MODEL_COST_USD: Final = Measure(
+    "aetherloop.model.cost",
+    "counter",
+    "{USD}",
+    "What calls of models cost, by the prices set.",
+    (AGENT_NAME, RESPONSE_MODEL),
+)
+LAG: Final = Measure(
+    "aetherloop.export.lag", "gauge", "{event}", "Events on the log that a follower has not handed on.", (FOLLOWER,)
+)
+DELAY: Final = Measure(
+    "aetherloop.export.delay", "gauge", "s", "Age of the oldest event that a follower has not handed on.", (FOLLOWER,)
+)
+HANDED_ON: Final = Measure(
+    "aetherloop.export.handed_on", "counter", "{event}", "Events whose taking was acknowledged.", (FOLLOWER,)
+)
+SET_ASIDE: Final = Measure(
+    "aetherloop.export.set_aside",
+    "counter",
+    "{event}",
+    "Events that a collector refuses, kept beside the cursor.",
+    (FOLLOWER,),
+)
+LOST: Final = Measure(
+    "aetherloop.export.lost",
+    "counter",
+    "{event}",
+    "Events on the log that a cursor passed and nobody was handed: looked up, not assumed.",
+    (FOLLOWER,),
+)
+APPEND_S: Final = Measure(
+    "aetherloop.log.append.duration",
+    "histogram",
+    "s",
+    "From an append's submission until it is on disk, as the writing process saw it.",
+    (),
+    SHORT_S,
+)
+
+MEASURES: Final = (
+    *(
+        EVENT_COUNT,
+        SESSION_COUNT,
+        CYCLE_COUNT,
+        CYCLE_S,
+        PHASE_S,
+        EPISODE_COUNT,
+        SURPRISE_NATS,
+        SURPRISE_TOTAL,
+        REWARD_SIZE,
+        REWARD_TOTAL,
+    ),
+    *(INHIBITION_COUNT, APPROVAL_COUNT, EFFECT_COUNT, TOOL_S, MODEL_S, MODEL_TOKENS, MODEL_COST_USD),
+)
+"""What follows from events alone."""
+WATCHED: Final = (APPEND_S, LAG, DELAY, HANDED_ON, SET_ASIDE, LOST)
+"""What is observed where it happens."""

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 
 from telemetry.otel import names
-from telemetry.otel.metrics import TrainingMeter
+from telemetry.otel.measures.points import metrics_of
+from telemetry.otel.measures.totals import Totals
+from telemetry.otel.metrics import TrainingMeter, providing
 from tests.aether import ROOT
 from tests.collector import collecting
 
 ABOUT = {"aetherloop.model.name": "maze", "aetherloop.model.kind": "jepa"}
-INSTRUMENTS = [value for value in vars(names).values() if isinstance(value, names.Instrument)]
+INSTRUMENTS: list[names.Instrument | names.Measure] = [
+    *(value for value in vars(names).values() if isinstance(value, names.Instrument)),
+    *(*names.MEASURES, *names.WATCHED),
+]
 ATTRIBUTES = [
     value for name, value in vars(names).items() if isinstance(value, str) and name.isupper() and "/" not in value
 ]
-GENERAL = {"error.type", "server.address", "server.port", "http.response.status_code"}
+GENERAL = {"otel.metric.overflow", "error.type", "server.address", "server.port", "http.response.status_code"}
 """Names of the general conventions."""
 
 MEASURE = """
@@ -111,7 +118,7 @@ def test_names_are_as_the_conventions_ask_for() -> None:
         ours = name.startswith("aetherloop.")
         assert ours or name.startswith("gen_ai.") or name in GENERAL
     for one in INSTRUMENTS:
-        assert re.fullmatch(r"1|s|\{[a-z]+\}", one.unit)
+        assert re.fullmatch(r"1|s|\{[a-zA-Z]+\}", one.unit)
         assert one.description.endswith(".")
 
 
@@ -144,8 +151,8 @@ def test_where_nobody_exports_no_sdk_is_loaded(exporters: str) -> None:
 
 def test_an_exporter_that_is_not_known_is_said_and_the_others_go_on() -> None:
     with collecting() as collector:
-        ran = measured("prometheus, otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
-    assert ran.stderr == "said: metrics do not go out by 'prometheus', only by console and otlp\n"
+        ran = measured("zipkin, otlp", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    assert ran.stderr == "said: metrics do not go out by 'zipkin', only by console, otlp, prometheus\n"
     assert "aetherloop.training.loss" in collector.metrics
 
 
@@ -156,3 +163,90 @@ def test_a_collector_that_is_not_there_is_said_once_and_ends_nothing() -> None:
     assert 1 <= len(said) <= 2
     assert all(line.startswith("said: metrics: ") for line in said)
     assert len({*said}) == len(said)
+
+
+def scraped(url: str) -> list[str]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+
+
+def test_prometheus_finds_what_is_measured_on_loopback_and_what_follows_from_events_beside_it() -> None:
+    totals = Totals(began=1)
+    totals.add(names.CYCLE_COUNT, "maze", value=3)
+    totals.record(names.SURPRISE_NATS, "maze", value=-1.5)
+    totals.record(names.CYCLE_S, "maze", value=0.003)
+    said: list[str] = []
+    with providing(
+        "prometheus",
+        said=said.append,
+        endpoint=("localhost", 0),
+        elsewhere=lambda: metrics_of(totals.series(), began=1, now=2),
+    ) as provided:
+        assert provided is not None
+        assert provided.url is not None
+        assert re.fullmatch(r"http://localhost:[0-9]+/metrics", provided.url)
+        TrainingMeter(model="maze", kind="jepa", workers=2, meter=provided.provider.get_meter("test")).stepped(7)
+        lines = scraped(provided.url)
+    assert 'aetherloop_cycles_closed_total{gen_ai_agent_name="maze"} 3.0' in lines
+    assert 'gen_ai_invoke_agent_duration_seconds_bucket{gen_ai_agent_name="maze",le="0.004"} 1.0' in lines
+    assert 'gen_ai_invoke_agent_duration_seconds_sum{gen_ai_agent_name="maze"} 0.003' in lines
+    assert 'aetherloop_surprise_bucket{gen_ai_agent_name="maze",le="-1.0"} 1.0' in lines
+    assert not any(line.startswith("aetherloop_surprise_sum") for line in lines), (
+        "of values of either sign there is none"
+    )
+    assert any(line.startswith("aetherloop_training_steps_total{") for line in lines)
+    assert said == []
+    with pytest.raises(OSError, match="refused"):
+        scraped(provided.url)
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do_and_the_command_goes_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said: list[str] = []
+        with providing("prometheus", said=said.append, endpoint=("127.0.0.1", port)) as provided:
+            assert provided is not None
+            assert provided.url is None
+    assert said == [
+        f"no metrics go out by prometheus: 127.0.0.1:{port} cannot be had (Address already in use). "
+        "Another process serves there, or choose another OTEL_EXPORTER_PROMETHEUS_HOST and _PORT"
+    ]
+
+
+def test_what_follows_from_events_goes_to_a_collector_with_the_time_that_it_began() -> None:
+    totals = Totals(began=1_000)
+    totals.add(names.CYCLE_COUNT, "maze", value=3)
+    totals.record(names.SURPRISE_NATS, "maze", value=-1.5)
+    totals.record(names.MODEL_TOKENS, "chat", "openai", "m", "m", "input", value=900)
+    with collecting() as collector:
+        ran = subprocess.run(
+            (sys.executable, "-c", textwrap.dedent(JOINED), totals.kept()),
+            env={"PYTHONPATH": str(ROOT), "PATH": "", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert ran.stderr == ""
+    found = collector.metrics
+    (cycles,) = found["aetherloop.cycles.closed"].sum.data_points
+    assert (cycles.as_int, cycles.start_time_unix_nano) == (3, 1_000)
+    assert found["aetherloop.cycles.closed"].sum.is_monotonic
+    (surprise,) = found["aetherloop.surprise"].histogram.data_points
+    assert (surprise.count, surprise.HasField("sum"), surprise.min) == (1, False, -1.5)
+    (tokens,) = found["gen_ai.client.token.usage"].histogram.data_points
+    assert (tokens.sum, [*tokens.explicit_bounds]) == (900, [*names.TOKENS])
+    assert collector.services == {"aetherloop"}
+
+
+JOINED = """
+    import sys
+    from telemetry.otel.measures.points import metrics_of
+    from telemetry.otel.measures.totals import Totals
+    from telemetry.otel.metrics import providing
+    totals = Totals.taken_up(sys.argv[1])
+    def elsewhere():
+        return metrics_of(totals.series(), began=totals.began, now=2_000)
+    with providing("otlp", said=lambda text: print("said:", text, file=sys.stderr), elsewhere=elsewhere) as provided:
+        provided.provider.get_meter("test").create_counter("one").add(1)
+"""
