@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import NotFound
+from runtime.models.entry import stream_of_entry
 from runtime.people.desk import Ended, Notice
 from runtime.people.letters import address_of
 from runtime.people.serving import Serving, serve
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import Entry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 
 SESSION = "0123456789ab"
@@ -86,8 +87,8 @@ class PlayedDesk:
     async def lay_down(self, playbook: Playbook, *, why: str) -> EventId:
         return f"model/{playbook.name}@1"
 
-    async def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
-        return f"model/{entry.model.partition('@')[0]}@1"
+    async def enter(self, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        return f"{stream_of_entry(entry)}@1"
 
     def show(self, *notices: Notice) -> None:
         for queue in self._shown:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import duckdb
 import pyarrow as pa
 
 from telemetry.datasets.build import Pin
 from telemetry.datasets.recipe import Parameter
+from telemetry.log import EventLog
+from telemetry.query.rows.tables import rows_of
 
 LOG = "0" * 32
 AT = 7
@@ -22,6 +25,11 @@ class Views:
         self._batch = batch
         for name, table in tables.items():
             self._connection.register(name, table)
+
+    @classmethod
+    def of(cls, log: EventLog, *, threads: int = 2, batch: int = 300) -> Self:
+        """Every kind of row that follows from the log as it stands."""
+        return cls(threads=threads, batch=batch, **rows_of(log, after=0))
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> pa.RecordBatchReader:
         asked = {name: value for name, value in parameters.items() if f"${name}" in sql}

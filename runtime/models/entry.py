@@ -1,6 +1,6 @@
-"""What the log says of models: trained, judged, promoted, rejected or taken back, on the stream `model/NAME`.
+"""What the log says of models, on the stream `model/NAME`, and of datasets, on `dataset/NAME`.
 
-Knows those events; knows no model. Invariant: each is entered once, however often it is said."""
+Knows those events; knows no model and no dataset. Invariant: each is entered once, however often it is said."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from contextlib import closing
 
 from runtime.people.mailbox import Mailbox, NobodyThere
 from telemetry.events import Draft
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import DatasetBuilt, Entry, ModelEntry
 from telemetry.events.values import EventId
 from telemetry.log import EventLog, open_log
 
 STREAM = "model/"
+DATASETS = "dataset/"
 
 MOST_REFS = 1000
 """Sessions that an event names; with more, its range of the log says where they are."""
 
 
-def enter(url: str, entry: ModelEntry, *, refs: tuple[EventId, ...] = (), run: str) -> EventId:
+def enter(url: str, entry: Entry, *, refs: tuple[EventId, ...] = (), run: str) -> EventId:
     """Records `entry` in the log at `url`: by its live host where there is one, else as the writer of the log for that
-    moment. `refs` are events that it rests on, `run` is the training's or the judgement's own name, under which an
-    event of a type is entered once. Raises `LogHeld` when another process writes the log and does not answer."""
+    moment. `refs` are events that it rests on, `run` is the training's, the judgement's or the building's own name,
+    under which an event of a type is entered once. Raises `LogHeld` when another process writes the log and does not
+    answer."""
     refs = refs if len(refs) <= MOST_REFS else ()
     try:
         return Mailbox(url).enter(entry, refs=refs, run=run)
@@ -30,9 +32,9 @@ def enter(url: str, entry: ModelEntry, *, refs: tuple[EventId, ...] = (), run: s
             return entered(log, entry, refs=refs, run=run)
 
 
-def entered(log: EventLog, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+def entered(log: EventLog, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
     """As `enter`, in a log that this process writes."""
-    stream = stream_of_model(entry.model)
+    stream = stream_of_entry(entry)
     head = log.head(stream)
     version, epoch = (0, 1) if head is None else (head.version, head.epoch)
     draft = Draft(event=entry, command=_command(entry, run), refs=refs, mode="optimisation")
@@ -48,8 +50,20 @@ def said(log: EventLog, entry: ModelEntry, *, run: str) -> EventId | None:
     return next((one.id for one in log.read_back(stream, types=(entry.type,)) if one.command == command), None)
 
 
-def _command(entry: ModelEntry, run: str) -> str:
+def _command(entry: Entry, run: str) -> str:
     return f"{entry.type.rpartition('_')[2]}.{run}"
+
+
+def stream_of_entry(entry: Entry) -> str:
+    """Where it stands."""
+    if isinstance(entry, DatasetBuilt):
+        return stream_of_dataset(entry.recipe)
+    return stream_of_model(entry.model)
+
+
+def stream_of_dataset(recipe: str) -> str:
+    """The stream of a dataset by the name of its recipe or by its `name@digest`."""
+    return DATASETS + recipe.partition("@")[0]
 
 
 def stream_of_model(model: str) -> str:

@@ -21,7 +21,7 @@ from runtime.people.talk import Evicted
 from runtime.playbooks import version, write
 from runtime.runner import SessionRunner
 from runtime.sessions import PREFIX, SessionRow, stream_of
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import Entry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import EventLog
 
@@ -110,7 +110,7 @@ class Clerk:
         log = await self._opened()
         return (await asyncio.to_thread(lambda: version(log, write(log, playbook, why=why)))).event
 
-    async def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+    async def enter(self, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
         """As `Desk.enter`."""
         log = await self._opened()
         event = await asyncio.to_thread(entered, log, entry, refs=refs, run=run)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import Entry
 from telemetry.events.values import Action, Digest, EventId, Feedback, Message, Playbook
 
 
@@ -98,8 +98,9 @@ class Desk(Protocol):
         written again."""
         ...
 
-    async def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
-        """Records what is said of a model, on disk when it returns. The same `run` again returns the first."""
+    async def enter(self, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+        """Records what is said of a model or a dataset, on disk when it returns. The same `run` again returns the
+        first."""
         ...
 
     def watch(self, session: str) -> AsyncIterator[Notice]:

@@ -26,7 +26,7 @@ from runtime.errors import (
 )
 from runtime.people.desk import Notice
 from telemetry.errors import LogNotFound
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import Entry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import EventLog, is_postgres, open_log, sqlite_path
 
@@ -90,13 +90,13 @@ class LayDown(_Closed):
 
 
 class Enter(_Closed):
-    """What a log is to say of a model."""
+    """What a log is to say of a model or a dataset."""
 
     command: Literal["enter"] = "enter"
-    entry: ModelEntry
+    entry: Entry
     refs: tuple[EventId, ...]
     run: str
-    """The training's or judgement's own name, so that it is entered once however often it is said."""
+    """The training's, judgement's or building's own name, so that it is entered once however often it is said."""
 
 
 class Watch(_Closed):

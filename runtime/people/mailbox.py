@@ -35,7 +35,7 @@ from runtime.people.letters import (
     check_folder,
     host_addresses,
 )
-from telemetry.events.learn import ModelEntry
+from telemetry.events.learn import Entry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 from telemetry.log import is_postgres, shown
 
@@ -83,7 +83,7 @@ class Mailbox:
         """See `Desk.lay_down`."""
         return self._event(LayDown(playbook=playbook, why=why))
 
-    def enter(self, entry: ModelEntry, *, refs: tuple[EventId, ...], run: str) -> EventId:
+    def enter(self, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
         """See `Desk.enter`."""
         return self._event(Enter(entry=entry, refs=refs, run=run))
 

@@ -20,8 +20,8 @@ from telemetry.datasets import card, manifest
 from telemetry.datasets.canonical import FORM, Canonical, Digesting
 from telemetry.datasets.counting import Counting
 from telemetry.datasets.folder import aside, put, taken
+from telemetry.datasets.formats import Files
 from telemetry.datasets.groups import Group, grouped
-from telemetry.datasets.layouts import Files
 from telemetry.datasets.manifest import FieldFound, Filtered, LeftOut, Manifest, altered, read_manifest
 from telemetry.datasets.recipe import Recipe
 from telemetry.datasets.rows import Everything, Filter, Lines, Rows, Written, type_name
@@ -96,7 +96,7 @@ def _check_free(out: Path) -> None:
 
 def _check_same(out: Path, made: Manifest) -> None:
     there = read_manifest(out)
-    if (there.digest, there.layout) != (made.digest, made.layout):
+    if (there.digest, there.format) != (made.digest, made.format):
         raise taken(out)
     if gone := altered(out, there):
         raise DatasetDamaged(
@@ -124,7 +124,7 @@ class _Making:
 
     def write(self, told: Told) -> Manifest:
         recipe = self._recipe
-        files = Files(recipe.layout, self._folder, json_fields=recipe.json_fields)
+        files = Files(recipe.format, self._folder, json_fields=recipe.json_fields)
         with closing(self._pin.ask(selection(recipe, self._own), recipe.parameters)) as found:
             selected = Selected(found, splits=recipe.split.shares, evaluations=recipe.evaluations)
             try:
@@ -140,7 +140,7 @@ class _Making:
             rows=self._rows,
             digest=self._digesting.digest,
             digest_of=FORM,
-            layout=recipe.layout,
+            format=recipe.format,
             splits=self._counting.counts(),
             fields=tuple(_field(one, recipe) for one in self._schema),
             files=tuple(

@@ -13,7 +13,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from telemetry.datasets.counting import SplitCounts
-from telemetry.datasets.recipe import Recipe
+from telemetry.datasets.recipe import Format, Recipe
 from telemetry.errors import DatasetDamaged, DatasetNotFound
 from telemetry.events.values import Digest, Value
 
@@ -52,7 +52,8 @@ class Filtered(Value):
 
 
 class Manifest(Value):
-    format: Literal["aetherloop-dataset/1"] = "aetherloop-dataset/1"
+    version: Literal["aetherloop-dataset/1"] = "aetherloop-dataset/1"
+    """Of this file's own shape."""
     name: str
     recipe: Recipe
     """With its parameters as they were set."""
@@ -64,7 +65,7 @@ class Manifest(Value):
     digest: Digest
     digest_of: str
     """The form of the rows that the digest is over; see `telemetry.datasets.canonical`."""
-    layout: str
+    format: Format
     splits: dict[str, SplitCounts]
     fields: tuple[FieldFound, ...]
     files: tuple[FileWritten, ...]

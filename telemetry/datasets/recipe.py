@@ -17,7 +17,7 @@ from telemetry.events.values import Digest, Value, canonical
 
 SHIPPED = Path(__file__).with_name("recipes")
 
-Layout = Literal["parquet", "jsonl", "csv", "huggingface"]
+Format = Literal["parquet", "jsonl", "csv", "huggingface"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
@@ -69,7 +69,7 @@ class Recipe(Value):
     fields: dict[FieldName, str] = {}
     """What each column means, for the card."""
     split: Split = Split()
-    layout: Layout = "parquet"
+    format: Format = "parquet"
     """parquet, jsonl or csv: a file a split. huggingface: a folder that `datasets.load_dataset` takes."""
     at: int | None = Field(default=None, ge=0)
     """The position of the log that it is pinned to; left out: the last one as building begins."""

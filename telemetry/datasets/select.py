@@ -28,7 +28,14 @@ SPLIT, SUBJECTS = "split", "subjects"
 PLACE, WHOM, JUDGES = "aether_place", "aether_subjects", "aether_evaluation"
 """Columns that the selection adds for itself."""
 
-_UNIQUE_EVENTS = "list_filter(found.events, lambda one, place: list_position(found.events, one) = place)"
+LONG = 64
+"""Events of a row above which they are not compared each with each other where none stands twice."""
+
+_UNIQUE_EVENTS = (
+    f"CASE WHEN len(found.events) > {LONG} AND len(list_distinct(found.events)) = len(found.events) THEN found.events "
+    "ELSE list_filter(found.events, lambda one, place: list_position(found.events, one) = place) END"
+)
+"""Each event once, where it stands first."""
 
 
 def schema_of(ask: Ask, recipe: Recipe) -> pa.Schema:

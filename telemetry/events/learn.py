@@ -179,6 +179,12 @@ ModelEntry = Annotated[
 ]
 """What stands on the stream `model/<its name>`."""
 
+Entry = Annotated[
+    DatasetBuilt | TrainingProgressed | ModelTrained | ModelEvaluated | ModelPromoted | ModelRejected | ModelRolledBack,
+    Field(discriminator="type"),
+]
+"""What a log is told by those who are no session: of models, and of datasets on the stream `dataset/<its name>`."""
+
 
 class ModelAdopted(Event):
     """From the next cycle on the session acts by `model`; None: as its scenario says."""

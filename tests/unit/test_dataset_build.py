@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from telemetry.datasets.build import Built, Pin, build
 from telemetry.datasets.manifest import NAME, read_manifest
-from telemetry.datasets.recipe import Layout, Parameter, Recipe, Split
+from telemetry.datasets.recipe import Format, Parameter, Recipe, Split
 from telemetry.datasets.rows import Rows
 from telemetry.errors import DatasetDamaged, DatasetExists, DatasetUnwritable, RecipeRefused
 from tests.views import AT, LOG, Views, moves_table, sessions_table
@@ -25,7 +25,7 @@ RECIPE = Recipe(
     parameters={"most": 40},
     json_fields=("action",),
     classes=("outcome",),
-    layout="jsonl",
+    format="jsonl",
 )
 TABLES = {"sessions": sessions_table(NAMES), "moves": moves_table(NAMES, each=50)}
 
@@ -80,7 +80,7 @@ def test_all_sessions_of_a_person_are_in_one_split_where_it_is_by_subject(tmp_pa
     assert not people[0] & people[1]
 
 
-def test_the_digest_is_of_the_rows_alone_not_of_threads_batches_layout_or_the_order_they_came_in(
+def test_the_digest_is_of_the_rows_alone_not_of_threads_batches_format_or_the_order_they_came_in(
     tmp_path: Path,
 ) -> None:
     first = built(tmp_path / "first").manifest
@@ -89,10 +89,10 @@ def test_the_digest_is_of_the_rows_alone_not_of_threads_batches_layout_or_the_or
         views = Views(threads=threads, batch=batch, sessions=TABLES["sessions"], moves=moves)
         again = built(tmp_path / str(number), views=views, threads=threads)
         assert content(again.folder) == content(tmp_path / "first")
-    layouts: tuple[Layout, ...] = ("parquet", "csv", "huggingface")
-    for layout in layouts:
-        recipe = RECIPE.model_copy(update={"layout": layout})
-        assert built(tmp_path / layout, recipe=recipe).manifest.digest == first.digest
+    formats: tuple[Format, ...] = ("parquet", "csv", "huggingface")
+    for format_ in formats:
+        recipe = RECIPE.model_copy(update={"format": format_})
+        assert built(tmp_path / format_, recipe=recipe).manifest.digest == first.digest
 
 
 def test_rows_with_the_same_events_stand_in_one_order(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_filter_sees_whom_each_row_is_about_and_where_it_came_from_before_it_i
 def test_the_query_can_say_whom_a_row_is_about(tmp_path: Path) -> None:
     query = "SELECT session, sources AS events, CASE WHEN step = 1 THEN ['eve'] END AS subjects FROM moves"
     keep = OnlyOf("eve")
-    recipe = Recipe(name="moves", query=query, layout="jsonl")
+    recipe = Recipe(name="moves", query=query, format="jsonl")
     made = build(recipe, Views(**TABLES).pin, out=tmp_path / "moves", threads=1, keep=keep)
     assert made.manifest.rows == 20
 
@@ -270,7 +270,7 @@ def test_a_dataset_without_rows_is_one(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_types_and_holds_json_as_json(tmp_path: Path) -> None:
-    made = built(tmp_path / "moves", recipe=RECIPE.model_copy(update={"layout": "parquet"}))
+    made = built(tmp_path / "moves", recipe=RECIPE.model_copy(update={"format": "parquet"}))
     table = parquet.read_table(made.folder / "train.parquet")
     assert str(table.schema.field("action").type) == "extension<arrow.json>"
     assert table.schema.field("seen").type.value_type == pa.float32()

@@ -16,7 +16,7 @@ query = "SELECT session, sources AS events FROM actions"
 def test_a_recipe_needs_no_more_than_a_name_and_a_query() -> None:
     recipe = parse(TEXT)
     assert recipe.split.shares == {"train": 0.8, "validation": 0.1, "test": 0.1}
-    assert (recipe.layout, recipe.evaluations, recipe.at) == ("parquet", False, None)
+    assert (recipe.format, recipe.evaluations, recipe.at) == ("parquet", False, None)
 
 
 def test_a_recipe_with_an_unknown_key_is_none() -> None:

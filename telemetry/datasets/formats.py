@@ -15,7 +15,7 @@ from pyarrow import csv, parquet
 
 from telemetry.datasets.canonical import connected, quoted
 from telemetry.datasets.groups import Group
-from telemetry.datasets.recipe import Layout
+from telemetry.datasets.recipe import Format
 
 SHARD_BYTES: Final = 500 * 1024 * 1024
 """A shard ends with the group at which its lines reach this; the hub's own tools cut at 500 MB."""
@@ -91,7 +91,7 @@ class _Kind:
     sharded: bool = False
 
 
-_KINDS: Final[dict[Layout, _Kind]] = {
+_KINDS: Final[dict[Format, _Kind]] = {
     "jsonl": _Kind(JsonLinesSheet, "jsonl"),
     "parquet": _Kind(ParquetSheet, "parquet"),
     "csv": _Kind(CsvSheet, "csv"),
@@ -103,8 +103,8 @@ class Files:
     """The files of one dataset in `folder`, which is there and empty: `SPLIT.jsonl` and the like, or
     `data/SPLIT-00000-of-00002.parquet`."""
 
-    def __init__(self, layout: Layout, folder: Path, *, json_fields: Collection[str]) -> None:
-        self._kind = _KINDS[layout]
+    def __init__(self, format_: Format, folder: Path, *, json_fields: Collection[str]) -> None:
+        self._kind = _KINDS[format_]
         self._folder = folder / "data" if self._kind.sharded else folder
         self._folder.mkdir(exist_ok=True)
         self._json = json_fields

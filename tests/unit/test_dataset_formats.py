@@ -1,4 +1,4 @@
-"""The folder of every layout is what other people's loaders take, without a network."""
+"""The folder of every format is what other people's loaders take, without a network."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.datasets import layouts
+from telemetry.datasets import formats
 from telemetry.datasets.build import build
-from telemetry.datasets.recipe import Layout, Recipe
+from telemetry.datasets.recipe import Format, Recipe
 from tests.views import Views, moves_table, sessions_table
 
 NAMES = [f"s{number}" for number in range(20)]
@@ -28,11 +28,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-@pytest.mark.parametrize("layout", ["huggingface", "parquet", "jsonl", "csv"])
-def test_load_dataset_reads_the_splits_of_any_layout(tmp_path: Path, hub: Path, layout: Layout) -> None:
+@pytest.mark.parametrize("format_", ["huggingface", "parquet", "jsonl", "csv"])
+def test_load_dataset_reads_the_splits_of_any_format(tmp_path: Path, hub: Path, format_: Format) -> None:
     import datasets
 
-    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), layout=layout)
+    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), format=format_)
     views = Views(sessions=sessions_table(NAMES), moves=moves_table(NAMES, each=20))
     made = build(recipe, views.pin, out=tmp_path / "talk", threads=2)
     found = datasets.load_dataset(str(made.folder), cache_dir=str(hub))
@@ -45,7 +45,7 @@ def test_load_dataset_reads_the_splits_of_any_layout(tmp_path: Path, hub: Path, 
 def test_messages_come_back_with_just_the_keys_that_they_had(tmp_path: Path, hub: Path) -> None:
     import datasets
 
-    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), layout="huggingface")
+    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), format="huggingface")
     views = Views(sessions=sessions_table(NAMES), moves=moves_table(NAMES, each=20))
     folder = build(recipe, views.pin, out=tmp_path / "talk", threads=2).folder
     for row in datasets.load_dataset(str(folder), split="test", cache_dir=str(hub)):
@@ -61,9 +61,9 @@ def test_a_large_split_is_cut_into_shards_that_say_how_many_there_are(
 ) -> None:
     import datasets
 
-    monkeypatch.setattr(layouts, "SHARD_BYTES", 1)
+    monkeypatch.setattr(formats, "SHARD_BYTES", 1)
     monkeypatch.setattr("telemetry.datasets.groups.GROUP_ROWS", 100)
-    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), layout="huggingface")
+    recipe = Recipe(name="talk", query=TALK, json_fields=("messages",), format="huggingface")
     views = Views(sessions=sessions_table(NAMES), moves=moves_table(NAMES, each=50))
     made = build(recipe, views.pin, out=tmp_path / "talk", threads=2)
     count = -(-made.manifest.splits["train"].rows // 100)
@@ -71,7 +71,7 @@ def test_a_large_split_is_cut_into_shards_that_say_how_many_there_are(
     assert names == [f"train-{number:05}-of-{count:05}.parquet" for number in range(count)]
     found = datasets.load_dataset(str(made.folder), split="train", cache_dir=str(hub))
     lines = build(
-        recipe.model_copy(update={"layout": "jsonl"}), views.pin, out=tmp_path / "lines", threads=1
+        recipe.model_copy(update={"format": "jsonl"}), views.pin, out=tmp_path / "lines", threads=1
     ).folder.joinpath("train.jsonl")
     steps = [json.loads(line)["step"] for line in lines.read_text(encoding="utf-8").splitlines()]
     assert found["step"][:] == steps
