@@ -111,14 +111,14 @@ def providing(
 
     with _complaints(said):
         readers = [reader for name in wanted if (reader := _reader(name, said, endpoint, elsewhere)) is not None]
-        provider = MeterProvider(metric_readers=readers, resource=_resource(), shutdown_on_exit=False)
+        provider = MeterProvider(metric_readers=readers, resource=resource(), shutdown_on_exit=False)
         try:
             yield Providing(provider, next((reader.url for reader in readers if isinstance(reader, Served)), None))
         finally:
             provider.shutdown(timeout_millis=LAST_EXPORT_MS)
 
 
-def _resource() -> Resource:
+def resource() -> Resource:
     """Whose metrics they are: ours, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 

@@ -299,8 +299,8 @@ class Measure(NamedTuple):
     """An instrument whose series follow from events; no session and no person is ever among its attributes."""
 
     name: str
-    kind: Literal["counter", "total", "histogram", "gauge"]
-    """A total can fall. A histogram with bounds below 0 has no sum, as Prometheus asks; a total stands beside it."""
+    kind: Literal["counter", "net", "histogram", "gauge"]
+    """A net sum can fall. A histogram with bounds below 0 has no sum, as Prometheus asks; such a one stands beside."""
     unit: str
     description: str
     attributes: tuple[str, ...]
@@ -357,9 +357,9 @@ EPISODE_COUNT: Final = Measure(
 SURPRISE_NATS: Final = Measure(
     "aetherloop.surprise", "histogram", "{nat}", "Surprise at what was observed, per dimension.", (AGENT_NAME,), NATS
 )
-SURPRISE_TOTAL: Final = Measure("aetherloop.surprise.total", "total", "{nat}", "Sum of the surprises.", (AGENT_NAME,))
+SURPRISE_NET: Final = Measure("aetherloop.surprise.net", "net", "{nat}", "Sum of the surprises.", (AGENT_NAME,))
 REWARD_SIZE: Final = Measure("aetherloop.reward", "histogram", "1", "What an action brought.", (AGENT_NAME,), REWARDS)
-REWARD_TOTAL: Final = Measure("aetherloop.reward.total", "total", "1", "Sum of the rewards.", (AGENT_NAME,))
+REWARD_NET: Final = Measure("aetherloop.reward.net", "net", "1", "Sum of the rewards.", (AGENT_NAME,))
 INHIBITION_COUNT: Final = Measure(
     "aetherloop.inhibitions",
     "counter",
@@ -413,6 +413,7 @@ MODEL_COST_USD: Final = Measure(
     "What calls of models cost, by the prices set.",
     (AGENT_NAME, RESPONSE_MODEL),
 )
+POSITION: Final = Measure("aetherloop.log.position", "gauge", "{event}", "Position of the last event on the log.", ())
 LAG: Final = Measure(
     "aetherloop.export.lag", "gauge", "{event}", "Events on the log that a follower has not handed on.", (FOLLOWER,)
 )
@@ -454,12 +455,12 @@ MEASURES: Final = (
         PHASE_S,
         EPISODE_COUNT,
         SURPRISE_NATS,
-        SURPRISE_TOTAL,
+        SURPRISE_NET,
         REWARD_SIZE,
-        REWARD_TOTAL,
+        REWARD_NET,
     ),
     *(INHIBITION_COUNT, APPROVAL_COUNT, EFFECT_COUNT, TOOL_S, MODEL_S, MODEL_TOKENS, MODEL_COST_USD),
 )
 """What follows from events alone."""
-WATCHED: Final = (APPEND_S, LAG, DELAY, HANDED_ON, SET_ASIDE, LOST)
+WATCHED: Final = (POSITION, APPEND_S, LAG, DELAY, HANDED_ON, SET_ASIDE, LOST)
 """What is observed where it happens."""

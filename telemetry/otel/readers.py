@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
 from telemetry.otel import names
 
@@ -37,19 +37,30 @@ class Pushing(PeriodicExportingMetricReader):
         super()._receive_metrics(_joined(metrics_data, self._elsewhere()), timeout_millis, **kwargs)
 
 
-class Served(PrometheusMetricReader):
-    """Answers Prometheus under `url` until it is shut down. Raises OSError when the address cannot be had."""
+class Exposed(PrometheusMetricReader):
+    """What Prometheus reads, as text."""
 
-    def __init__(self, host: str, port: int, elsewhere: Elsewhere) -> None:
+    def __init__(self, elsewhere: Elsewhere) -> None:
         self._elsewhere = elsewhere
-        registry = CollectorRegistry()
-        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
-        super().__init__(registry=registry, scope_info_enabled=False)
-        named = f"[{host}]" if ":" in host else host
-        self.url = f"http://{named}:{self._server.server_port}/metrics"
+        self._own = CollectorRegistry()
+        super().__init__(registry=self._own, scope_info_enabled=False)
+
+    def text(self) -> str:
+        """In the exposition format, as it is now."""
+        return generate_latest(self._own).decode()
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
         super()._receive_metrics(_joined(metrics_data, self._elsewhere()), timeout_millis, **kwargs)
+
+
+class Served(Exposed):
+    """Answers Prometheus under `url` until it is shut down. Raises OSError when the address cannot be had."""
+
+    def __init__(self, host: str, port: int, elsewhere: Elsewhere) -> None:
+        super().__init__(elsewhere)
+        self._server, self._thread = start_http_server(port, addr=host, registry=self._own)
+        named = f"[{host}]" if ":" in host else host
+        self.url = f"http://{named}:{self._server.server_port}/metrics"
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
         self._server.shutdown()

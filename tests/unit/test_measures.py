@@ -152,7 +152,7 @@ def test_surprise_and_reward_of_either_sign_have_totals_of_their_own(log: EventL
     assert (surprise.count, surprise.least, surprise.most) == (2, -1.5, 0.5)
     assert surprise.counts[names.NATS.index(-1.0)] == 1
     assert surprise.counts[names.NATS.index(0.5)] == 1, "a bucket includes its bound"
-    assert (number(found, names.SURPRISE_TOTAL, "refund"), number(found, names.REWARD_TOTAL, "refund")) == (-1.0, -1.5)
+    assert (number(found, names.SURPRISE_NET, "refund"), number(found, names.REWARD_NET, "refund")) == (-1.0, -1.5)
     assert reward_.count == 2
     assert found.numbers[names.EPISODE_COUNT.name] == {("refund", "succeeded"): 1}
 
@@ -263,7 +263,7 @@ def test_totals_that_are_taken_up_again_go_on_as_if_they_had_never_been_put_down
             first = Totals.taken_up(first.kept())
         for found in (whole, first):
             found.record(names.REWARD_SIZE, agent, value=value)
-            found.add(names.REWARD_TOTAL, agent, value=value)
+            found.add(names.REWARD_NET, agent, value=value)
     assert first == whole
 
 

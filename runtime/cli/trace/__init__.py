@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typer
 
+from runtime.cli.trace.metrics import metrics
+
 app = typer.Typer(
     help="Follow the log to collectors and tables, and ask them.",
     no_args_is_help=True,
@@ -15,3 +17,6 @@ app = typer.Typer(
 @app.callback()
 def trace() -> None:
     """Keeps every command a word of its own, however many there are."""
+
+
+app.command()(metrics)

@@ -5,6 +5,7 @@ Invariant: the file names a position up to which the owner said everything was d
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,6 +103,18 @@ class Cursor:
             f"the cursor {self._path} cannot be written: {error.strerror}. The log is intact; make room, or follow "
             "without a cursor"
         )
+
+
+def kept_places(folder: Path, log: str) -> dict[str, int]:
+    """Where each cursor in `folder` stands that is of the log with that id, by its name. What cannot be read is left
+    out: its owner says what is wrong with it."""
+    found: dict[str, int] = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValidationError):
+            kept = _Kept.model_validate_json(path.read_bytes())
+            if kept.log == log:
+                found[path.stem] = kept.position
+    return found
 
 
 _AFRESH = "The log is intact. Remove that file to begin anew, or choose another name"

@@ -60,22 +60,29 @@ class Projected:
     def catch_up(self) -> int:
         """Applies all that is on the log by now, a batch a transaction. Returns the position that the rows are of."""
         head = self._log.position()
+        while (position := self._stepped(head)) < head:
+            pass
+        return position
+
+    def advance(self) -> bool:
+        """Applies the next batch of what is on the log by now, if any. Whether more of that is left."""
+        head = self._log.position()
+        return self._stepped(head) < head
+
+    def _stepped(self, head: int) -> int:
+        """The position after one step, wherever the rows can be."""
         while True:
             try:
-                position = self._step(head)
+                return self._step(head)
             except Damaged:
                 self._place.discard()
-                continue
             except Lost:
-                continue
+                pass
             except LogUnwritable:
                 if self._in_memory:
                     raise
                 self._place.close()
                 self._place, self._in_memory = SqlitePlace(None), True
-                continue
-            if position >= head:
-                return position
 
     @contextmanager
     def rows(self) -> Iterator[tuple[int, Rows]]:

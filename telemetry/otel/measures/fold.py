@@ -143,14 +143,14 @@ def _surprised(totals: Totals, live: Live, event: Recorded, content: Content) ->
     nats = _number(content, "nats")
     if nats is not None:
         totals.record(names.SURPRISE_NATS, live.agent, value=nats)
-        totals.add(names.SURPRISE_TOTAL, live.agent, value=nats)
+        totals.add(names.SURPRISE_NET, live.agent, value=nats)
 
 
 def _rewarded(totals: Totals, live: Live, event: Recorded, content: Content) -> None:
     reward = _number(content, "reward")
     if reward is not None:
         totals.record(names.REWARD_SIZE, live.agent, value=reward)
-        totals.add(names.REWARD_TOTAL, live.agent, value=reward)
+        totals.add(names.REWARD_NET, live.agent, value=reward)
     if content.get("ends_episode"):
         success = content.get("success")
         outcome = "ended" if success is None else "succeeded" if success else "failed"
