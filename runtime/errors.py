@@ -24,6 +24,10 @@ from telemetry.errors import (
     LogUnwritable,
     StreamNotFound,
     TelemetryError,
+    TracesDamaged,
+    TracesHeld,
+    TracesRefused,
+    TracesUnwritable,
 )
 from world_model.errors import AlteredCheckpoint, NoCheckpoint, OtherLayout, TooFewTransitions, WorldModelError
 
@@ -81,6 +85,10 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LogHeld, Unavailable.exit_code),
     (CursorRefused, Unavailable.exit_code),
     (LogUnwritable, Unavailable.exit_code),
+    (TracesHeld, Unavailable.exit_code),
+    (TracesUnwritable, Unavailable.exit_code),
+    (TracesRefused, UsageError.exit_code),
+    (TracesDamaged, VerificationFailed.exit_code),
     (NothingToLearn, NotFound.exit_code),
     (SpacesDiffer, UsageError.exit_code),
     (NoRoom, Unavailable.exit_code),

@@ -12,6 +12,11 @@
     │   ├── DatasetUnwritable     no room, or no right to write there
     │   ├── DatasetNotFound       no dataset in that folder
     │   └── DatasetDamaged        its files are not what was written
+    ├── TracesError
+    │   ├── TracesHeld            another process writes them
+    │   ├── TracesRefused         none are there, or they do not go on in this log
+    │   ├── TracesDamaged         what lies there cannot be read as traces
+    │   └── TracesUnwritable      no room, no right to write there, or nothing that reaches it
     └── LogError
         ├── LogNotFound           nothing at that URL
         ├── LogHeld               another live process is the writer
@@ -80,6 +85,26 @@ class DatasetNotFound(DatasetError):
 
 
 class DatasetDamaged(DatasetError):
+    pass
+
+
+class TracesError(TelemetryError):
+    pass
+
+
+class TracesHeld(TracesError):
+    pass
+
+
+class TracesRefused(TracesError):
+    pass
+
+
+class TracesDamaged(TracesError):
+    pass
+
+
+class TracesUnwritable(TracesError):
     pass
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO, Final
 
-from runtime.locks import hold, holder
+from telemetry.locks import hold, holder
 
 FILE: Final = "schedule.lock"
 """In the folder of trainings; it names who learns."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import Unavailable
-from runtime.locks import hold, holder
 from runtime.settings import Settings
 from telemetry.files import replace_file
+from telemetry.locks import hold, holder
 
 RUN, LOCK = "run", "lock"
 
