@@ -23,6 +23,7 @@ from runtime.cli.output import (
     talk,
     writing,
 )
+from runtime.cli.rebuild import rebuild
 from runtime.cli.retention import archive, prune
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from telemetry.log.imports import Imported
 
 app = typer.Typer(
-    help="Verify, seal, follow, export, import, archive and prune the log; print its events' schema.\n\n"
+    help="Verify, seal, follow, export, import, rebuild, archive and prune the log; print its events' schema.\n\n"
     "Example: aether log verify",
     no_args_is_help=True,
 )
@@ -53,7 +54,7 @@ def verify(
     """
     from runtime.errors import VerificationFailed
 
-    sealed = None if seal is None else _seal(seal)
+    sealed = None if seal is None else read_seal(seal)
     with examining(log) as store:
         report = store.verify(seal=sealed)
     if as_json:
@@ -95,6 +96,7 @@ def seal(
 app.command()(follow)
 app.command()(archive)
 app.command()(prune)
+app.command()(rebuild)
 
 
 @app.command()
@@ -186,7 +188,7 @@ def import_(
     from runtime.errors import VerificationFailed
     from telemetry.log.imports import Imported, lacking
 
-    sealed = None if seal is None else _seal(seal)
+    sealed = None if seal is None else read_seal(seal)
     done = Imported()
     with writing(log) as store:
         for name in files:
@@ -223,7 +225,8 @@ def _take(log: EventLog, name: str, *, quiet: bool) -> Imported:
         return import_lines(log, lines_of(file), seen=seen, name="stdin" if name == "-" else name)
 
 
-def _seal(path: Path) -> Seal:
+def read_seal(path: Path) -> Seal:
+    """Raises `NotFound` where there is none, `InvalidSeal`."""
     from runtime.errors import NotFound
     from telemetry.log import Seal
 

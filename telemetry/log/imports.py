@@ -18,6 +18,7 @@ from telemetry.log.retention.archive import ArchiveFile, verify_archive
 from telemetry.log.rows import pointer
 from telemetry.log.seal import Seal
 from telemetry.log.store import EventLog, Removed
+from telemetry.log.stretches import Stretches
 from telemetry.log.verify import SYSTEM
 
 WINDOW_EVENTS = 8_192
@@ -36,6 +37,8 @@ class Imported:
     """Events whose content the lines lack, as the log they come from had lost it."""
     withheld: int = 0
     """Events that came without their payload."""
+    disclosed: int = 0
+    """Events that stood without their payload, and have it now."""
 
     def __add__(self, more: Imported) -> Imported:
         return Imported(*(getattr(self, name) + getattr(more, name) for name in self.__slots__))
@@ -45,7 +48,8 @@ class Imported:
         stood = f", {self.stood:,} stood already" if self.stood else ""
         lost = f", {self.without_content:,} came without their content" if self.without_content else ""
         withheld = f", the payloads of {self.withheld:,} are withheld" if self.withheld else ""
-        return f"{what}{stood}{lost}{withheld}"
+        disclosed = f", {self.disclosed:,} withheld payloads put where they belong" if self.disclosed else ""
+        return f"{what}{stood}{lost}{withheld}{disclosed}"
 
 
 @dataclass(slots=True)
@@ -145,18 +149,24 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class Importer:
-    """Takes events one by one, in the order of their positions in the log they come from."""
+    """Takes events one by one, in the order of their positions in the log they come from. `unit` is what errors call
+    the places they stood at."""
 
     log: EventLog
     done: Imported = field(default_factory=Imported)
+    withheld: Stretches = field(default_factory=Stretches)
+    """Events that came, and are in the log without their payloads."""
+    unit: str = "line"
     _streams: dict[str, _Stream] = field(default_factory=dict)
     _window: list[tuple[int, Recorded]] = field(default_factory=list)
     _bytes: int = 0
 
     def take(self, line: int, event: Recorded) -> None:
-        """`event` stood on line `line`. Raises `InvalidEvent` when it does not follow on what came before it, and
-        what `flush` raises."""
+        """`event` stood on line `line`. Events that stand in the log may be passed over. Raises `InvalidEvent` when it
+        does not follow on what came before it, and what `flush` raises."""
         stream = self._streams.get(event.stream) or self._begin(event)
+        if stream.version < event.version - 1 <= stream.standing:
+            stream.version, stream.hash = event.version - 1, self._hash_at(event.stream, event.version - 1)
         if event.version != stream.version + 1:
             raise InvalidEvent(f"event {event.id} follows on version {stream.version} of {event.stream}")
         found = chain_hash(stream.hash, event.header(), event.digest)
@@ -219,6 +229,9 @@ class Importer:
         stream = self._streams[event.stream] = _Stream(before, hash_, head.version if head else 0)
         return stream
 
+    def _hash_at(self, stream: str, version: int) -> bytes:
+        return next(self.log.read(stream, after=version - 1, to=version)).hash
+
     def _is_full(self) -> bool:
         return len(self._window) >= WINDOW_EVENTS or self._bytes >= WINDOW_BYTES
 
@@ -231,15 +244,23 @@ class Importer:
         """Whether these events of one stream are the ones that stand in the log."""
         first, last = given[0][1], given[-1][1]
         stands = self.log.read(first.stream, after=first.version - 1, to=last.version)
-        for (line, event), stood in zip(given, stands, strict=True):
+        disclosed: list[Recorded] = []
+        for line, event in given:
+            stood = next(stood for stood in stands if stood.version == event.version)
             if event.hash != stood.hash:
                 raise ImportRefused(
-                    f"line {line}: event {event.id} is another than the one that stands in {self.log.name}: hash "
-                    f"{event.hash.hex()[:12]}… given, {stood.hash.hex()[:12]}… stands. {event.stream} was left as it "
-                    f"is. Import into a log that has no {event.stream}."
+                    f"{self.unit} {line}: event {event.id} is another than the one that stands in {self.log.name}: "
+                    f"hash {event.hash.hex()[:12]}… given, {stood.hash.hex()[:12]}… stands. {event.stream} was left as "
+                    f"it is. Import into a log that has no {event.stream}."
                 )
             if stood.content is None and event.content is not None:
                 self.log.put_blob(event.content)
+            if stood.encoding == WITHHELD and event.encoding == WITHHELD:
+                self.withheld.add(event.stream, event.version)
+            elif stood.encoding == WITHHELD:
+                disclosed.append(event)
+        if disclosed:
+            self.done.disclosed += self.log.disclose(disclosed)
         self.done.stood += len(given)
 
     def _append(self, new: list[tuple[int, Recorded]]) -> None:
@@ -258,7 +279,7 @@ class Importer:
             if error is None:
                 self._count(run)
             else:
-                refused = refused or _refused(run, error)
+                refused = refused or _refused(self.unit, run, error)
         if refused is not None:
             raise refused
 
@@ -268,7 +289,10 @@ class Importer:
         stream.touched = True
         self.done.new += len(run)
         self.done.without_content += sum(event.encoding == "blob" and event.content is None for _, event in run)
-        self.done.withheld += sum(event.encoding == WITHHELD for _, event in run)
+        for _, event in run:
+            if event.encoding == WITHHELD:
+                self.done.withheld += 1
+                self.withheld.add(event.stream, event.version)
 
 
 def _kept(done: Imported) -> str:
@@ -277,10 +301,10 @@ def _kept(done: Imported) -> str:
     )
 
 
-def _refused(run: list[tuple[int, Recorded]], error: BaseException) -> BaseException:
+def _refused(unit: str, run: list[tuple[int, Recorded]], error: BaseException) -> BaseException:
     """What to tell of a run that the log did not take."""
     if not isinstance(error, LogError) or isinstance(error, LogClosed | LogUnwritable):
         return error
-    refused = ImportRefused(f"lines {run[0][0]}–{run[-1][0]}: {error}")
+    refused = ImportRefused(f"{unit}s {run[0][0]}–{run[-1][0]}: {error}")
     refused.__cause__ = error
     return refused

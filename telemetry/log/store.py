@@ -202,6 +202,11 @@ class EventLog(Protocol):
 
         Raises `LogError`, with nothing changed, when they are not those, or when their positions are taken."""
 
+    def disclose(self, events: Sequence[Recorded]) -> int:
+        """Puts the payloads of events where they belong that stand without theirs, and returns how many did. The
+        events are those that stand, by hash; of others, and of those that have their payload, nothing is changed.
+        Raises `InvalidEvent` for a payload that is not of its event's digest."""
+
     def put_blob(self, content: bytes) -> str:
         """Stores `content` durably beside the log and returns its SHA-256 in hexadecimal. May be repeated."""
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from telemetry.errors import LogClosed, LogDamaged, LogUnwritable
 from telemetry.events.envelope import Draft, Recorded
 from telemetry.log.database import Database
+from telemetry.log.disclose import Disclose
 from telemetry.log.facts import BEGINNING, SELECT_FACTS, Anchor, Fact, checked_facts, plain_facts
 from telemetry.log.forks import origin_of
 from telemetry.log.lineage import FORKED, Origin, lineage
@@ -169,6 +170,14 @@ class StoredLog:
                 self._blobs.put(event.content)
         return _carried_out(writer, PutBack(events, hash_, epoch, self.id, archive, time.time_ns()))
 
+    def disclose(self, events: Sequence[Recorded]) -> int:
+        writer, order = self._writer(), Disclose(events)
+        for event in events:
+            if event.content is not None:
+                self._blobs.put(event.content)
+        _carried_out(writer, order)
+        return order.done
+
     def put_blob(self, content: bytes) -> str:
         self._writer()
         return self._blobs.put(content)
@@ -308,7 +317,7 @@ def _head(rows: list[Row]) -> Head | None:
     return Head(*rows[0]) if rows else None  # type: ignore[arg-type]  # columns of these types
 
 
-def _carried_out(writer: Writer, order: Prune | PutBack) -> Recorded:
+def _carried_out(writer: Writer, order: Prune | PutBack | Disclose) -> Recorded:
     upkeep = Upkeep(order, underway())
     writer.submit(upkeep)
     (fact,) = upkeep.future.result()

@@ -107,7 +107,7 @@ class PostgresTables:
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
         return execute(self._connection, query.replace("?", "%s"), values).fetchall()
 
-    def run(self, statement: str, values: Sequence[str | int]) -> int:
+    def run(self, statement: str, values: Sequence[str | int | bytes]) -> int:
         return execute(self._connection, statement.replace("?", "%s"), values).rowcount
 
     def insert(self, rows: Sequence[Row]) -> bool:

@@ -30,7 +30,7 @@ class Tables(Protocol):
 
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]: ...
 
-    def run(self, statement: str, values: Sequence[str | int]) -> int:
+    def run(self, statement: str, values: Sequence[str | int | bytes]) -> int:
         """How many rows it changed."""
 
     def insert(self, rows: Sequence[Row]) -> bool:

@@ -135,7 +135,7 @@ class SqliteTables:
     def rows(self, query: str, values: Sequence[str | int]) -> list[Row]:
         return self._connection.execute(query, values).fetchall()
 
-    def run(self, statement: str, values: Sequence[str | int]) -> int:
+    def run(self, statement: str, values: Sequence[str | int | bytes]) -> int:
         return self._connection.execute(statement, values).rowcount
 
     def insert(self, rows: Sequence[Row]) -> bool:
