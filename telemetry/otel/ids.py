@@ -18,6 +18,11 @@ def cycle_span_id(stream: str, cycle: int) -> int:
     return _derived("cycle", stream, cycle, size=8)
 
 
+def phase_span_id(stream: str, version: int) -> int:
+    """Of the phase that begins with that event, which may begin a span below it too; 64 bits, never 0."""
+    return _derived("phase", stream, version, size=8)
+
+
 def span_id(stream: str, version: int) -> int:
     """Of the span that begins with that event, 64 bits, never 0."""
     return _derived("span", stream, version, size=8)

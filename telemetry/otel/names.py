@@ -55,6 +55,10 @@ REQUEST_PARAMETERS: Final = {
     "stream": "gen_ai.request.stream",
 }
 """By the names of the request."""
+DOUBLES: Final = frozenset(
+    REQUEST_PARAMETERS[name] for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+)
+"""Which of them are fractions."""
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
@@ -66,7 +70,6 @@ TOOL_TYPE: Final = "gen_ai.tool.type"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
-MEMORY_STORE: Final = "gen_ai.memory.store.id"
 MEMORY_RECORD: Final = "gen_ai.memory.record.id"
 MEMORY_COUNT: Final = "gen_ai.memory.record.count"
 MEMORY_RECORDS: Final = "gen_ai.memory.records"
@@ -221,6 +224,8 @@ TRAIN: Final = "train"
 RUN: Final = "aetherloop.training.run"
 TRAINING_STEP: Final = "aetherloop.training.step"
 TRAINING_STEPS: Final = "aetherloop.training.total_steps"
+TRAINING_LOSS: Final = "aetherloop.training.step.loss"
+TRAINING_HELD_OUT: Final = "aetherloop.training.step.held_out"
 DATA: Final = "aetherloop.training.data"
 FROM_POSITION: Final = "aetherloop.training.from_position"
 TO_POSITION: Final = "aetherloop.training.to_position"
