@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from runtime.scenario import Scenario
 from runtime.settings import BORROWED, Settings
 from telemetry.events.registry import CLASSES
+from telemetry.query.rows.catalogue import KINDS
+from telemetry.query.rows.kinds import COMMON, SQL, VERSION, Column
 
 HERE = Path(__file__).parent
 
@@ -60,6 +62,34 @@ def settings() -> str:
         *_table(Settings),
     ]
     return "\n".join(lines) + "\n"
+
+
+def traces() -> str:
+    """docs/traces.md: every kind of row and its columns."""
+    lines = [
+        "# Rows of traces",
+        "",
+        "Rendered from `telemetry/query/rows` by `python docs/render.py`: what `aether trace query` asks and",
+        f"`aether trace export --parquet` writes, version {VERSION}. How they come about: [telemetry](telemetry.md).",
+        "",
+        "A row is made once and never changed. As of position P there are exactly the rows with `position` ≤ P.",
+        "",
+        *_columns("Every kind", COMMON),
+        "",
+        "`events` lacks `sources`.",
+    ]
+    for kind in KINDS.values():
+        lines += ["", f"## {kind.name}", "", f"{kind.meaning} A row comes {kind.emitted}.", ""]
+        lines += _columns(kind.name, kind.own)
+    return "\n".join(lines) + "\n"
+
+
+def _columns(name: str, columns: Sequence[Column]) -> Iterator[str]:
+    yield f"| {name} | type | meaning |"
+    yield "|---|---|---|"
+    for column in columns:
+        said = "JSON" if column.json else SQL[column.type]
+        yield f"| `{column.name}` | {said}{', or null' if column.null else ''} | {column.meaning} |"
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:
@@ -112,7 +142,7 @@ def _sentence(kind: type[BaseModel]) -> str:
     return " ".join((inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]).split())
 
 
-PAGES = {"events.md": events, "settings.md": settings}
+PAGES = {"events.md": events, "settings.md": settings, "traces.md": traces}
 
 
 def main() -> None:

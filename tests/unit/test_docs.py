@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["events.md", "settings.md"])
+@pytest.mark.parametrize("name", ["events.md", "settings.md", "traces.md"])
 def test_a_rendered_page_is_what_the_code_says(name: str) -> None:
     said = renderer("render").PAGES[name]()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == said, "run: python docs/render.py"
 
 
 def test_every_event_and_setting_says_what_it_means() -> None:
-    for page in ("events.md", "settings.md"):
+    for page in ("events.md", "settings.md", "traces.md"):
         for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
             assert not re.search(r"\|\s+\|", line), line
 

@@ -18,7 +18,7 @@ from telemetry.events import execute, feel, learn, reason, sense
 from telemetry.log import EventLog
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.fold import TELLERS, Fold
-from telemetry.query.rows.kinds import COMMON, EVENT
+from telemetry.query.rows.kinds import COMMON, EVENT, SQL
 from telemetry.query.rows.tables import rows_of
 from tests.in_turns import SESSIONS, closings, fill_in_turns, fill_with_shapes, forked, golden
 
@@ -298,3 +298,13 @@ def test_tables_of_no_rows_have_the_schema_of_their_kind(log: EventLog) -> None:
     for kind, rows in rows_of(log, after=0).items():
         assert rows.schema.equals(KINDS[kind].schema, check_metadata=True)
         assert isinstance(rows, pa.Table)
+
+
+def test_columns_are_called_in_queries_as_duckdb_calls_them(log: EventLog) -> None:
+    import duckdb
+
+    for kind, rows in rows_of(log, after=0).items():
+        with duckdb.connect() as connection:
+            connection.register("rows", rows)
+            found = connection.execute("SELECT column_name, column_type FROM (DESCRIBE rows)").fetchall()
+        assert found == [(column.name, SQL[column.type]) for column in KINDS[kind].columns]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typer
 
+from runtime.cli.trace.compact import compact
 from runtime.cli.trace.metrics import metrics
 
 app = typer.Typer(
@@ -20,3 +21,4 @@ def trace() -> None:
 
 
 app.command()(metrics)
+app.command()(compact)

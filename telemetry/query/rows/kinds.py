@@ -32,6 +32,22 @@ FLOATS: Final = pa.list_(pa.float32())
 SHAPES: Final = pa.list_(pa.list_(pa.int64()))
 
 
+SQL: Final = {
+    TEXT: "VARCHAR",
+    INT: "BIGINT",
+    SEED: "UBIGINT",
+    REAL: "DOUBLE",
+    FLAG: "BOOLEAN",
+    TIME: "TIMESTAMP",
+    TEXTS: "VARCHAR[]",
+    INTS: "BIGINT[]",
+    REALS: "DOUBLE[]",
+    FLOATS: "FLOAT[]",
+    SHAPES: "BIGINT[][]",
+}
+"""What each is called in a query."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
@@ -91,7 +107,11 @@ EVENT: Final = (
     column("cycle", INT, "0 outside every cycle."),
     column("event", TEXT, "Id, `stream@version`, of the event that the row is about."),
     column("at", TIME, "When the event at `position` was appended, UTC."),
-    maybe("subject", TEXT, "Whom the row concerns: the person that the session serves."),
+    maybe(
+        "subject",
+        TEXT,
+        "Whom the row concerns: the person that the session serves. Null also where its beginning is gone.",
+    ),
     column("mode", TEXT, "execution, simulation, optimisation, import or synthetic."),
 )
 """What a row of `events` begins with."""

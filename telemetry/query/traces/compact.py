@@ -21,6 +21,9 @@ LARGE_BYTES: Final = 64 * 1024 * 1024
 JOIN_AT: Final = 16
 """So many files of about one size are joined without being asked for."""
 
+TOGETHER: Final = 64
+"""Groups of files that are joined in one commit: what a kill in the middle makes to be done again."""
+
 GRACE_S: Final = 3600.0
 """How long a file that was replaced stays for those who read it; and one that no manifest names, for its writer."""
 
@@ -38,13 +41,15 @@ def compact(place: Place) -> Compacted:
     """Joins whatever is small, and removes what nobody can be reading any more.
 
     Raises `TracesHeld` while somebody writes there, `TracesRefused` where there are no traces, `TracesUnwritable`."""
+    if read(place) is None:
+        raise TracesRefused(f"there are no traces in {place.name}. Try: aether trace export --parquet FOLDER")
     with place.held():
         manifest = read(place)
-        if manifest is None:
-            raise TracesRefused(f"there are no traces in {place.name}. Try: aether trace export --parquet FOLDER")
+        assert manifest is not None, "manifests follow one another"
         before = len(manifest.files)
-        for group in list(all_small(manifest)):
-            manifest = replace(place, manifest, group)
+        groups = list(all_small(manifest))
+        for start in range(0, len(groups), TOGETHER):
+            manifest = replace(place, manifest, groups[start : start + TOGETHER])
         manifest, removed = expire(place, manifest)
         known = {file.path for file in manifest.files} | {path for path, _ in manifest.dropped}
         orphans = list(_orphans(place, known))
@@ -79,17 +84,22 @@ def many_alike(manifest: Manifest) -> Iterator[list[File]]:
         yield from (group[:JOIN_AT] for group in alike.values() if len(group) >= JOIN_AT)
 
 
-def replace(place: Place, manifest: Manifest, group: Sequence[File]) -> Manifest:
-    """The manifest in which one file stands for the group, committed."""
-    table = joined([decoded(file.kind, place.read(file.path)) for file in group])
-    file, content = encoded(group[0].partition, table)
-    place.write([(file.path, content)])
-    gone = {one.path for one in group}
+def replace(place: Place, manifest: Manifest, groups: Sequence[Sequence[File]]) -> Manifest:
+    """The manifest in which one file stands for each of the groups, committed; where there are none, as it is."""
+    if not groups:
+        return manifest
+    written = []
+    for group in groups:
+        table = joined([decoded(file.kind, place.read(file.path)) for file in group])
+        file, content = encoded(group[0].partition, table)
+        place.write([(file.path, content)])
+        written.append(file)
+    gone = {one.path for group in groups for one in group}
     now = time.time_ns()
     return committed(
         place,
         manifest,
-        files=(*(one for one in manifest.files if one.path not in gone), file),
+        files=(*(one for one in manifest.files if one.path not in gone), *written),
         dropped=(*manifest.dropped, *(Dropped(path, now) for path in sorted(gone))),
     )
 

@@ -31,7 +31,7 @@ LAY_EVENTS: Final = 8_192
 """After so many, rows become tables: those take a fifth of the memory."""
 
 COMMIT_EVENTS: Final = 262_144
-COMMIT_BYTES: Final = 256 * 1024 * 1024
+COMMIT_BYTES: Final = 128 * 1024 * 1024
 """What is held in memory at most, in events or as tables."""
 
 
@@ -138,8 +138,7 @@ class Traces:
             self._place, self._manifest, files=files, position=self._seen, hash_=_hash_at(self._log, self._seen)
         )
         self._forget()
-        for group in list(many_alike(self._manifest)):
-            self._manifest = replace(self._place, self._manifest, group)
+        self._manifest = replace(self._place, self._manifest, list(many_alike(self._manifest)))
         self._manifest, _ = expire(self._place, self._manifest)
 
     def _lay(self) -> None:
