@@ -17,11 +17,12 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from runtime.cursors import cursors_of
 from runtime.settings import Settings
 from telemetry.log import EventLog
+from telemetry.log.latency import Latencies
 from telemetry.log.projection.cursor import kept_places
 from telemetry.log.projection.project import Projected
 from telemetry.otel import names
 from telemetry.otel.measures.fold import Measures, totals_of
-from telemetry.otel.measures.standing import Standing, series_of
+from telemetry.otel.measures.standing import Standing, series_of, spread_of
 from telemetry.otel.measures.totals import Totals
 from telemetry.otel.metrics import Said, providing
 
@@ -37,7 +38,8 @@ Standings = Callable[[], Iterable[Standing]]
 
 class MetricsFollower:
     """Follows `log` and hands metrics to `exporters`; `others` tell how far other followers are, which at first are the
-    cursors that are kept of the log. For one thread, but `stop`."""
+    cursors that are kept of the log, and `appends` how long those took that write it, which at first is this process.
+    For one thread, but `stop`."""
 
     name = "metrics"
 
@@ -49,10 +51,12 @@ class MetricsFollower:
         exporters: str,
         said: Said,
         others: Standings | None = None,
+        appends: Callable[[], Latencies] | None = None,
     ) -> None:
         self._log, self._settings = log, settings
         self._exporters, self._said = exporters, said
         self._others = others or (lambda: kept(log, settings))
+        self._appends = appends or log.latencies
         self._stopped = threading.Event()
         self._behind = True
         self._totals = Totals()
@@ -95,7 +99,8 @@ class MetricsFollower:
 
     def metrics(self) -> Sequence[Metric]:
         """As OpenTelemetry has them. From any thread."""
-        return metrics_now(self._totals, [standing(self._log, self.name, self.position), *self._others()])
+        standings = [standing(self._log, self.name, self.position), *self._others()]
+        return metrics_now(self._totals, standings, appends=self._appends())
 
     def _look(self) -> None:
         """Takes what counts by now, for whoever reads it meanwhile."""
@@ -103,18 +108,19 @@ class MetricsFollower:
             self._totals, self.position = totals_of(rows), position
 
 
-def metrics_now(totals: Totals, standings: Iterable[Standing]) -> list[Metric]:
+def metrics_now(totals: Totals, standings: Iterable[Standing], *, appends: Latencies | None = None) -> list[Metric]:
     from telemetry.otel.measures.points import metrics_of
 
+    watched = [*series_of(standings), *(() if appends is None or not appends.total_s else (spread_of(appends),))]
     now = time.time_ns()
     return [
         *metrics_of(totals.series(), began=totals.began, now=now),
-        *metrics_of(series_of(standings), began=_STARTED, now=now),
+        *metrics_of(watched, began=_STARTED, now=now),
     ]
 
 
 _STARTED: Final = time.time_ns()
-"""What followers account for begins with their process."""
+"""What is watched, and not counted from events, begins with the process."""
 
 
 def kept(log: EventLog, settings: Settings) -> Iterator[Standing]:

@@ -17,6 +17,7 @@ from telemetry.log.lineage import Origin
 if TYPE_CHECKING:
     from telemetry.events.envelope import Draft, Recorded
     from telemetry.log.facts import Anchor, Fact
+    from telemetry.log.latency import Latencies
     from telemetry.log.seal import Seal
     from telemetry.log.verify import VerifyReport
 
@@ -179,6 +180,9 @@ class EventLog(Protocol):
 
     def size_bytes(self) -> int:
         """What the events take on disk, with their indices and without contents."""
+
+    def latencies(self) -> Latencies:
+        """How long this process' appends took so far, those that were kept. It goes on counting."""
 
     def writers(self) -> list[str]:
         """Who has it open to write, machine and process, in words for people."""

@@ -16,6 +16,7 @@ from telemetry.log.database import Database
 from telemetry.log.disclose import Disclose
 from telemetry.log.facts import BEGINNING, SELECT_FACTS, Anchor, Fact, checked_facts, plain_facts
 from telemetry.log.forks import origin_of
+from telemetry.log.latency import Latencies
 from telemetry.log.lineage import FORKED, Origin, lineage
 from telemetry.log.retention.prune import Prune, PutBack, forked_error, points_to
 from telemetry.log.retention.removed import removed_of
@@ -139,6 +140,10 @@ class StoredLog:
 
     def size_bytes(self) -> int:
         return self._database.size_bytes()
+
+    def latencies(self) -> Latencies:
+        writer = self._database.writer
+        return Latencies() if writer is None else writer.latencies
 
     def writers(self) -> list[str]:
         return self._database.writers()

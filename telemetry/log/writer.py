@@ -6,13 +6,15 @@ Invariant: every future it was given is resolved, and only after the COMMIT or R
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from telemetry.errors import LogClosed, LogError
 from telemetry.events.envelope import Recorded
+from telemetry.log.latency import Latencies
 from telemetry.log.lineage import FORKED, Origin
 from telemetry.log.rows import Prepared, pointer, prepare_recorded
 
@@ -39,6 +41,7 @@ class Pending:
     """Of an append that makes a fork."""
     end_hash: bytes | None = None
     """What the chain must end with, where the events were recorded before; another end is refused."""
+    submitted: float = field(default_factory=time.perf_counter)
 
     @property
     def cost(self) -> int:
@@ -110,6 +113,8 @@ class Writer:
         self._pending: list[Pending | Upkeep] = []
         self._pending_bytes = 0
         self._closed = False
+        self.latencies = Latencies()
+        """Of the appends that were kept."""
         self._thread = threading.Thread(target=self._run, name=f"log-writer {name}", daemon=True)
         self._thread.start()
 
@@ -138,7 +143,11 @@ class Writer:
         while group := self._take():
             appends = [each for each in group if isinstance(each, Pending)]
             if appends:
-                for append, outcome in zip(appends, self._committer.commit(appends), strict=True):
+                outcomes = self._committer.commit(appends)
+                now = time.perf_counter()
+                for append, outcome in zip(appends, outcomes, strict=True):
+                    if not isinstance(outcome, LogError):
+                        self.latencies.took(now - append.submitted)
                     _resolve(append.future, outcome)
             for upkeep in group:
                 if isinstance(upkeep, Upkeep):

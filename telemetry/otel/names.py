@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from telemetry.log.latency import BOUNDS_S
+
 METER: Final = "aetherloop"
 SERVICE: Final = "aetherloop"
 SCOPE: Final = "aetherloop"
@@ -313,10 +315,7 @@ class Measure(NamedTuple):
     """Upper bounds of a histogram's buckets, which they include."""
 
 
-SHORT_S: Final = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
-)
+SHORT_S: Final = BOUNDS_S
 """From a linear predictor's step to a person's patience."""
 CALL_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Of the convention, for calls of models and tools."""
@@ -448,7 +447,7 @@ APPEND_S: Final = Measure(
     "s",
     "From an append's submission until it is on disk, as the writing process saw it.",
     (),
-    SHORT_S,
+    BOUNDS_S,
 )
 
 MEASURES: Final = (

@@ -256,3 +256,16 @@ def test_a_log_opened_for_reading_takes_no_event(store: Store) -> None:
         log.append("a", [note()], expected_version=0, epoch=1)
     with pytest.raises(LogUnwritable):
         log.put_blob(b"content")
+
+
+def test_how_long_appends_took_that_were_kept_is_counted_and_no_other(store: Store) -> None:
+    log = store.open()
+    fill(log, "session/a", 4, each=2)
+    with pytest.raises(WrongExpectedVersion):
+        log.append("session/a", notes(1, command="d"), expected_version=0, epoch=1)
+    took = log.latencies()
+    assert sum(took.counts) == 4
+    assert 0 < took.least_s <= took.total_s / 4 <= took.most_s
+    log.close()
+    reader = store.open(mode="read")
+    assert sum(reader.latencies().counts) == 0

@@ -52,6 +52,9 @@ def test_what_is_served_says_how_far_it_is_and_how_far_others_are(log: EventLog,
     with follower(log, tmp_path) as one:
         found = scraped(one)
         assert found["aetherloop_log_position"] == 10
+        assert found["aetherloop_log_append_duration_seconds_count"] == 10, (
+            "each of its own, and this process made them"
+        )
         assert found['aetherloop_export_lag{aetherloop_follower="metrics"}'] == 0
         assert found['aetherloop_export_lag{aetherloop_follower="billing"}'] == 6
         assert found['aetherloop_export_delay_seconds{aetherloop_follower="billing"}'] > 0

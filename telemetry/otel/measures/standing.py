@@ -1,7 +1,7 @@
-"""How far followers of a log are, and what they account for.
+"""How far followers of a log are, what they account for, and how long appends to it take.
 
-Knows what is told of a follower; knows none of them. Invariant: a follower that keeps no account has no series that
-says it lost nothing."""
+Knows what is told of a follower and of a writer; knows none of them. Invariant: a follower that keeps no account has
+no series that says it lost nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from telemetry.otel import names
 from telemetry.otel.measures.points import Series
+from telemetry.otel.measures.totals import Spread
 from telemetry.otel.names import Measure
 
 if TYPE_CHECKING:
+    from telemetry.log.latency import Latencies
     from telemetry.otel.account import Account
 
 
@@ -36,3 +38,7 @@ def series_of(standings: Iterable[Standing]) -> Iterator[tuple[Measure, Series]]
     yield names.HANDED_ON, {(name,): account.handed_on for name, account in accounts.items()}
     yield names.SET_ASIDE, {(name,): account.aside for name, account in accounts.items()}
     yield names.LOST, {(name,): account.lost for name, account in accounts.items()}
+
+
+def spread_of(appends: Latencies) -> tuple[Measure, Series]:
+    return names.APPEND_S, {(): Spread([*appends.counts], appends.total_s, appends.least_s, appends.most_s)}
