@@ -8,6 +8,7 @@ from collections.abc import Callable
 from loops.context import Context
 from loops.ports import Toolbox
 from loops.spaces import Spaces
+from telemetry.otel.context import under_cycle
 
 MakeToolbox = Callable[[str, str | None], Toolbox]
 """Makes the toolbox of a session's stream and person."""
@@ -36,5 +37,6 @@ class Toolboxes:
         # Calls of one decision are made at once, each in a thread.
         with self._making.setdefault(stream, threading.Lock()):
             if stream not in self._toolboxes:
-                self._toolboxes[stream] = self._make(stream, person)
+                with under_cycle(stream, cycle=0):
+                    self._toolboxes[stream] = self._make(stream, person)
             return self._toolboxes[stream]

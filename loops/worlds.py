@@ -98,7 +98,8 @@ class Worlds:
 
     def _world(self, stream: str) -> _World:
         if stream not in self._worlds:
-            self._worlds[stream] = _World(self._make())
+            with under_cycle(stream, cycle=0):
+                self._worlds[stream] = _World(self._make())
         return self._worlds[stream]
 
 

@@ -126,10 +126,14 @@ def look(where: str) -> str:
 
 
 class Traced(gymnasium.Env[Any, Any]):
-    """A counter; each reset and each step is a span."""
+    """A counter; its making, each reset and each step is a span."""
 
     action_space = spaces.Discrete(2)
     observation_space = spaces.Box(0, 100, (1,), np.float64)
+
+    def __init__(self) -> None:
+        with TRACER.start_as_current_span("made"):
+            self._at = 0.0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

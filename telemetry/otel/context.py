@@ -57,7 +57,8 @@ class Under:
 
 
 def under_cycle(stream: str, *, cycle: int) -> Under:
-    """The root span of the cycle is current: for what runs before there is an event that it belongs to."""
+    """The root span of the cycle is current, of cycle 0 the session's: for what runs before there is an event that it
+    belongs to."""
     return Under(_Ahead(stream, cycle, None))
 
 

@@ -80,8 +80,9 @@ def cut_off(local: Local, scenario: str, far: Callable[[list[str]], bool]) -> st
 def test_a_span_of_a_world_is_the_child_of_the_step_and_a_reset_is_of_the_cycle(local: Local, file: Path) -> None:
     local.run("traced", WORLD)
     spans = opened(file)
-    (reset,) = (one for one in spans if one.name == "reset")
+    (made,), (reset,) = ([one for one in spans if one.name == name] for name in ("made", "reset"))
     assert (reset.trace, reset.parent) == (trace_id(STREAM, 1), cycle_span_id(STREAM, 1))
+    assert (made.trace, made.parent) == (trace_id(STREAM, 0), cycle_span_id(STREAM, 0)), "it is of no cycle"
     steps = [one for one in spans if one.name == "stepped"]
     assert len(steps) == 3
     assert parents(steps) == places(local, "execute.intended")
@@ -91,7 +92,7 @@ def test_a_world_that_is_rebuilt_is_under_the_cycle_that_needs_it(local: Local, 
     name = cut_off(local, WORLD, lambda types: types[-1] == "execute.dispatched" and types.count(types[-1]) == 3)
     before = len(opened(file))
     local.run(name, WORLD)
-    reset, first, second, third = opened(file)[before:]
+    _, reset, first, second, third = opened(file)[before:]
     here = trace_id(f"session/{name}", 3), cycle_span_id(f"session/{name}", 3)
     assert [one.name for one in (reset, first, second, third)] == ["reset", "stepped", "stepped", "stepped"]
     assert parents([reset, first, second]) == [here] * 3
