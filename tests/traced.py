@@ -20,6 +20,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 from loops.environments.tools import tool
 from loops.errors import ToolFailed
+from telemetry.log import EventLog
+from telemetry.otel import names
+from telemetry.otel.span import Span
+from telemetry.otel.spans import session_spans
 from tests.model_server import call, calls, says
 
 TALK = """
@@ -104,6 +108,17 @@ def opened(file: Path) -> list[Opened]:
     if not file.exists():
         return []
     return [Opened(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def places(log: EventLog, stream: str, type_: str) -> list[tuple[int, int]]:
+    """Trace and id of the span, not a phase's, that follows from each event of that type and begins with it."""
+    begins = {s.attributes[names.EVENT]: s for s in session_spans(log, stream) if _begins(s)}
+    found = (begins[recorded.id] for recorded in log.read(stream, types=(type_,)))
+    return [(span.trace_id, span.span_id) for span in found]
+
+
+def _begins(span: Span) -> bool:
+    return names.EVENT in span.attributes and names.PHASE not in span.attributes
 
 
 def probed(parcel: str) -> str:

@@ -8,10 +8,9 @@ import pytest
 
 from telemetry.events import execute
 from telemetry.log import open_log
-from telemetry.otel.ids import cycle_span_id, span_id, trace_id
 from tests.aether import Aether
 from tests.model_server import ModelServer
-from tests.traced import TALK, WORLD, opened, policy
+from tests.traced import TALK, WORLD, opened, places, policy
 
 POOL = """
 [placement]
@@ -35,20 +34,20 @@ def test_a_span_is_the_child_of_its_effects_span(aether: Aether, where: str, wha
         assert ran.code == 0, ran.err
         told = [sent.headers["traceparent"] for sent in model.sent]
     with closing(open_log(aether.log, mode="read")) as log:
-        intended, asked = (
-            [(trace_id(e.stream, e.cycle), span_id(e.stream, e.version)) for e in log.read_all(types=(of,))]
-            for of in ("execute.intended", "reason.requested")
-        )
         (stream,) = (e.stream for e in log.read_all(types=("session.opened",)))
+        intended, asked, cycles = (
+            places(log, stream, of) for of in ("execute.intended", "reason.requested", "session.cycle_opened")
+        )
         sent = next(e.event for e in log.read_all(types=("execute.dispatched",)))
     spans = opened(file)
     resets = [(one.trace, one.parent) for one in spans if one.name == "reset"]
     acts = [(one.trace, one.parent) for one in spans if one.name not in ("made", "reset")]
     assert told == [f"00-{trace:032x}-{span:016x}-01" for trace, span in asked]
     if what == "world":
-        assert resets == [(trace_id(stream, 1), cycle_span_id(stream, 1))]
+        assert resets == cycles[:1]
         assert acts == intended
     else:
         assert sorted(acts) == sorted(intended[:2])
     assert isinstance(sent, execute.Dispatched)
-    assert {str(one.pid) for one in spans} == {sent.executor.rpartition("/")[2]}
+    # The command itself makes a world too, to look at its spaces.
+    assert {str(one.pid) for one in spans if one.name != "made"} == {sent.executor.rpartition("/")[2]}

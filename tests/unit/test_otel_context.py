@@ -12,9 +12,10 @@ from opentelemetry import trace
 
 from telemetry.otel.context import carried, is_carried_to, under, under_cycle
 from telemetry.otel.ids import cycle_span_id, span_id, trace_id
+from telemetry.otel.spans import session_spans
 from tests.local import Cut, Cutter, Local
 from tests.model_server import ModelServer
-from tests.traced import TALK, WORLD, Opened, opened, policy
+from tests.traced import TALK, WORLD, Opened, opened, places, policy
 
 STREAM = "session/traced"
 
@@ -33,11 +34,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def places(local: Local, type_: str, name: str = "traced") -> list[tuple[int, int]]:
-    """Trace and span of what begins with each event of that type."""
-    return [(trace_id(e.stream, e.cycle), span_id(e.stream, e.version)) for e in local.events(name, type_)]
-
-
 def parents(spans: list[Opened]) -> list[tuple[int, int | None]]:
     return [(one.trace, one.parent) for one in spans]
 
@@ -46,7 +42,7 @@ def test_a_span_of_a_tool_is_the_child_of_its_effects_span(local: Local, model: 
     local.run("traced", TALK.format(url=model.url, errand="ship it", more=""))
     inner, outer = opened(file)
     assert (outer.name, inner.name) == ("shipped", "labelled")
-    assert [(outer.trace, outer.parent)] == places(local, "execute.intended")[:1]
+    assert [(outer.trace, outer.parent)] == places(local.log, STREAM, "execute.intended")[:1]
     assert (inner.trace, inner.parent) == (outer.trace, outer.span), "what it opens inside is its own affair"
 
 
@@ -54,7 +50,7 @@ def test_calls_that_are_made_at_once_are_under_a_span_each(local: Local, model: 
     local.run("traced", TALK.format(url=model.url, errand="look about", more=""))
     spans = sorted(opened(file), key=lambda one: one.name)
     assert [one.name for one in spans] == ["looked left", "looked right"]
-    assert parents(spans) == places(local, "execute.intended")[:2]
+    assert parents(spans) == places(local.log, STREAM, "execute.intended")[:2]
 
 
 def test_what_settles_an_effect_is_under_the_span_of_the_effect(local: Local, model: ModelServer, file: Path) -> None:
@@ -64,7 +60,7 @@ def test_what_settles_an_effect_is_under_the_span_of_the_effect(local: Local, mo
     local.run(name, scenario)
     asked, _, made = opened(file)
     assert (asked.name, made.name) == ("asked the carrier", "shipped")
-    assert parents([asked, made]) == places(local, "execute.intended", name)[:1] * 2
+    assert parents([asked, made]) == places(local.log, f"session/{name}", "execute.intended")[:1] * 2
 
 
 def cut_off(local: Local, scenario: str, far: Callable[[list[str]], bool]) -> str:
@@ -81,11 +77,12 @@ def test_a_span_of_a_world_is_the_child_of_the_step_and_a_reset_is_of_the_cycle(
     local.run("traced", WORLD)
     spans = opened(file)
     (made,), (reset,) = ([one for one in spans if one.name == name] for name in ("made", "reset"))
-    assert (reset.trace, reset.parent) == (trace_id(STREAM, 1), cycle_span_id(STREAM, 1))
-    assert (made.trace, made.parent) == (trace_id(STREAM, 0), cycle_span_id(STREAM, 0)), "it is of no cycle"
+    assert parents([reset]) == places(local.log, STREAM, "session.cycle_opened")[:1]
+    (whole,) = (s for s in session_spans(local.log, STREAM) if s.name.startswith("session "))
+    assert (made.trace, made.parent) == (whole.trace_id, whole.span_id), "it is of no cycle"
     steps = [one for one in spans if one.name == "stepped"]
     assert len(steps) == 3
-    assert parents(steps) == places(local, "execute.intended")
+    assert parents(steps) == places(local.log, STREAM, "execute.intended")
 
 
 def test_a_world_that_is_rebuilt_is_under_the_cycle_that_needs_it(local: Local, file: Path) -> None:
@@ -93,16 +90,16 @@ def test_a_world_that_is_rebuilt_is_under_the_cycle_that_needs_it(local: Local, 
     before = len(opened(file))
     local.run(name, WORLD)
     _, reset, first, second, third = opened(file)[before:]
-    here = trace_id(f"session/{name}", 3), cycle_span_id(f"session/{name}", 3)
+    here = places(local.log, f"session/{name}", "session.cycle_opened")[2]
     assert [one.name for one in (reset, first, second, third)] == ["reset", "stepped", "stepped", "stepped"]
     assert parents([reset, first, second]) == [here] * 3
-    assert parents([third]) == places(local, "execute.intended", name)[2:]
+    assert parents([third]) == places(local.log, f"session/{name}", "execute.intended")[2:]
 
 
 def test_a_model_on_this_machine_is_told_the_span_of_its_call(local: Local, model: ModelServer, file: Path) -> None:
     local.run("traced", TALK.format(url=model.url, errand="ship it", more=""))
     told = [sent.headers["traceparent"] for sent in model.sent]
-    asked = places(local, "reason.requested")
+    asked = places(local.log, STREAM, "reason.requested")
     assert told == [f"00-{trace:032x}-{span:016x}-01" for trace, span in asked]
 
 

@@ -8,6 +8,7 @@ import typer
 
 from runtime.cli.trace.compact import compact
 from runtime.cli.trace.metrics import metrics
+from runtime.cli.trace.show import show
 
 app = typer.Typer(
     help="Follow the log to collectors and tables, and ask them.",
@@ -22,3 +23,4 @@ def trace() -> None:
 
 app.command()(metrics)
 app.command()(compact)
+app.command()(show)
