@@ -6,6 +6,7 @@ whichever copy of the log, gives it the same ids."""
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 
 def trace_id(stream: str, cycle: int) -> int:
@@ -30,5 +31,12 @@ def span_id(stream: str, version: int) -> int:
 
 def _derived(domain: str, stream: str, number: int, *, size: int) -> int:
     """SHA-256 of the parts, cut to `size` bytes; neither a domain nor a stream holds a NUL."""
-    digest = hashlib.sha256(f"aetherloop.otel\0{domain}\0{stream}\0{number}".encode()).digest()
-    return int.from_bytes(digest[:size], "big") or 1
+    hashed = _begun(domain, stream).copy()
+    hashed.update(str(number).encode())
+    return int.from_bytes(hashed.digest()[:size], "big") or 1
+
+
+@lru_cache(maxsize=4096)
+def _begun(domain: str, stream: str) -> hashlib._Hash:
+    """What the ids of a stream have in common: a third of what an id takes."""
+    return hashlib.sha256(f"aetherloop.otel\0{domain}\0{stream}\0".encode())

@@ -30,15 +30,13 @@ def body_of(event: Recorded) -> Body | None:
 
     Plain JSON, not our classes: what an append accepted was checked then, and reading it so is five times faster."""
     stored = event.payload if event.encoding == "plain" else event.content
-    if stored is None:
-        return None
     known = _SCHEMAS.get(event.type, 0)
-    if event.schema > known:
+    if stored is None or event.schema > known:
         return None
     try:
         body: Body = orjson.loads(stored)
         return body if event.schema == known else upcast(event.type, event.schema, body, to=known)
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidEvent(
             f"the payload of event {event.id} cannot be read: {error}. Try: aether log verify"
         ) from error

@@ -41,17 +41,17 @@ class Draft:
     def span(self, trace: int) -> Span:
         parent = self.parent
         return Span(
-            trace_id=trace,
-            span_id=self.id,
-            parent_id=None if parent is None else parent.id,
-            name=self.name,
-            kind=self.kind,
-            start=self.start,
-            end=self.end,
-            attributes=self.attributes,
-            events=self.events,
-            links=self.links,
-            error=self.error,
+            trace,
+            self.id,
+            None if parent is None else parent.id,
+            self.name,
+            self.kind,
+            self.start,
+            self.end,
+            self.attributes,
+            self.events,
+            self.links,
+            self.error,
         )
 
 

@@ -40,6 +40,8 @@ REFERRED_TO: Final = frozenset({"learn.remembered", "reason.predicted", "reason.
 
 Target: TypeAlias = tuple[int, int]
 """Trace and span."""
+Place: TypeAlias = tuple[str, int, int, str]
+"""Stream, version, cycle and type of an event."""
 
 
 class History(Protocol):
@@ -61,46 +63,44 @@ class References:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._found: dict[str, Target | None] = {}
+        self._found: dict[str, Place | None] = {}
 
     def saw(self, event: Recorded) -> None:
         """An event of REFERRED_TO went by within a cycle."""
-        self._keep(event.id, home(event))
+        self._keep(event.id, (event.stream, event.version, event.cycle, event.type))
 
     def target(self, event_id: str) -> Target | None:
         """The span that begins with the event, or the root of what it stands in. None where it cannot be read, or
         where it is no event's id."""
-        try:
-            return self._found[event_id]
-        except KeyError:
-            found = self._look_up(event_id)
-            self._keep(event_id, found)
-            return found
+        if event_id in self._found:
+            place = self._found[event_id]
+        else:
+            place = self._look_up(event_id)
+            self._keep(event_id, place)
+        return None if place is None else home(*place)
 
-    def _look_up(self, event_id: str) -> Target | None:
+    def _look_up(self, event_id: str) -> Place | None:
         try:
             stream, version = split_id(event_id)
             event = next(self._history.read(stream, after=version - 1, to=version), None)
         except (InvalidEvent, *GONE):
             return None
-        return None if event is None else home(event)
+        return None if event is None else (event.stream, event.version, event.cycle, event.type)
 
-    def _keep(self, event_id: str, found: Target | None) -> None:
+    def _keep(self, event_id: str, found: Place | None) -> None:
         if len(self._found) >= MOST_REMEMBERED:
             del self._found[next(iter(self._found))]
         self._found[event_id] = found
 
 
-def home(event: Recorded) -> Target:
-    """The span that the event begins, or the root of its trace."""
-    stream = event.stream
+def home(stream: str, version: int, cycle: int, kind: str) -> Target:
+    """The span that an event of that type begins, or the root of its trace."""
     if not stream.startswith(SESSION):
-        return trace_id(stream, event.version), cycle_span_id(stream, event.version)
-    if event.cycle == 0:
+        return trace_id(stream, version), cycle_span_id(stream, version)
+    if cycle == 0:
         return session_of(stream)
-    trace = trace_id(stream, event.cycle)
-    begins = event.type in BEGIN_A_SPAN
-    return trace, span_id(stream, event.version) if begins else cycle_span_id(stream, event.cycle)
+    begins = kind in BEGIN_A_SPAN
+    return trace_id(stream, cycle), span_id(stream, version) if begins else cycle_span_id(stream, cycle)
 
 
 def session_of(stream: str) -> Target:

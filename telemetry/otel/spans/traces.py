@@ -47,16 +47,16 @@ def cycle_spans(
         drawing.link(root, about.parent, "forked_from")
     phase, named, withheld = root, "", 0
     for event, (start, end) in zip(events, times, strict=True):
-        on = root
-        if event.phase in PHASES:
-            if event.phase != named:
-                named = event.phase
-                phase = drawing.tree.phase(event.version, named, start, end)
-                phase.attributes[names.PHASE] = named
-                phase.attributes[names.EVENT] = event.id
-            else:
-                phase.cover(start, end)
+        if event.phase not in PHASES:
+            on = root
+        elif event.phase == named:
+            phase.cover(start, end)
             on = phase
+        else:
+            named = event.phase
+            on = phase = drawing.tree.phase(event.version, named, start, end)
+            phase.attributes[names.PHASE] = named
+            phase.attributes[names.EVENT] = event.id
         withheld += not draw(drawing, on, event, start, end)
         if event.type in REFERRED_TO:
             tools.references.saw(event)
@@ -74,18 +74,13 @@ def cycle_spans(
 def draw(drawing: Drawing, on: Draft, event: Recorded, start: int, end: int, *, alone: bool = False) -> bool:
     """Draws the event by its rule, on the span that it stands in, or on its own where it is `alone`. False where its
     content could not be read."""
-    rule, body, readable = RULES.get(event.type, UNKNOWN), NOTHING, True
-    if rule.reads:
-        found = body_of(event)
-        if found is None:
-            readable = False
-        else:
-            body = found
+    rule = RULES.get(event.type, UNKNOWN)
+    found = body_of(event) if rule.reads else NOTHING
     handle = rule.alone if alone and rule.alone is not None else rule.draw
-    handle(drawing, on, event, body, start, end)
+    handle(drawing, on, event, NOTHING if found is None else found, start, end)
     if event.refs != "[]":
         drawing.rests_on(on, event.refs)
-    return readable
+    return found is not None
 
 
 def _agent(root: Draft, drawing: Drawing, opened: Recorded) -> None:
