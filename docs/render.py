@@ -1,13 +1,14 @@
 """Writes the pages of docs/ that follow from the code: `python docs/render.py`. A test says when they are stale.
 
-Knows the event vocabulary and the scenario's settings; states nothing of its own."""
+Knows the event vocabulary, the scenario's settings and what becomes of events in OpenTelemetry; states nothing of its
+own."""
 
 from __future__ import annotations
 
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 from runtime.scenario import Scenario
 from runtime.settings import BORROWED, Settings
 from telemetry.events.registry import CLASSES
+from telemetry.otel.spans.rules import RULES
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.kinds import COMMON, SQL, VERSION, Column
 
@@ -92,6 +94,28 @@ def _columns(name: str, columns: Sequence[Column]) -> Iterator[str]:
         yield f"| `{column.name}` | {said}{', or null' if column.null else ''} | {column.meaning} |"
 
 
+SPANS = "<!-- rendered: what becomes of each event -->"
+"""Stands before and after the table of spans."""
+
+
+def telemetry() -> str:
+    """docs/telemetry.md with the table of events and spans; the rest of the page is written by hand."""
+    before, _, rest = (HERE / "telemetry.md").read_text(encoding="utf-8").partition(SPANS)
+    return "\n".join((before + SPANS, "", *_spans(), "", SPANS + rest.partition(SPANS)[2]))
+
+
+def _spans() -> Iterator[str]:
+    yield "| event | becomes | attributes | where content may leave |"
+    yield "|---|---|---|---|"
+    for name in CLASSES:
+        rule = RULES[name]
+        yield f"| `{name}` | {rule.shows} | {_named(rule.attributes)} | {_named(rule.content)} |"
+
+
+def _named(attributes: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(attributes)) or "–"
+
+
 def _table(model: type[BaseModel]) -> Iterator[str]:
     yield "| key | default | meaning |"
     yield "|---|---|---|"
@@ -142,7 +166,7 @@ def _sentence(kind: type[BaseModel]) -> str:
     return " ".join((inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]).split())
 
 
-PAGES = {"events.md": events, "settings.md": settings, "traces.md": traces}
+PAGES = {"events.md": events, "settings.md": settings, "traces.md": traces, "telemetry.md": telemetry}
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("name", ["events.md", "settings.md", "traces.md"])
+@pytest.mark.parametrize("name", ["events.md", "settings.md", "traces.md", "telemetry.md"])
 def test_a_rendered_page_is_what_the_code_says(name: str) -> None:
     said = renderer("render").PAGES[name]()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == said, "run: python docs/render.py"

@@ -12,12 +12,11 @@ from typing import Final, TypeAlias
 from telemetry.events import Recorded
 from telemetry.otel import names
 from telemetry.otel.span import Attribute, SpanEvent
-from telemetry.otel.spans import calls, effects, scores
+from telemetry.otel.spans import calls, effects, parts, scores
 from telemetry.otel.spans.about import Body
 from telemetry.otel.spans.draft import Draft
 from telemetry.otel.spans.drawing import Drawing
 from telemetry.otel.spans.fields import Fields, pairs_of, take
-from telemetry.otel.spans.messages import done, heard
 
 Handler: TypeAlias = Callable[[Drawing, Draft, Recorded, Body, int, int], None]
 """Draws an event, whose command lasted from the one time to the other, onto the span that it stands in."""
@@ -77,52 +76,6 @@ LINKED: Final = frozenset({"execute.reconciled"})
 """Types whose cause lies in an earlier cycle."""
 
 
-def _observed(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    attributes = on.attributes
-    if (digest := body.get("digest")) is not None:
-        attributes[names.OBSERVATION] = digest
-    attributes[names.OBSERVATIONS] = len(body.get("observations", ())) + len(body.get("of", ()))
-    attributes[names.EPISODE] = body.get("episode", 0)
-    attributes[names.STEP] = body.get("step", 0)
-    if "ends_episode" in body:
-        attributes[names.ENDS_EPISODE] = body["ends_episode"]
-    if drawing.content:
-        drawing.heard += heard(body)
-
-
-def _felt(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    take(on.attributes, _FELT, body)
-    for virtue, strength in body.get("virtues", {}).items():
-        on.attributes[f"{names.VIRTUE}.{virtue}"] = strength
-
-
-_FELT: Final = pairs_of({"valence": names.VALENCE, "arousal": names.AROUSAL})
-
-
-def _proposed(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    before = on.attributes.get(names.PROPOSALS, 0)
-    assert isinstance(before, int)
-    on.attributes[names.PROPOSALS] = before + 1
-
-
-_DECIDED: Final = {
-    "action.kind": names.ACTION,
-    "proposal": names.PROPOSAL,
-    "arguments": names.ARGUMENTS,
-    "persist.remaining": names.KEPT,
-}
-_DECIDED_PAIRS: Final = pairs_of(_DECIDED)
-
-
-def _decided(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    take(on.attributes, _DECIDED_PAIRS, body)
-    on.attributes[names.OPTIONS] = len(body.get("options", ()))
-    if drawing.content:
-        if "why" in body:
-            on.attributes[names.WHY] = body["why"]
-        drawing.said += done(body)
-
-
 def _corrected(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
     _CORRECTED.draw(drawing, on, event, body, start, end)
     if (earlier := body.get("retry_of")) is not None:
@@ -130,57 +83,6 @@ def _corrected(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: 
 
 
 _CORRECTED: Final = moment({}, content={"why": names.WHY})
-
-
-def _trained(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    take(on.attributes, _TRAINED_PAIRS, body)
-    for metric, value in body.get("metrics", {}).items():
-        on.attributes[f"{names.METRIC}.{metric}"] = float(value)
-
-
-_TRAINED: Final = {
-    "model": names.MODEL,
-    "data": names.DATA,
-    "from_position": names.FROM_POSITION,
-    "to_position": names.TO_POSITION,
-}
-_TRAINED_PAIRS: Final = pairs_of(_TRAINED)
-
-
-def _erased(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    on.attributes[names.KEYS] = len(body.get("keys", ()))
-
-
-def _closed_cycle(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    take(on.attributes, _CLOSED_CYCLE_PAIRS, body)
-    if usage := body.get("usage"):
-        take(on.attributes, _USAGE_PAIRS, usage)
-
-
-_CLOSED_CYCLE: Final = {"state_hash": names.STATE_HASH, "reducer": names.REDUCER}
-_CLOSED_CYCLE_PAIRS: Final = pairs_of(_CLOSED_CYCLE)
-_USAGE: Final = {
-    "input_tokens": names.INPUT_TOKENS,
-    "output_tokens": names.OUTPUT_TOKENS,
-    "model_calls": names.MODEL_CALLS,
-    "cost_usd": names.COST,
-}
-_USAGE_PAIRS: Final = pairs_of(_USAGE)
-
-
-def _closed(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    take(on.attributes, _CLOSED_PAIRS, body)
-    if body.get("reason") == "failed":
-        on.attributes[names.ERROR_TYPE] = "failed"
-        on.error = drawing.words(event, "the session failed", body.get("error"))
-
-
-_CLOSED: Final = {"reason": names.REASON, "cycles": names.CYCLES}
-_CLOSED_PAIRS: Final = pairs_of(_CLOSED)
-
-
-def _nothing(drawing: Drawing, on: Draft, event: Recorded, body: Body, start: int, end: int) -> None:
-    """It is where its trace begins, so its attributes are there already."""
 
 
 def _words(*fields: Fields | tuple[str, ...]) -> tuple[str, ...]:
@@ -204,30 +106,32 @@ RULES: Final[Mapping[str, Rule]] = {
     "session.opened": Rule(
         f"the beginning of the span `{names.SESSION} {{scenario}}`",
         (*_OPENS, names.SEED, names.PURPOSE, names.PLAYBOOK),
-        _nothing,
+        parts.nothing,
     ),
     "session.forked": Rule(
-        f"the beginning of the fork's span `{names.SESSION} {{scenario}}`, linked to where it was cut", _OPENS, _nothing
+        f"the beginning of the fork's span `{names.SESSION} {{scenario}}`, linked to where it was cut",
+        _OPENS,
+        parts.nothing,
     ),
     "session.resumed": moment({"after": names.AFTER, "verified_to": names.VERIFIED_TO}),
     "session.suspended": moment({"cycles": names.CYCLES}, content={"reason": names.WHY}),
     "session.closed": Rule(
         f"the end of the span `{names.SESSION} {{scenario}}`, and of a cycle that is open",
-        (*_CLOSED.values(), names.ERROR_TYPE),
-        _closed,
+        (*parts.CLOSED.values(), names.ERROR_TYPE),
+        parts.closed,
     ),
     "session.cycle_opened": Rule(
         f"the beginning of the trace and of its root `{names.INVOKE_AGENT} {{scenario}}`",
         (names.OPERATION, names.PROVIDER, *_OPENS, names.CYCLE, names.MODE),
-        _nothing,
+        parts.nothing,
         (names.INPUT_MESSAGES, names.OUTPUT_MESSAGES),
         reads=False,
     ),
-    "session.cycle_closed": Rule("the end of the root", _words(_CLOSED_CYCLE, _USAGE), _closed_cycle),
+    "session.cycle_closed": Rule("the end of the root", _words(parts.CLOSED_CYCLE, parts.USAGE), parts.closed_cycle),
     "sense.observed": Rule(
         "attributes of the span of its phase",
         (names.OBSERVATION, names.OBSERVATIONS, names.EPISODE, names.STEP, names.ENDS_EPISODE),
-        _observed,
+        parts.observed,
     ),
     "sense.recalled": Rule(
         f"the span `{names.SEARCH_MEMORY}`, linked to what was recalled",
@@ -250,7 +154,7 @@ RULES: Final[Mapping[str, Rule]] = {
         }
     ),
     "feel.felt": Rule(
-        "attributes of the span of its phase", (names.VALENCE, names.AROUSAL, f"{names.VIRTUE}.{{virtue}}"), _felt
+        "attributes of the span of its phase", (names.VALENCE, names.AROUSAL, f"{names.VIRTUE}.{{virtue}}"), parts.felt
     ),
     "feel.appraised": Rule(
         f"counted on the span of its phase; a refusal or a question is `{names.EVALUATION}` named `{names.APPRAISAL}`",
@@ -290,9 +194,11 @@ RULES: Final[Mapping[str, Rule]] = {
         _words((names.OPERATION, names.AGENT_NAME, names.EVENT, names.PLAN_OPTIONS, names.PLAN_ENERGY), calls.PLANNED),
         calls.planned,
     ),
-    "reason.proposed": Rule("counted on the span of its phase", (names.PROPOSALS,), _proposed, reads=False),
+    "reason.proposed": Rule("counted on the span of its phase", (names.PROPOSALS,), parts.proposed, reads=False),
     "reason.predicted": part({"model": names.PREDICTION_MODEL}),
-    "reason.decided": Rule("attributes of the span of its phase", (*_DECIDED.values(), names.OPTIONS), _decided, _WHY),
+    "reason.decided": Rule(
+        "attributes of the span of its phase", (*parts.DECIDED.values(), names.OPTIONS), parts.decided, _WHY
+    ),
     "execute.intended": Rule(
         f"the beginning of the span `{names.EXECUTE_TOOL} {{tool}}`, `{names.ACT} {{environment}}`, `{names.SAY}` or "
         f"`{names.ASK_HUMAN}`",
@@ -406,8 +312,8 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "learn.model_trained": Rule(
         f"the end of the span `{names.TRAIN} {{model}}`",
-        (*_TRAINED.values(), f"{names.METRIC}.{{metric}}"),
-        _trained,
+        (*parts.TRAINED.values(), f"{names.METRIC}.{{metric}}"),
+        parts.trained,
     ),
     "learn.model_evaluated": _JUDGED,
     "learn.model_promoted": _JUDGED,
@@ -416,7 +322,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "learn.model_adopted": moment({"model": names.MODEL, "before": names.MODEL_BEFORE}, content={"why": names.WHY}),
     "privacy.consent_granted": moment({"purposes": names.PURPOSES}),
     "privacy.consent_withdrawn": moment({"purposes": names.PURPOSES}),
-    "privacy.subject_erased": Rule("attributes of its own span", (names.KEYS,), _erased),
+    "privacy.subject_erased": Rule("attributes of its own span", (names.KEYS,), parts.erased),
     "system.pruned": moment({"archive": names.ARCHIVE, "first": names.FIRST, "version": names.LAST}),
     "system.restored": moment({"archive": names.ARCHIVE, "first": names.FIRST, "version": names.LAST}),
 }
