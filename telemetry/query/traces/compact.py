@@ -15,8 +15,9 @@ from telemetry.query.traces.files import decoded, encoded, joined, written_at
 from telemetry.query.traces.manifest import FOLDER, Dropped, File, Manifest, commit, read
 from telemetry.query.traces.place import Place, Taken
 
-LARGE_BYTES: Final = 64 * 1024 * 1024
-"""A file of this size is joined with no other: readers would gain nothing, and it would be written again and again."""
+LARGE_BYTES: Final = 256 * 1024 * 1024
+"""What the rows of one file take in memory at most, where there are several to be joined: a fiftieth on disk, or a
+third, as they are alike. A file of half of it is joined with no other."""
 
 JOIN_AT: Final = 16
 """So many files of about one size are joined without being asked for."""
@@ -62,13 +63,13 @@ def all_small(manifest: Manifest) -> Iterator[list[File]]:
     for files in manifest.partitions().values():
         group: list[File] = []
         size = 0
-        for file in (one for one in files if one.bytes < LARGE_BYTES):
-            if size + file.bytes > LARGE_BYTES:
+        for file in (one for one in files if one.table_bytes < LARGE_BYTES // 2):
+            if size + file.table_bytes > LARGE_BYTES:
                 if len(group) > 1:
                     yield group
                 group, size = [], 0
             group.append(file)
-            size += file.bytes
+            size += file.table_bytes
         if len(group) > 1:
             yield group
 
@@ -79,8 +80,8 @@ def many_alike(manifest: Manifest) -> Iterator[list[File]]:
     for files in manifest.partitions().values():
         alike: dict[int, list[File]] = {}
         for file in files:
-            if file.bytes < LARGE_BYTES:
-                alike.setdefault(max(0, file.bytes.bit_length() - 16) // 4, []).append(file)
+            if file.table_bytes < LARGE_BYTES // JOIN_AT:
+                alike.setdefault(max(0, file.table_bytes.bit_length() - 20) // 4, []).append(file)
         yield from (group[:JOIN_AT] for group in alike.values() if len(group) >= JOIN_AT)
 
 

@@ -97,6 +97,7 @@ def encoded(partition: str, table: pa.Table) -> tuple[File, bytes]:
             path=f"{partition}/{name}",
             rows=table.num_rows,
             bytes=len(content),
+            table_bytes=table.nbytes,
             first=first,
             last=last,
             first_at=first_at,

@@ -30,6 +30,8 @@ class File(NamedTuple):
     """`KIND/date=YYYY-MM-DD/bucket=NN/NAME.parquet`, in the place."""
     rows: int
     bytes: int
+    table_bytes: int
+    """What its rows take in memory, as a table."""
     first: int
     """Lowest and highest position, time of appending (UTC, µs) and stream of its rows."""
     last: int
