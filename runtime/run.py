@@ -82,6 +82,8 @@ class RunResult(BaseModel):
     exit_code: int
     summary: Summary
     as_of: int
+    telemetry: tuple[str, ...] = ()
+    """What of it waits for the next run, and why."""
 
 
 def check_scenario(file: ScenarioFile, settings: Settings) -> None:
@@ -191,6 +193,7 @@ def run_orders(
             exit_code=came.exit_code,
             summary=summarise(log, came.rows, since=before, hosts=hosts),
             as_of=log.position(),
+            telemetry=fleet.telemetry,
         )
 
 

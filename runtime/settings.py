@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,10 +25,43 @@ BORROWED = {
     "OTEL_METRICS_EXPORTER": "metrics",
     "OTEL_EXPORTER_PROMETHEUS_HOST": "prometheus_host",
     "OTEL_EXPORTER_PROMETHEUS_PORT": "prometheus_port",
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "telemetry.content",
 }
 """Variables of others that mean a setting of ours; the one with our prefix comes before them."""
+TABLES = ("telemetry",)
+"""Settings that stand in a table of the file, and whose variables begin with its name: AETHER_TELEMETRY_OTLP."""
 UPLOAD_MARK = "working_dir_files"
 """A folder in the path of every working directory that Ray uploads, and deletes with its job."""
+
+
+class Telemetry(BaseModel):
+    """What goes out beside the sessions of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    otlp: str | None = None
+    """Collector that events go to while sessions run: `http://machine:4318`, or `grpc://machine:4317` (`https` and
+    `grpcs` under TLS). Its headers are those of OTEL_EXPORTER_OTLP_HEADERS, which is read where they are sent and
+    nowhere else."""
+    file: Path | None = None
+    """Folder that they go to as OTLP files, beside a collector or alone."""
+    spans: bool = True
+    """Whether events go out as spans."""
+    record: Literal["stored", "digest", "none"] | None = None
+    """How each event goes out as a log record: with its stored bytes, with their digest, or not at all. Left out:
+    stored to files, digest to a collector."""
+    content: str = ""
+    """What of messages spans hold, in the words of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT. Left out:
+    digests and references, no text."""
+    interval_s: float = Field(default=1.0, ge=0)
+    """How long what comes at the log's end waits for more that can go along."""
+    max_bytes: int = Field(default=4_000_000, ge=10_000)
+    """Largest request that the collector takes, before compression. An event above it goes by reference."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether anything is to run beside the sessions."""
+        return self.otlp is not None or self.file is not None
 
 
 class Settings(BaseModel):
@@ -73,6 +107,8 @@ class Settings(BaseModel):
     prices: dict[str, Price] = {}
     """What models cost, by their names; a model that is not in it costs nothing."""
 
+    telemetry: Telemetry = Telemetry()
+
     @property
     def prometheus(self) -> tuple[str, int]:
         """Where metrics are served, if they are."""
@@ -93,37 +129,83 @@ class Resolved:
 
 def read_settings(flags: dict[str, object] | None = None, *, folder: Path | None = None) -> Resolved:
     """Raises `UsageError` for an unknown or invalid setting, with where it stands and the nearest name."""
-    known = tuple(Settings.model_fields)
+    known = tuple(flat(Settings().model_dump()))
     file = (folder or Path.cwd()) / FILE
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     try:
         from_file = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not TOML: {error}") from error
-    from_env = {name.removeprefix(PREFIX).lower(): value for name, value in os.environ.items() if _ours(name)}
-    for name in from_env.keys() - set(known):
-        raise UsageError(f"environment variable {PREFIX}{name.upper()} is no setting{nearest(name, known)}")
-    for name, setting in BORROWED.items():
-        if name in os.environ:
-            from_env.setdefault(setting, os.environ[name])
+    from_env = _variables(known)
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
         Settings.model_validate(from_file)
     except ValidationError as error:
         raise UsageError(explain_validation(error, Settings, text=text, source=str(file))) from error
+    origins: tuple[tuple[str, dict[str, object]], ...] = (
+        (str(file), flat(from_file)),
+        ("environment", from_env),
+        ("flag", given),
+    )
+    sources, values = dict.fromkeys(known, "default"), dict[str, object]()
+    for origin, said in origins:
+        sources |= dict.fromkeys(said, origin)
+        values |= said
     try:
-        settings = Settings.model_validate({**from_file, **from_env, **given})
+        settings = Settings.model_validate(_in_tables(values))
     except ValidationError as error:
-        raise UsageError("\n".join(_say(str(p["loc"][0]), p["msg"], given) for p in error.errors())) from error
-    sources = dict.fromkeys(known, "default")
-    for origin, values in ((str(file), from_file), ("environment", from_env), ("flag", given)):
-        sources |= dict.fromkeys(values, origin)
+        raise UsageError("\n".join(_say(_name(p["loc"]), p["msg"], given) for p in error.errors())) from error
     return Resolved(settings, sources)
+
+
+def flat(values: Mapping[str, object]) -> dict[str, object]:
+    """Settings by their names, those of a table as `telemetry.otlp`."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if name in TABLES and isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def _in_tables(values: Mapping[str, object]) -> dict[str, object]:
+    """What `flat` makes names of, again."""
+    found: dict[str, object] = {}
+    tables: dict[str, dict[str, object]] = {}
+    for name, value in values.items():
+        table, dot, inner = name.partition(".")
+        if dot:
+            tables.setdefault(table, {})[inner] = value
+        else:
+            found[name] = value
+    return {**found, **tables}
+
+
+def _variables(known: Collection[str]) -> dict[str, object]:
+    """What the environment says. Raises `UsageError` for a variable of ours that is no setting."""
+    names = {name.replace(".", "_"): name for name in known}
+    found: dict[str, object] = {}
+    for variable, value in os.environ.items():
+        if _ours(variable):
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in names:
+                raise UsageError(f"environment variable {variable} is no setting{nearest(name, tuple(names))}")
+            found[names[name]] = value
+    for variable, name in BORROWED.items():
+        if variable in os.environ:
+            found.setdefault(name, os.environ[variable])
+    return found
+
+
+def _name(location: Sequence[str | int]) -> str:
+    return ".".join(map(str, location[: 2 if location[0] in TABLES else 1]))
 
 
 def _say(name: str, message: str, flags: Collection[str]) -> str:
     """What is wrong with a setting that did not come from the file."""
-    origin = f"--{name.replace('_', '-')}" if name in flags else f"environment variable {PREFIX}{name.upper()}"
+    variable = PREFIX + name.replace(".", "_").upper()
+    origin = f"--{name.replace('_', '-')}" if name in flags else f"environment variable {variable}"
     return f"{origin}: {message}"
 
 
@@ -134,6 +216,17 @@ def _ours(name: str) -> bool:
 def secret(name: str) -> str | None:
     """A secret of this process, such as an endpoint's key; None where it is not set. Never for an event or a log."""
     return os.environ.get(name)
+
+
+def standard_variables() -> dict[str, str]:
+    """OpenTelemetry's, which its SDK reads by itself, for a process that may have others. Never for an event or a log:
+    headers are among them."""
+    return {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+
+
+def take_variables(variables: Mapping[str, str]) -> None:
+    """In the process that they are for, before the SDK reads them."""
+    os.environ.update(variables)
 
 
 def in_upload(path: Path) -> bool:

@@ -17,6 +17,7 @@
     │   ├── TracesRefused         none are there, or they do not go on in this log
     │   ├── TracesDamaged         what lies there cannot be read as traces
     │   └── TracesUnwritable      no room, no right to write there, or nothing that reaches it
+    ├── ExportFailed              what was to go out has not; the log holds it, and the cursor stands before it
     └── LogError
         ├── LogNotFound           nothing at that URL
         ├── LogHeld               another live process is the writer
@@ -105,6 +106,10 @@ class TracesDamaged(TracesError):
 
 
 class TracesUnwritable(TracesError):
+    pass
+
+
+class ExportFailed(TelemetryError):
     pass
 
 

@@ -49,14 +49,14 @@ def doctor(
     from loops.environments.tools.isolation import isolation
     from runtime import __version__
     from runtime.models.registry.urls import shown as models_shown
-    from runtime.settings import log_url, read_settings, secret
+    from runtime.settings import flat, log_url, read_settings, secret
     from telemetry.log import shown
 
     resolved = read_settings({"log": log, "address": address})
-    hiding = {"models": models_shown}
+    hiding = {"models": models_shown, "telemetry.otlp": models_shown}
     settings = {
         name: {"value": hiding.get(name, shown)(str(value)), "from": resolved.sources[name]}
-        for name, value in resolved.settings.model_dump().items()
+        for name, value in flat(resolved.settings.model_dump()).items()
     }
     url = log_url(resolved.settings)
     report: dict[str, dict[str, object]] = {

@@ -118,6 +118,8 @@ class _Line:
             parts.append(f"host died {self._deaths}×" if status.hosts > 1 else f"host restarted {self._deaths}×")
         if status.learning:
             parts.append(f"learning: {status.learning}")
+        if status.telemetry:
+            parts.append(f"telemetry waits: {status.telemetry}")
         if status.stalled:
             parts.append(f"waiting: {status.stalled}")
         elif status.waiting:
@@ -132,7 +134,11 @@ def finish(result: RunResult, *, as_json: bool) -> None:
     rows = [row.model_dump() for row in result.rows]
     summary = result.summary.model_dump()
     if as_json:
-        answer(rows, as_of=result.as_of, more={"summary": summary, "errors": list(result.errors)})
+        answer(
+            rows,
+            as_of=result.as_of,
+            more={"summary": summary, "errors": list(result.errors), "telemetry": list(result.telemetry)},
+        )
     else:
         table(rows, ("session", "status", "outcome", "cycles", "version", "state_hash"))
         typer.echo(_words(result))
@@ -141,6 +147,8 @@ def finish(result: RunResult, *, as_json: bool) -> None:
         for row in result.rows:
             if row.error is not None:
                 talk(f"aether: {row.session} failed: {row.error}")
+        for waits in result.telemetry:
+            talk(waits)
         if result.exit_code == INTERRUPTED:
             talk("Interrupted: the sessions rest at a closed cycle. Go on with: aether session resume --all")
         if result.not_begun:

@@ -22,6 +22,7 @@ from runtime.hosting.member import POLL_S, REST, REVIVAL_POLL_S, HostGone, Membe
 from runtime.hosting.memory_actor import start_memory
 from runtime.hosting.orders import RunStatus, SessionOrder, Surroundings
 from runtime.hosting.room import count, here
+from runtime.hosting.telemetry_actor import RunningTelemetry, start_telemetry
 from runtime.sessions import SessionRow, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.log import is_postgres, open_log
@@ -74,6 +75,9 @@ class Hosts:
             )
             for _ in range(hosts)
         ]
+        self._telemetry: RunningTelemetry | None = None
+        self.telemetry: tuple[str, ...] = ()
+        """What of it waits for the next run, and why; known once the hosts are closed."""
         self._stood: dict[str, tuple[int, int]] = {}
         """Of sessions whose host died: their version then, and how often in a row they had not got on."""
         self.lost_ns: dict[str, int] = {}
@@ -82,6 +86,7 @@ class Hosts:
         """When a host was last known to live."""
         try:
             self._begin(settings)
+            self._telemetry = start_telemetry(settings)
         except BaseException:
             self._end()
             raise
@@ -239,7 +244,7 @@ class Hosts:
             [member.latest for member in self._members if member.latest is not None],
             hosts=len(self._members),
             deaths=sum(member.deaths for member in self._members),
-        )
+        ).model_copy(update={"telemetry": self._telemetry and self._telemetry.words()})
 
     def suspend(self) -> None:
         """Lets every session finish its cycle and rest."""
@@ -251,6 +256,9 @@ class Hosts:
         Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
         try:
             self._all([member.actor.close.remote for member in self._members if member.up])
+            if self._telemetry is not None:
+                self.telemetry = tuple(self._telemetry.finish())
+                self._telemetry = None
         finally:
             self._end()
 
@@ -279,5 +287,7 @@ class Hosts:
     def _end(self) -> None:
         for member in self._members:
             ray.kill(member.actor)
+        if self._telemetry is not None:
+            self._telemetry.kill()
         if self._memory is not None:
             ray.kill(self._memory.actor)

@@ -112,6 +112,8 @@ class RunStatus(BaseModel):
     pids: tuple[int, ...]
     learning: str | None = None
     """What is learnt beside the sessions now, in words."""
+    telemetry: str | None = None
+    """What keeps telemetry from going out now, in words."""
 
     @classmethod
     def of(cls, each: Sequence[HostStatus], *, hosts: int, deaths: int) -> RunStatus:

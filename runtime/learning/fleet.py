@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from runtime.errors import DONE, FAILED, Unavailable, exit_code_of
+from runtime.following import makers
 from runtime.hosting.orders import RunStatus, SessionOrder
 from runtime.sessions import SessionRow, row_of, stream_of
 from runtime.settings import Settings, log_url
@@ -53,6 +54,7 @@ class Fleet:
         from runtime.hosting.cluster import connected  # loads Ray
         from runtime.hosting.hosts import Hosts
 
+        makers(self.settings)
         with ExitStack() as stack:
             stack.enter_context(connected(self.settings))
             self._hosts = stack.enter_context(closing(Hosts(self.settings, self._orders)))
@@ -69,6 +71,11 @@ class Fleet:
     def hosts(self) -> Hosts:
         assert self._hosts is not None, "a fleet is up inside its context"
         return self._hosts
+
+    @property
+    def telemetry(self) -> tuple[str, ...]:
+        """What of it waits for the next run, and why; known once the fleet was left."""
+        return self.hosts.telemetry
 
     def ending(self, orders: Sequence[SessionOrder], *, watch: Watch = lambda _: None) -> Iterator[Ended]:
         """Runs the orders and yields each session's id as it ends, with what kept it from its end, if anything did.

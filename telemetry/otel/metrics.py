@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from opentelemetry import metrics
 
 from telemetry.otel import names
+from telemetry.otel.resource import resource
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader
-    from opentelemetry.sdk.resources import Resource
 
     from telemetry.otel.readers import Elsewhere
 
@@ -116,14 +116,6 @@ def providing(
             yield Providing(provider, next((reader.url for reader in readers if isinstance(reader, Served)), None))
         finally:
             provider.shutdown(timeout_millis=LAST_EXPORT_MS)
-
-
-def resource() -> Resource:
-    """Whose metrics they are: ours, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise."""
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
-    ours = Resource({"service.name": names.SERVICE})
-    return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
 
 
 def _wanted(exporters: str, said: Said) -> list[str]:

@@ -105,6 +105,8 @@ MODE: Final = "aetherloop.mode"
 UNFINISHED: Final = "aetherloop.unfinished"
 WITHHELD: Final = "aetherloop.withheld"
 """How many events of the trace had no content that could be read here."""
+BY_REFERENCE: Final = "aetherloop.by_reference"
+"""Which attributes are digests of what they were, as a collector takes nothing so large."""
 RELATION: Final = "aetherloop.relation"
 """Why a link is there."""
 

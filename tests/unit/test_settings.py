@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from runtime.errors import UsageError
-from runtime.settings import UPLOAD_MARK, Settings, in_upload, log_url, read_settings
+from runtime.settings import UPLOAD_MARK, Settings, flat, in_upload, log_url, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,26 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(
         "log": str(tmp_path / "aether.toml"),
         "disk_patience_s": "default",
     }
-    assert set(read.sources) == set(Settings.model_fields)
+    assert set(read.sources) == set(flat(Settings().model_dump()))
+
+
+def test_a_setting_in_a_table_has_a_variable_that_begins_with_the_tables_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aether.toml").write_text('[telemetry]\notlp = "http://a:4318"\nspans = false\n')
+    monkeypatch.setenv("AETHER_TELEMETRY_OTLP", "http://b:4318")
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "span_only")
+    read = read_settings(folder=tmp_path)
+    telemetry = read.settings.telemetry
+    assert (telemetry.otlp, telemetry.spans, telemetry.content) == ("http://b:4318", False, "span_only")
+    assert read.sources["telemetry.otlp"] == read.sources["telemetry.content"] == "environment"
+    assert read.sources["telemetry.spans"] == str(tmp_path / "aether.toml")
+    monkeypatch.setenv("AETHER_TELEMETRY_MAX_BYTES", "few")
+    with pytest.raises(UsageError, match="AETHER_TELEMETRY_MAX_BYTES"):
+        read_settings(folder=tmp_path)
+    (tmp_path / "aether.toml").write_text('[telemetry]\nottlp = "x"\n')
+    with pytest.raises(UsageError, match=r"2: unknown key 'telemetry\.ottlp'; did you mean 'otlp'"):
+        read_settings(folder=tmp_path)
 
 
 def test_settings_cannot_be_changed_once_they_are_read(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 import typer
 
 from runtime.cli.trace.compact import compact
+from runtime.cli.trace.export import export
 from runtime.cli.trace.metrics import metrics
 from runtime.cli.trace.show import show
 
 app = typer.Typer(
-    help="Follow the log to collectors and tables, and ask them.",
+    help="Follow the log to collectors and tables, and ask them.\n\n"
+    "Example: aether trace export --otlp http://localhost:4318",
     no_args_is_help=True,
 )
 
@@ -24,3 +26,4 @@ def trace() -> None:
 app.command()(metrics)
 app.command()(compact)
 app.command()(show)
+app.command()(export)

@@ -68,8 +68,8 @@ def _text(store: EventLog, settings: Settings) -> str:
 
     from runtime.metrics import counted, kept, measure_log, metrics_now
     from telemetry.otel import names
-    from telemetry.otel.metrics import resource
     from telemetry.otel.readers import Exposed
+    from telemetry.otel.resource import resource
 
     totals, _ = counted(store)
     reader = Exposed(lambda: metrics_now(totals, kept(store, settings)))

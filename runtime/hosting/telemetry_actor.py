@@ -1,0 +1,92 @@
+"""What follows the log beside the sessions of a driver, as an actor of its own on the driver's node, where a SQLite log
+and the cursors lie.
+
+Knows Ray; what follows and how, `runtime.following` knows. Invariant: the sessions neither wait for it nor end with it,
+and it takes from their cores only what they leave."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Final, cast
+
+import ray
+from ray import ObjectRef
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from runtime.following import JOIN_S, LAST_S, Following, makers
+from runtime.hosting.pools import Handle
+from runtime.hosting.room import here
+from runtime.settings import Settings, log_url, standard_variables, take_variables
+from telemetry.otel.export.follower import Lag
+
+NICENESS: Final = 10
+"""Its weight against a session host's is about 1 to 10 where both want the same core."""
+CALLS: Final = 4
+
+Lags = list[tuple[str, Lag]]
+
+
+class TelemetryActor:
+    def __init__(self, url: str, settings: Settings, variables: dict[str, str]) -> None:
+        """`variables`: the standard ones of the driver's process, whose node's may be others."""
+        os.nice(NICENESS)
+        take_variables(variables)
+        self._following = Following(url, makers(settings))
+
+    def lags(self) -> Lags:
+        return self._following.lags()
+
+    def finish(self) -> Lags:
+        return self._following.finish()
+
+
+class RunningTelemetry:
+    """The actor as its driver sees it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Asks Ray for it and does not wait for it. Raises `UsageError` for settings that cannot be meant."""
+        makers(settings)
+        options = ray.remote(TelemetryActor).options(
+            num_cpus=0, max_restarts=-1, max_concurrency=CALLS, scheduling_strategy=here()
+        )
+        self._actor = cast("Handle", options.remote(log_url(settings), settings, standard_variables()))
+        self._asked: ObjectRef[Lags] | None = None
+        self._lags: Lags = []
+
+    def words(self) -> str | None:
+        """How far behind it was when it last said so; None when it is not worth a word. Waits for nothing."""
+        if self._asked is None:
+            self._asked = self._actor.lags.remote()
+        elif ray.wait([self._asked], timeout=0)[0]:
+            asked, self._asked = self._asked, None
+            with suppress(RayActorError):
+                self._lags = ray.get(asked)
+        return "; ".join(_words(name, lag) for name, lag in self._lags if lag.why) or None
+
+    def finish(self) -> list[str]:
+        """Waits until all is out, or nothing gets on any more, and ends it. Returns what waits for the next run."""
+        lags: Lags = []
+        try:
+            lags = ray.get(self._actor.finish.remote(), timeout=LAST_S + JOIN_S)
+        except (GetTimeoutError, RayActorError):
+            return ["telemetry: its process did not end in time; what waits goes out with the next run"]
+        finally:
+            self.kill()
+        return [
+            f"{_words(name, lag)}. It goes out with the next run, or with: aether trace export"
+            for name, lag in lags
+            if lag.events or lag.why
+        ]
+
+    def kill(self) -> None:
+        ray.kill(self._actor)
+
+
+def start_telemetry(settings: Settings) -> RunningTelemetry | None:
+    """None where the settings want nothing beside the sessions."""
+    return RunningTelemetry(settings) if makers(settings) else None
+
+
+def _words(name: str, lag: Lag) -> str:
+    return f"{name}: " + " · ".join(part for part in (str(lag) if lag.events else "", lag.why) if part)

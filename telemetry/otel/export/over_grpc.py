@@ -1,0 +1,145 @@
+"""A collector over OTLP/gRPC. Knows its status codes; what becomes of a refused batch, the courier knows.
+
+The SDK's exporters throw the collector's response away, and a partial success with it, so the stub that they call is
+wrapped where they make it; that they try nothing again by themselves is an argument of theirs. Invariant: one request
+is one question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
+from grpc import RpcError, StatusCode
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+from telemetry.otel.export.address import shown
+from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refused, Taken, TooLarge
+from telemetry.otel.export.over_http import TIMEOUT_S
+from telemetry.otel.export.sdk import Converter
+from telemetry.otel.record import LogRecord
+from telemetry.otel.span import Attributes, Span
+
+PASSES: Final = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"})
+"""What OTLP calls retryable; RESOURCE_EXHAUSTED is so only with a time to come again at."""
+BARS: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"})
+FALTERS: Final = frozenset({"INTERNAL", "UNKNOWN"})
+NEVER: Final = frozenset({StatusCode.OK})
+"""Codes of errors that the SDK is to try again by itself; no code at all would mean its defaults."""
+LARGER: Final = "message larger than max"
+"""What gRPC says, in every language, of a message above a limit of either side; its code is that of a busy one."""
+
+
+class GrpcSink:
+    def __init__(self, url: str, *, resource: Attributes, max_bytes: int, timeout_s: float = TIMEOUT_S) -> None:
+        """`url`: `grpc://machine:4317`, or `grpcs://…` under TLS. Headers and certificates are what the standard
+        variables say. A request above `max_bytes` is not sent."""
+        self.name = shown(url)
+        plain = url.startswith(("grpc://", "http://"))
+        address = ("http://" if plain else "https://") + url.partition("://")[2]
+        more: dict[str, Any] = {
+            "endpoint": address,
+            "insecure": plain,
+            "timeout": timeout_s,
+            "retryable_error_codes": NEVER,
+            "channel_options": (("grpc.max_send_message_length", max_bytes),),
+        }
+        self._as_sdk = Converter(resource)
+        self._spans, self._records = _Spans(**more), _Records(**more)
+        self._closed = False
+
+    def spans(self, spans: Sequence[Span]) -> Answer:
+        return _asked(self._spans, partial(self._spans.export, self._as_sdk.spans(spans)))
+
+    def records(self, records: Sequence[LogRecord]) -> Answer:
+        return _asked(self._records, partial(self._records.export, self._as_sdk.records(records)))
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of all requests so far, before compression."""
+        return sum(exporter.heard.sent_bytes for exporter in (self._spans, self._records))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._spans.shutdown()
+            self._records.shutdown()
+
+
+class Stub(Protocol):
+    def Export(self, *, request: Any, metadata: Any, timeout: float) -> Any: ...  # noqa: ANN401  as gRPC makes it
+
+
+class _Heard:
+    """A stub that keeps what was answered last."""
+
+    def __init__(self, rejected: Callable[[Any], tuple[int, str]]) -> None:
+        self._rejected = rejected
+        self._stub: Stub | None = None
+        self.answer: Answer = Taken()
+        self.sent_bytes = 0
+
+    def around(self, stub: Stub) -> Stub:
+        self._stub = stub
+        return self
+
+    def Export(self, *, request: Any, metadata: Any, timeout: float) -> Any:  # noqa: ANN401  as gRPC makes it
+        assert self._stub is not None
+        self.sent_bytes += request.ByteSize()
+        try:
+            response = self._stub.Export(request=request, metadata=metadata, timeout=timeout)
+        except RpcError as error:
+            self.answer = answer_of(error.code().name, error.details() or "", _after_s(error))
+            raise
+        count, why = self._rejected(response.partial_success)
+        self.answer = Refused(why or "rejected without a reason", count) if count else Taken(why)
+        return response
+
+
+class _Spans(OTLPSpanExporter):
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401  as its base class
+        self.heard = _Heard(lambda said: (said.rejected_spans, said.error_message))
+        super().__init__(**more)
+
+    def _initialize_channel_and_stub(self) -> None:
+        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]  # the SDK's
+        self._client = self.heard.around(self._client)  # type: ignore[assignment, arg-type]  # None before it is made
+
+
+class _Records(OTLPLogExporter):
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401  as its base class
+        self.heard = _Heard(lambda said: (said.rejected_log_records, said.error_message))
+        super().__init__(**more)
+
+    def _initialize_channel_and_stub(self) -> None:
+        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]  # the SDK's
+        self._client = self.heard.around(self._client)  # type: ignore[assignment, arg-type]  # None before it is made
+
+
+def _asked(exporter: _Spans | _Records, export: Callable[[], object]) -> Answer:
+    """What came of it; the exporter's own word for it is less than the answer."""
+    exporter.heard.answer = Again("the request was not sent")
+    export()
+    return exporter.heard.answer
+
+
+def answer_of(code: str, details: str, after_s: float | None) -> Answer:
+    """What an error's code means."""
+    said = f"{code} {details[:200]}".strip()
+    if code == "RESOURCE_EXHAUSTED":
+        return TooLarge(said) if after_s is None and LARGER in details.lower() else Again(said, after_s)
+    if code in PASSES:
+        return Again(said, after_s)
+    if code in BARS:
+        return Barred(said)
+    return Faltered(said) if code in FALTERS else Refused(said)
+
+
+def _after_s(error: Any) -> float | None:  # noqa: ANN401  gRPC has no types
+    for key, value in error.trailing_metadata() or ():
+        if key == "google.rpc.retryinfo-bin":
+            delay = RetryInfo.FromString(value).retry_delay
+            return float(delay.seconds + delay.nanos / 1e9)
+    return None

@@ -1,0 +1,79 @@
+"""[telemetry]: what a run sends out beside its sessions, with a Ray of its own and a collector in its own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from telemetry.log import EventLog, open_log
+from tests.aether import Aether
+from tests.collector import Manner
+from tests.collectors import CollectorProcess, collector_process
+from tests.exporting import events_received, spans_of_log, spans_received
+
+
+@pytest.fixture
+def collector() -> Iterator[CollectorProcess]:
+    with collector_process() as found:
+        yield found
+
+
+def check(log: EventLog, collector: CollectorProcess) -> None:
+    assert events_received(collector.records).keys() == {event.id for event in log.read_all()}
+    assert spans_received(collector.spans) == spans_of_log(log)
+
+
+def test_a_run_sends_everything_out_before_it_ends(aether: Aether, collector: CollectorProcess) -> None:
+    env = {"AETHER_TELEMETRY_OTLP": collector.url}
+    ran = aether("run", "examples/maze.toml", "--sessions", "2", "--cycles", "10", "--json", env=env)
+    assert ran.code == 0, ran.err
+    assert ran.json["telemetry"] == []
+    with closing(open_log(aether.log, mode="read")) as log:
+        check(log, collector)
+
+
+def test_a_run_whose_collector_is_away_ends_as_ever_and_says_what_waits(
+    aether: Aether, collector: CollectorProcess
+) -> None:
+    env = {"AETHER_TELEMETRY_OTLP": collector.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=hush"}
+    collector.kill()
+    ran = aether("run", "examples/maze.toml", "--sessions", "1", "--cycles", "5", env=env)
+    assert ran.code == 0, ran.err
+    assert "events wait" in ran.err
+    assert "it does not answer: Connection refused" in ran.err
+    assert "hush" not in ran.err + ran.out
+    collector.start()
+    sent = aether("trace", "export", env=env)
+    assert sent.code == 0, sent.err
+    with closing(open_log(aether.log, mode="read")) as log:
+        check(log, collector)
+
+
+def test_what_a_slow_collector_has_not_taken_yet_does_not_hold_the_sessions_up(
+    aether: Aether, collector: CollectorProcess
+) -> None:
+    collector.behave(Manner(status=503, retry_after="3600"))
+    env = {"AETHER_TELEMETRY_OTLP": collector.url}
+    ran = aether("run", "examples/maze.toml", "--sessions", "1", "--cycles", "5", "--json", env=env)
+    assert ran.code == 0, ran.err
+    (waits,) = ran.json["telemetry"]
+    assert "503 as it was told to" in waits
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AETHER_TELEMETRY_OTLP", "localhost:4318", "no address of a collector"),
+        ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "perhaps", "NO_CONTENT"),
+        ("AETHER_TELEMETRY_OTPL", "http://localhost:4318", "did you mean 'telemetry_otlp'"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_ends_a_run_before_it_begins(
+    aether: Aether, name: str, value: str, said: str
+) -> None:
+    env = {"AETHER_TELEMETRY_OTLP": "http://localhost:4318", name: value}
+    ran = aether("run", "examples/maze.toml", "--cycles", "1", env=env)
+    assert ran.code == 2, ran.err
+    assert said in ran.err
