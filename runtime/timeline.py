@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from runtime.errors import NotFound
 from runtime.sessions import PREFIX, opened, stream_of
+from telemetry.errors import InvalidEvent
 from telemetry.events import Recorded, reason
-from telemetry.events.values import Action
+from telemetry.events.values import Action, EventId
 from telemetry.log import EventLog
 from telemetry.otel.content import Content
 from telemetry.otel.ids import trace_id
@@ -27,18 +28,14 @@ class Cycle(NamedTuple):
     number: int
     stream: str
     """Whose events they are: of a fork, the cycles before it was cut are its ancestors'."""
-    decision: Recorded | None
+    decision: EventId | None
     """The event of what was decided last in it."""
+    decided: Action | None
+    """None where nothing was, or where it cannot be read here."""
     spans: tuple[Span, ...]
     """Its trace, parents before their children; the first is its root."""
     between: tuple[Span, ...]
     """What stands between it and the next cycle: the session rested, was taken up, was reviewed."""
-
-    @property
-    def decided(self) -> Action | None:
-        """None where nothing was decided, or what was decided cannot be read."""
-        event = None if self.decision is None else self.decision.event
-        return event.action if isinstance(event, reason.Decided) else None
 
 
 class Page(NamedTuple):
@@ -78,8 +75,8 @@ def cycle_of(log: EventLog, session: str, number: int) -> Cycle:
 def _begins(log: EventLog, stream: str) -> Iterator[Recorded]:
     """`session.cycle_opened` of every cycle that stands. Raises `NotFound`, and `EventsPruned` where none does."""
     removed, head = log.removed(stream), log.head(stream)
-    if removed is None or head is None or head.version == removed.version:
-        opened(log, stream)  # raises where there is nothing to begin with
+    if head is None or (removed is not None and head.version == removed.version):
+        opened(log, stream)  # raises: there is nothing to begin with
     return log.read(stream, after=0 if removed is None else removed.version, types=(OPENED,))
 
 
@@ -103,6 +100,16 @@ def _drawn(log: EventLog, stream: str, begins: list[Recorded], *, to: int | None
         elif span.parent_id is not None:  # of the session's own trace; its root says nothing that the row does not
             between[latest].append(span)
     return tuple(
-        Cycle(begin.cycle, begin.stream, decisions.get(begin.cycle), tuple(spans), tuple(between[trace]))
+        Cycle(begin.cycle, begin.stream, *_decided(decisions.get(begin.cycle)), tuple(spans), tuple(between[trace]))
         for begin, (trace, spans) in zip(begins, traces.items(), strict=True)
     )
+
+
+def _decided(recorded: Recorded | None) -> tuple[EventId | None, Action | None]:
+    if recorded is None:
+        return None, None
+    try:
+        event = recorded.event
+    except InvalidEvent:  # withheld, erased or damaged: the root says how many of its events cannot be read
+        return recorded.id, None
+    return recorded.id, event.action if isinstance(event, reason.Decided) else None

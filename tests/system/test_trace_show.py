@@ -17,6 +17,8 @@ from runtime.timeline import cycle_of, timeline
 from telemetry.errors import EventsPruned
 from telemetry.events.values import Say
 from telemetry.log import open_log
+from telemetry.otel.files import OtlpFile, logs_line
+from telemetry.otel.record import record_of
 from telemetry.otel.spans import session_spans
 from tests.aether import Aether, Ran
 from tests.local import Local
@@ -141,6 +143,17 @@ def test_a_page_is_the_same_however_the_session_is_cut_into_pages(made: Made) ->
             assert one.decision == paged.decision == single.decision
         with pytest.raises(NotFound):
             cycle_of(log, "world", 5)
+
+
+def test_a_log_without_its_payloads_still_tells_when_and_how_long(made: Made, aether: Aether, tmp_path: Path) -> None:
+    with closing(open_log(made.log, mode="read")) as log, OtlpFile(tmp_path / "records.jsonl") as file:
+        file.append(logs_line([record_of(event, detail="digest") for event in log.read_all()], resource={}))
+    rebuilt = str(tmp_path / "rebuilt.db")
+    assert aether("log", "rebuild", "--from-otlp", str(tmp_path / "records.jsonl"), "--log", rebuilt).code in (0, 4)
+    ran = aether("trace", "show", "world", "--cycle", "2", "--log", rebuilt)
+    assert ran.code == 0, ran.err
+    assert "events cannot be read here" in ran.out
+    assert [LENGTH.split(line)[0] for line in ran.out.splitlines()[3:6]] == ["├─ sense", "├─ feel", "├─ reason"]
 
 
 def test_a_session_whose_beginning_was_removed_is_shown_from_where_it_stands(made: Made, tmp_path: Path) -> None:

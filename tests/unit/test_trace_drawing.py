@@ -20,7 +20,7 @@ def span(id_: int, name: str, start: int, end: int, *, parent: int = 1, **more: 
 
 
 def lines(*spans: Span) -> list[str]:
-    return [line.plain for line in drawn(Cycle(1, "session/a", None, (ROOT, *spans), ()), of="session/a")]
+    return [line.plain for line in drawn(Cycle(1, "session/a", None, None, (ROOT, *spans), ()), of="session/a")]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Invariant: the last line says how to see the rest, and every cycle that is named
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +14,8 @@ from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from runtime.sessions import SessionRow
     from runtime.timeline import Cycle
+    from telemetry.log import EventLog, Head
     from telemetry.otel.span import Span
 
 
@@ -34,7 +35,7 @@ def show(
 
     Example: aether trace show 7f3a9c01d2e4 --cycle 3
     """
-    from runtime.sessions import row_of, stream_of
+    from runtime.sessions import stream_of
     from runtime.timeline import Page, cycle_of, timeline
 
     with reading(log) as store:
@@ -45,7 +46,7 @@ def show(
             page = Page((cycle_of(store, session, cycle),), None)
         head = store.head(stream)
         assert head is not None, "a session whose cycles were found has a head"
-        row = row_of(store, head)
+        row = _about(store, head)
         origin = store.origin(stream)
         as_of = store.position()
     forked = None if origin is None else f"{origin.parent}@{origin.at_version}"
@@ -54,7 +55,7 @@ def show(
         rows += [_row(0, span) for one in page.cycles for span in one.between]
         following = None if page.following is None else str(page.following)
         decided = [_decided(one) for one in page.cycles]
-        more = {"session": row.model_dump(), "forked_from": forked, "cycles": decided}
+        more = {"session": row, "forked_from": forked, "cycles": decided}
         answer(rows, as_of=as_of, next_after=following, more=more)
         return
     _print(row, forked, page.cycles)
@@ -62,10 +63,21 @@ def show(
         talk(f"no cycle after {after}" if after else "no cycle has begun yet")
     if page.following is not None:
         size = "" if limit == 10 else f" --limit {limit}"
-        typer.echo(f"\nMore: aether trace show {row.session} --after {page.following}{size}")
+        typer.echo(f"\nMore: aether trace show {row['session']} --after {page.following}{size}")
 
 
-def _print(row: SessionRow, forked: str | None, cycles: tuple[Cycle, ...]) -> None:
+def _about(store: EventLog, head: Head) -> dict[str, object]:
+    """The session's row; of one whose payloads are withheld, its name and version."""
+    from runtime.sessions import PREFIX, row_of
+    from telemetry.errors import InvalidEvent
+
+    try:
+        return row_of(store, head).model_dump()
+    except InvalidEvent:
+        return {"session": head.stream.removeprefix(PREFIX), "version": head.version}
+
+
+def _print(row: Mapping[str, object], forked: str | None, cycles: tuple[Cycle, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -81,19 +93,15 @@ def _print(row: SessionRow, forked: str | None, cycles: tuple[Cycle, ...]) -> No
         else:  # nothing is cut off
             console.print(text, soft_wrap=True)
 
-    about = [
-        row.session,
-        row.scenario,
-        row.status,
-        row.outcome,
-        f"{row.cycles} {'cycle' if row.cycles == 1 else 'cycles'}",
-    ]
-    line(Text("  ".join(clean(part) for part in about if part), style="bold"))
+    about = [str(row[field]) for field in ("session", "scenario", "status", "outcome") if row.get(field)]
+    if (cycles_closed := row.get("cycles")) is not None:
+        about.append(f"{cycles_closed} {'cycle' if cycles_closed == 1 else 'cycles'}")
+    line(Text("  ".join(clean(part) for part in about), style="bold"))
     if forked is not None:
         line(Text(f"forked from {forked}", style="dim"))
     for cycle in cycles:
         line(Text())
-        for one in drawn(cycle, of=f"{PREFIX}{row.session}"):
+        for one in drawn(cycle, of=f"{PREFIX}{row['session']}"):
             line(one)
 
 
@@ -104,7 +112,7 @@ def _decided(cycle: Cycle) -> dict[str, object]:
     return {
         "cycle": cycle.number,
         "stream": cycle.stream,
-        "decision": None if cycle.decision is None else cycle.decision.id,
+        "decision": cycle.decision,
         "decided": None if action is None else told(action),
     }
 
