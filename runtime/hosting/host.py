@@ -33,6 +33,7 @@ from runtime.scenario import ScenarioFile, parse_scenario
 from runtime.sessions import SessionRow, opened, stream_of
 from telemetry.errors import LogError, LogHeld, LogUnwritable
 from telemetry.log import EventLog, is_postgres, open_log
+from telemetry.log.latency import Latencies
 
 LOCK_PATIENCE_S = 10.0
 """A restarted host waits this long for its killed predecessor's lock to be released by the system."""
@@ -202,6 +203,7 @@ class SessionHost:
             waiting=next((p.waiting for p in running if p.waiting is not None), None),
             pid=os.getpid(),
             owner=self._owner,
+            appends=Latencies() if self._log is None else self._log.latencies(),
         )
 
     async def suspend(self) -> None:

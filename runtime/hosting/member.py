@@ -21,6 +21,7 @@ from runtime.hosting.pools import Handle
 from runtime.hosting.room import Place
 from runtime.sessions import SessionRow
 from runtime.settings import Settings, log_url
+from telemetry.log.latency import Latencies
 
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ class Member:
         self.deaths = 0
         self.owners: set[str] = set()
         """The names under which it has owned sessions, one a life."""
+        self.appends: dict[str, Latencies] = {}
+        """How long appends took, by those names, as it last said."""
         self._max_sessions = settings.max_sessions
         self._full_until = self._asked_at = self._heard_at = 0.0
         self.asked: ObjectRef[HostStatus] | None = None
@@ -127,6 +130,7 @@ class Member:
             self.down()
         else:
             self.owners.add(latest.owner)
+            self.appends[latest.owner] = latest.appends
             self.came()
 
     def down(self) -> None:

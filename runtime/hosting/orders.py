@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from loops.reasoners.language.settings import ModelDefaults
 from runtime.models.registry.store import Registry, registry_of
@@ -15,6 +15,7 @@ from runtime.models.using import Reader
 from runtime.scenario import Scenario
 from runtime.settings import Settings
 from telemetry.events.values import ModelId
+from telemetry.log.latency import Latencies
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """One thread a process for BLAS and torch: several share few cores, and sums come out in one order."""
@@ -90,6 +91,8 @@ class HostStatus(BaseModel):
     pid: int
     owner: str
     """Its name on the log."""
+    appends: Latencies = Field(default_factory=Latencies)
+    """How long those took that its sessions waited for."""
 
 
 class RunStatus(BaseModel):
