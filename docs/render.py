@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from runtime.scenario import Scenario
 from runtime.settings import BORROWED, Settings
 from telemetry.events.registry import CLASSES
+from telemetry.otel import names
 from telemetry.otel.spans.rules import RULES
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.kinds import COMMON, SQL, VERSION, Column
@@ -94,14 +95,14 @@ def _columns(name: str, columns: Sequence[Column]) -> Iterator[str]:
         yield f"| `{column.name}` | {said}{', or null' if column.null else ''} | {column.meaning} |"
 
 
-SPANS = "<!-- rendered: what becomes of each event -->"
-"""Stands before and after the table of spans."""
-
-
 def telemetry() -> str:
-    """docs/telemetry.md with the table of events and spans; the rest of the page is written by hand."""
-    before, _, rest = (HERE / "telemetry.md").read_text(encoding="utf-8").partition(SPANS)
-    return "\n".join((before + SPANS, "", *_spans(), "", SPANS + rest.partition(SPANS)[2]))
+    """docs/telemetry.md with its tables; the rest of the page is written by hand."""
+    page = (HERE / "telemetry.md").read_text(encoding="utf-8")
+    for what, lines in (("what becomes of each event", _spans()), ("what is measured", _measures())):
+        mark = f"<!-- rendered: {what} -->"
+        before, _, rest = page.partition(mark)
+        page = "\n".join((before + mark, "", *lines, "", mark + rest.partition(mark)[2]))
+    return page
 
 
 def _spans() -> Iterator[str]:
@@ -110,6 +111,16 @@ def _spans() -> Iterator[str]:
     for name in CLASSES:
         rule = RULES[name]
         yield f"| `{name}` | {rule.shows} | {_named(rule.attributes)} | {_named(rule.content)} |"
+
+
+def _measures() -> Iterator[str]:
+    yield "| metric | kind | unit | what | attributes |"
+    yield "|---|---|---|---|---|"
+    for one in (*names.MEASURES, *names.WATCHED):
+        yield f"| `{one.name}` | {SHAPES[one.kind]} | `{one.unit}` | {one.description} | {_named(one.attributes)} |"
+
+
+SHAPES = {"counter": "counter", "net": "sum that can fall", "histogram": "histogram", "gauge": "gauge"}
 
 
 def _named(attributes: Iterable[str]) -> str:

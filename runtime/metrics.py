@@ -62,6 +62,8 @@ class MetricsFollower:
         self._totals = Totals()
         self.position = 0
         """Everything up to there counts."""
+        self.by: tuple[str, ...] = ()
+        """The exporters that it goes out by."""
         self.url: str | None = None
         """Where Prometheus finds it, if it is served."""
 
@@ -74,7 +76,7 @@ class MetricsFollower:
                 providing(self._exporters, said=self._said, endpoint=self._settings.prometheus, elsewhere=self.metrics)
             )
             if provided is not None:
-                self.url = provided.url
+                self.by, self.url = provided.by, provided.url
                 measure_log(provided.provider.get_meter(names.METER), self._log)
             self._around = stack.pop_all()
         return self

@@ -79,6 +79,8 @@ LOOPBACK: Final[Endpoint] = ("localhost", 9464)
 
 class Providing(NamedTuple):
     provider: MeterProvider
+    by: tuple[str, ...]
+    """The exporters that it goes out by."""
     url: str | None
     """Where Prometheus finds it, if it is served."""
 
@@ -110,10 +112,12 @@ def providing(
     from telemetry.otel.readers import Served
 
     with _complaints(said):
-        readers = [reader for name in wanted if (reader := _reader(name, said, endpoint, elsewhere)) is not None]
-        provider = MeterProvider(metric_readers=readers, resource=resource(), shutdown_on_exit=False)
+        found = {name: _reader(name, said, endpoint, elsewhere) for name in wanted}
+        readers = {name: reader for name, reader in found.items() if reader is not None}
+        provider = MeterProvider(metric_readers=[*readers.values()], resource=resource(), shutdown_on_exit=False)
         try:
-            yield Providing(provider, next((reader.url for reader in readers if isinstance(reader, Served)), None))
+            url = next((reader.url for reader in readers.values() if isinstance(reader, Served)), None)
+            yield Providing(provider, tuple(readers), url)
         finally:
             provider.shutdown(timeout_millis=LAST_EXPORT_MS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -140,3 +141,17 @@ def test_to_follow_and_to_print_is_a_mistake(aether: Aether, log: EventLog) -> N
     ran = aether("trace", "metrics", "--follow", "--json")
     assert ran.code == 2
     assert "--follow prints nothing" in ran.json["error"]["message"]
+
+
+def test_where_its_port_is_taken_it_ends_and_says_which_to_choose(aether: Aether, log: EventLog) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = aether(
+            "trace",
+            "metrics",
+            "--follow",
+            env={"OTEL_EXPORTER_PROMETHEUS_PORT": port, "AETHER_PROMETHEUS_HOST": "127.0.0.1"},
+        )
+    assert ran.code == 6
+    assert f"127.0.0.1:{port} cannot be had" in ran.err
+    assert "go nowhere, for the reason above" in ran.err

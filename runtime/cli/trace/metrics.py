@@ -54,11 +54,17 @@ def metrics(
 
 
 def _follow(store: EventLog, settings: Settings) -> None:
+    from runtime.errors import Unavailable
     from runtime.metrics import MetricsFollower
 
     exporters = settings.metrics if settings.metrics != "none" else "prometheus"
     with MetricsFollower(store, settings, exporters=exporters, said=talk) as follower:
-        talk(f"metrics of {store.name} " + (f"are at {follower.url}" if follower.url else f"go out by {exporters}"))
+        if not follower.by:
+            raise Unavailable(f"metrics of {store.name} go nowhere, for the reason above. The log is intact")
+        others = [name for name in follower.by if name != "prometheus"]
+        where = [f"are at {follower.url}"] if follower.url else []
+        where += [f"go out by {' and '.join(others)}"] if others else []
+        talk(f"metrics of {store.name} {' and '.join(where)}")
         while True:
             follower.step(wait_s=FOLLOW_S)
 
@@ -86,7 +92,7 @@ def _print(store: EventLog, settings: Settings, *, as_json: bool) -> None:
     from telemetry.otel.measures.standing import series_of
 
     totals, position = counted(store)
-    found = [each for each in (*totals.series(), *series_of(kept(store, settings))) if each[1]]
+    found = [*totals.series(), *series_of(kept(store, settings))]
     if as_json:
         answer([_row(measure, *one) for measure, series in found for one in _in_order(series)], as_of=position)
         return

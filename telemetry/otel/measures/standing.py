@@ -30,14 +30,16 @@ class Standing:
 
 
 def series_of(standings: Iterable[Standing]) -> Iterator[tuple[Measure, Series]]:
-    """As `points.metrics_of` takes them."""
+    """As `points.metrics_of` takes them; none of what nobody tells."""
     known = {one.follower: one for one in standings}
     accounts = {name: one.account for name, one in known.items() if one.account is not None}
-    yield names.LAG, {(name,): one.lag for name, one in known.items()}
-    yield names.DELAY, {(name,): one.delay_s for name, one in known.items()}
-    yield names.HANDED_ON, {(name,): account.handed_on for name, account in accounts.items()}
-    yield names.SET_ASIDE, {(name,): account.aside for name, account in accounts.items()}
-    yield names.LOST, {(name,): account.lost for name, account in accounts.items()}
+    if known:
+        yield names.LAG, {(name,): one.lag for name, one in known.items()}
+        yield names.DELAY, {(name,): one.delay_s for name, one in known.items()}
+    if accounts:
+        yield names.HANDED_ON, {(name,): account.handed_on for name, account in accounts.items()}
+        yield names.SET_ASIDE, {(name,): account.aside for name, account in accounts.items()}
+        yield names.LOST, {(name,): account.lost for name, account in accounts.items()}
 
 
 def spread_of(appends: Latencies) -> tuple[Measure, Series]:
