@@ -6,17 +6,19 @@ judged by. Invariant: an event counts for the session on whose stream it stands,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from itertools import islice
 
 from runtime.errors import NotFound
 from runtime.sessions import OBSERVED, PREFIX, UNANSWERED, WAITING, SessionRow, opened
+from telemetry.errors import InvalidEvent
 from telemetry.events import Event, Recorded, Unknown, execute, session, system
+from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog
 from telemetry.log.lineage import FORKED
 from telemetry.log.projection.place import Cell, Rows
-from telemetry.log.projection.project import Projected
+from telemetry.log.projection.project import Projected, place_of
 from telemetry.log.retention.removed import begins_after
 from telemetry.log.verify import SYSTEM
 
@@ -155,6 +157,9 @@ class Sessions:
             rows.execute("UPDATE session SET scenario = '', environment = '' WHERE session = ?", (name,))
 
     def _change(self, rows: Rows, entry: _Entry, recorded: Recorded) -> None:
+        if recorded.encoding == WITHHELD:
+            _stand_unread(entry, recorded)
+            return
         match recorded.event:
             case session.Forked() as forked:
                 self._fork(entry, forked)
@@ -178,12 +183,17 @@ class Sessions:
 
     def _fork(self, entry: _Entry, forked: session.Forked) -> None:
         """A fork begins as its parent stood at the cut, whatever became of the parent since."""
-        first = opened(self._log, forked.parent)
-        entry.scenario, entry.environment = first.scenario, first.environment
+        entry.scenario = entry.environment = ""
+        with suppress(InvalidEvent):
+            first = opened(self._log, forked.parent)
+            entry.scenario, entry.environment = first.scenario, first.environment
         entry.parent, entry.forked_at = forked.parent.removeprefix(PREFIX), forked.at_version
         entry.status = "suspended"
         cut = self._log.read_back(forked.parent, before=forked.at_version + 1, types=("session.cycle_closed",))
         for recorded in cut:
+            if recorded.encoding == WITHHELD:
+                entry.cycles = recorded.cycle
+                return
             if isinstance(recorded.event, session.CycleClosed):
                 entry.cycles, entry.state_hash = recorded.event.cycle, recorded.event.state_hash
                 return
@@ -203,6 +213,31 @@ def _stand(entry: _Entry, event: Event | Unknown) -> None:
             entry.status, entry.error = "open", None
         case execute.ApprovalGiven() if entry.status == "waiting":
             entry.status = "suspended"
+
+
+def _stand_unread(entry: _Entry, recorded: Recorded) -> None:
+    """How it stands after an event whose payload is withheld: what the type and the cycle tell."""
+    if not recorded.type.startswith("session."):
+        return
+    entry.outcome = entry.error = entry.state_hash = None
+    match recorded.type:
+        case "session.opened":
+            entry.scenario = entry.environment = ""
+            entry.opened_at = recorded.at
+        case "session.cycle_closed" | "session.resumed":
+            entry.status = "open"
+        case "session.suspended":
+            entry.status = "suspended"
+        case "session.closed":
+            entry.status = "closed"
+    entry.cycles = max(entry.cycles, recorded.cycle)
+
+
+def forget(log: EventLog) -> None:
+    """Throws the rows away, to be made anew where events can be read now that could not before."""
+    place = place_of(log, Sessions.name)
+    place.discard()
+    place.close()
 
 
 def _found(rows: Rows, name: str) -> _Entry | None:

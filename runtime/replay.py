@@ -5,7 +5,6 @@ No model and no tool is called, and no snapshot is used. Invariant: it reads the
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from loops.state import REDUCER, SessionState, apply_to, state_hash
 from runtime.errors import UsageError, VerificationFailed
-from runtime.sessions import PREFIX, opened, stream_of
+from runtime.sessions import PREFIX, check_there, stream_of
 from telemetry.errors import InvalidEvent, LogDamaged
 from telemetry.events import Event, Unknown, session
 from telemetry.events.registry import decode
@@ -52,8 +51,7 @@ def replay(log: EventLog, session_id: str, *, to: int | None = None, checked: bo
 
     Raises `NotFound`, `UsageError` for a version it does not have, `VerificationFailed` where the chain breaks."""
     stream = stream_of(session_id)
-    with suppress(InvalidEvent):  # it is there, but what it opened with cannot be read
-        opened(log, stream)
+    check_there(log, stream)
     head = log.head(stream)
     assert head is not None
     if to is not None and not 1 <= to <= head.version:

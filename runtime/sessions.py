@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import NotFound, Unavailable
 from runtime.explain import nearest
-from telemetry.errors import EventsPruned
+from telemetry.errors import EventsPruned, InvalidEvent
 from telemetry.events import execute, session
 from telemetry.log import EventLog, Head, is_postgres
 
@@ -128,6 +129,12 @@ def opened(log: EventLog, stream: str) -> session.Opened:
     known = [head.stream.removeprefix(PREFIX) for head in log.heads(prefix=PREFIX, limit=1000)]
     hint = nearest(stream.removeprefix(PREFIX), known) if known else "; this log holds no session yet"
     raise NotFound(f"there is no session {stream.removeprefix(PREFIX)!r} in {log.name}{hint}")
+
+
+def check_there(log: EventLog, stream: str) -> None:
+    """Raises as `opened` does where it is not; what it opened with may be withheld or erased."""
+    with suppress(InvalidEvent):
+        opened(log, stream)
 
 
 def owner_of(log: EventLog, stream: str) -> str | None:

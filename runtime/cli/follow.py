@@ -104,7 +104,7 @@ def _checked(store: EventLog, types: Collection[str], session: str | None, name:
     from runtime.cursors import check_name
     from runtime.errors import UsageError
     from runtime.explain import nearest
-    from runtime.sessions import opened, stream_of
+    from runtime.sessions import check_there, stream_of
     from telemetry.events.registry import CLASSES
 
     if name is not None:
@@ -114,5 +114,5 @@ def _checked(store: EventLog, types: Collection[str], session: str | None, name:
             raise UsageError(f"there is no type of event {name!r}{nearest(name, tuple(CLASSES))}")
     if session is None:
         return None
-    opened(store, stream_of(session))
+    check_there(store, stream_of(session))
     return stream_of(session)

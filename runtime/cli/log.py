@@ -116,7 +116,7 @@ def export(
     Example: aether log export 7f3a9c01d2e4 --to 4811 --out good.jsonl
     """
     from runtime.errors import UsageError, VerificationFailed
-    from runtime.sessions import opened, stream_of
+    from runtime.sessions import check_there, stream_of
     from telemetry.log.export import export_lines, export_whole
 
     if to is not None and session is None:
@@ -135,7 +135,7 @@ def export(
         else:
             report = store.verify(streams=(stream_of(session),), each=write)
             if not report.events:
-                opened(store, stream_of(session))
+                check_there(store, stream_of(session))
     if as_json and out is not None:
         row = {"file": str(out), "events": written, "left_out": report.events - written if to is None else None}
         answer(
@@ -186,6 +186,7 @@ def import_(
     Example: aether log import maze.jsonl --log copy.db
     """
     from runtime.errors import VerificationFailed
+    from runtime.ledger import forget
     from telemetry.log.imports import Imported, lacking
 
     sealed = None if seal is None else read_seal(seal)
@@ -193,6 +194,8 @@ def import_(
     with writing(log) as store:
         for name in files:
             done += _take(store, name, quiet=as_json)
+        if done.disclosed:
+            forget(store)
         missing = [] if sealed is None else lacking(store, sealed)
         as_of = store.position()
     if as_json:

@@ -44,6 +44,7 @@ def rebuild(
     """
     from runtime.cli.log import read_seal
     from runtime.errors import NotFound, VerificationFailed
+    from runtime.ledger import forget
     from telemetry.log.imports import lacking
     from telemetry.otel.reading import files_in
     from telemetry.otel.rebuild import rebuild as rebuilt_from
@@ -56,6 +57,8 @@ def rebuild(
     with writing(log) as store:
         with progress_of("rebuild", size_bytes=size, quiet=as_json) as seen:
             done = rebuilt_from(store, from_otlp, seen=seen)
+        if done.imported.disclosed:
+            forget(store)
         lacks = [] if sealed is None else lacking(store, sealed)
         as_of, root = store.position(), store.seal().root
     if as_json:

@@ -228,11 +228,11 @@ def tail(
 
     Example: aether session tail 7f3a9c01d2e4 -n 5 --follow
     """
-    from runtime.sessions import opened, stream_of
+    from runtime.sessions import check_there, stream_of
 
     with reading(log) as store:
         stream = stream_of(session)
-        opened(store, stream)
+        check_there(store, stream)
         head = store.head(stream)
         assert head is not None, "a session with a first event has a head"
         after = max(0, head.version - lines)

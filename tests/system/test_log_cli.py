@@ -40,7 +40,9 @@ def test_an_import_reads_stdin_and_answers_json(aether: Aether, path: Path) -> N
     with Path(MAZE).open("rb") as file:
         ran = subprocess.run(command, stdin=file, env=aether.env, cwd=ROOT, capture_output=True, timeout=60, check=True)
     answer = json.loads(ran.stdout)
-    assert answer["rows"] == [{"new": 147, "stood": 0, "streams": 1, "without_content": 0}]
+    assert answer["rows"] == [
+        {"new": 147, "stood": 0, "streams": 1, "without_content": 0, "withheld": 0, "disclosed": 0}
+    ]
     assert answer["as_of"] == 147
 
 
