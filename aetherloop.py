@@ -1,22 +1,25 @@
-"""Aetherloop's public API: run sessions, replay and rerun them, open their log.
+"""Aetherloop's public API: run sessions, replay and rerun them, open their log, ask what stands in it.
 
-    from aetherloop import open_log, replay, rerun, run
+    from aetherloop import open_log, query, replay, rerun, run
 
 Importing it loads neither Ray nor torch; each function loads what it needs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
+    from runtime.query import QueryResult
     from runtime.replay import ReplayReport
     from runtime.rerun.values import RerunReport
     from runtime.run import RunResult
 
-__all__ = ["EventLog", "open_log", "replay", "rerun", "run"]
+__all__ = ["EventLog", "open_log", "query", "replay", "rerun", "run"]
 
 
 def run(
@@ -89,3 +92,25 @@ def rerun(
     finally:
         if opened is not log:
             opened.close()
+
+
+def query(
+    sql: str,
+    *,
+    parameters: Mapping[str, str | int | float | bool | date | datetime | None] | None = None,
+    log: str | EventLog | None = None,
+    traces: str | Path | None = None,
+    as_of: int | None = None,
+    memory: str | int | None = None,
+) -> QueryResult:
+    """Answers one SELECT over the views of a log (`aether trace query --list`), or the saved query of that name.
+
+    Views hold what lies in Parquet in `traces`, a folder or fsspec URL (`LOG.traces` when left out, if there), and what
+    came onto the log since. `parameters` are values of the query's `$name`; `as_of` is a position of the log that it is
+    answered as of; `memory`, such as "4GB", what it may take. The result gives `.arrow()`, `.pandas()`, `.polars()`,
+    or `.batches()` as they are found.
+
+    Raises `InvalidQuery`, `QueryRefused` for what is not one SELECT over the views, and `QueryTooLarge`."""
+    from runtime.query import query as ask
+
+    return ask(sql, parameters=parameters, log=log, traces=traces, as_of=as_of, memory=memory)

@@ -23,7 +23,8 @@ INTRODUCTION = """\
 `aether …` and `python -m runtime …` are the same program. Data goes to stdout, talk to stderr. With `--json` stdout
 is one JSON document, errors included: listings answer `{"as_of", "rows", "next"}`, where `as_of` is the log's
 position that the rows are true of (null for what lies beside it, such as models), and `next` what to continue after.
-The exceptions are `aether session tail --follow --json` and `aether log follow --json`, which print a document a line.
+The exceptions are `aether session tail --follow --json`, `aether log follow --json` and `aether trace query --json`,
+which print a document a line.
 
 | exit code | meaning |
 |---|---|

@@ -108,6 +108,10 @@ class Settings(BaseModel):
     """What models cost, by their names; a model that is not in it costs nothing."""
 
     telemetry: Telemetry = Telemetry()
+    queries: Path | None = None
+    """Folder of saved queries, one a file `NAME.sql`; `queries` in `home` when there is none."""
+    query_memory: str = "1GiB"
+    """How much memory a query may take; what does not fit is put aside on disk while it runs, or refused."""
 
     @property
     def prometheus(self) -> tuple[str, int]:

@@ -18,6 +18,11 @@
     │   ├── TracesDamaged         what lies there cannot be read as traces
     │   └── TracesUnwritable      no room, no right to write there, or nothing that reaches it
     ├── ExportFailed              what was to go out has not; the log holds it, and the cursor stands before it
+    ├── QueryError
+    │   ├── InvalidQuery          SQL that cannot be read or bound, or a parameter that does not fit
+    │   ├── QueryRefused          more than one SELECT over our views
+    │   ├── QueryTooLarge         it needs more memory or disk than it may take
+    │   └── QueryStopped          it was cancelled
     └── LogError
         ├── LogNotFound           nothing at that URL
         ├── LogHeld               another live process is the writer
@@ -110,6 +115,26 @@ class TracesUnwritable(TracesError):
 
 
 class ExportFailed(TelemetryError):
+    pass
+
+
+class QueryError(TelemetryError):
+    pass
+
+
+class InvalidQuery(QueryError):
+    pass
+
+
+class QueryRefused(QueryError):
+    pass
+
+
+class QueryTooLarge(QueryError):
+    pass
+
+
+class QueryStopped(QueryError):
     pass
 
 

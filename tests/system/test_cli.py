@@ -318,7 +318,18 @@ def test_the_module_and_the_script_are_the_same_program(done: Done, arguments: t
     ],
 )
 def test_importing_and_asking_for_help_load_no_heavy_library(code: str) -> None:
-    heavy = ["ray", "torch", "gymnasium", "qdrant_edge", "sqlmodel", "rich", "psycopg", "pyarrow", "opentelemetry"]
+    heavy = [
+        "ray",
+        "torch",
+        "gymnasium",
+        "qdrant_edge",
+        "sqlmodel",
+        "rich",
+        "psycopg",
+        "pyarrow",
+        "duckdb",
+        "opentelemetry",
+    ]
     if code.endswith("['aether', '--help']; from runtime.cli import main; main()"):
         heavy += ["numpy", "pydantic"]  # the log's types are pydantic's, and typer checks options with it
     said = f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"

@@ -9,6 +9,7 @@ import typer
 from runtime.cli.trace.compact import compact
 from runtime.cli.trace.export import export
 from runtime.cli.trace.metrics import metrics
+from runtime.cli.trace.query import query
 from runtime.cli.trace.show import show
 
 app = typer.Typer(
@@ -27,3 +28,4 @@ app.command()(metrics)
 app.command()(compact)
 app.command()(show)
 app.command()(export)
+app.command()(query)

@@ -1,0 +1,278 @@
+"""Questions see the rows that follow from a log up to a position, wherever these lie."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from telemetry.errors import InvalidQuery, QueryRefused, QueryStopped, QueryTooLarge, TracesDamaged, TracesRefused
+from telemetry.events import Draft, session
+from telemetry.log import EventLog, open_log
+from telemetry.query.answer import Column
+from telemetry.query.engine import MIB, Engine, Limits, ask
+from telemetry.query.rows.catalogue import KINDS
+from telemetry.query.rows.tables import rows_of
+from telemetry.query.statement import Scalar
+from telemetry.query.traces.writer import Traces
+from telemetry.query.views import in_sql, type_in_sql
+from tests.in_turns import fill_in_turns, fill_with_shapes
+
+ENDLESS = "SELECT a.payload FROM events a, events b, events c, events d, events e"
+
+
+def told(
+    log: EventLog,
+    sql: str,
+    parameters: Mapping[str, Scalar] | None = None,
+    *,
+    traces: str | None = None,
+    as_of: int | None = None,
+    limits: Limits | None = None,
+) -> list[dict[str, Any]]:
+    with ask(log, sql, parameters, traces=traces, as_of=as_of, limits=limits) as answer:
+        rows: list[dict[str, Any]] = answer.read().to_pylist()
+        return rows
+
+
+def keep(log: EventLog, folder: Path, *, to: int | None = None) -> str:
+    with Traces(log, folder) as traces:
+        traces.drain(to=log.position() if to is None else to)
+    return str(folder)
+
+
+@pytest.fixture
+def lagging(log: EventLog, tmp_path: Path) -> str:
+    """Traces of a log that has gone on in the middle of cycles."""
+    fill_in_turns(log, ("maze", "refund"))
+    folder = keep(log, tmp_path / "traces")
+    fill_in_turns(log, ("lava",))
+    fill_with_shapes(log)
+    return folder
+
+
+def test_without_parquet_every_view_holds_the_rows_that_follow_from_the_log(log: EventLog) -> None:
+    fill_in_turns(log)
+    fill_with_shapes(log)
+    rows = rows_of(log, after=0)
+    with Engine(log) as engine:
+        for kind in KINDS:
+            with engine.ask(f"SELECT * FROM {kind} ORDER BY position, event") as answer:
+                assert answer.read().num_rows == rows[kind].num_rows, kind
+        assert engine.from_log == log.position()
+
+
+def test_while_parquet_lags_every_row_is_there_once(log: EventLog, lagging: str) -> None:
+    with Engine(log, traces=lagging) as with_parquet, Engine(log) as without:
+        assert 0 < with_parquet.from_log < without.from_log
+        for kind in KINDS:
+            sql = f"SELECT * FROM {kind} ORDER BY ALL"
+            assert with_parquet.ask(sql).read() == without.ask(sql).read(), kind
+
+
+def test_pinned_to_a_position_it_sees_what_stood_then_wherever_rows_lie(log: EventLog, lagging: str) -> None:
+    for position in (1, 57, 130, 200, log.position() - 1):
+        then = rows_of(log, after=0, to=position)
+        for traces in (None, lagging):
+            with Engine(log, traces=traces, as_of=position) as engine:
+                for kind in ("events", "cycles", "actions", "model_calls", "surprises"):
+                    found = engine.ask(f"SELECT event FROM {kind} ORDER BY position, event").read()
+                    expected = then[kind].sort_by([("position", "ascending"), ("event", "ascending")])
+                    assert found["event"].to_pylist() == expected["event"].to_pylist(), (position, kind, traces)
+
+
+def test_what_was_completed_after_the_pin_is_not_seen_though_it_was_begun_before(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    (first,) = told(log, "SELECT event, outcome_event, version FROM actions ORDER BY version LIMIT 1")
+    (outcome,) = (event.position for event in log.read_all() if event.id == first["outcome_event"])
+    assert told(log, "SELECT event FROM actions", as_of=outcome - 1) == []
+    assert told(log, "SELECT event FROM actions", as_of=outcome) == [{"event": first["event"]}]
+
+
+def test_the_pin_is_where_the_log_ends_when_it_is_asked_and_stays(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    end = log.position()
+    with Engine(log) as engine:
+        fill_in_turns(log, ("lava",))
+        with engine.ask("SELECT max(position) AS last FROM events") as answer:
+            assert (answer.as_of, answer.read().to_pylist()) == (end, [{"last": end}])
+
+
+def test_a_position_that_the_log_does_not_have_is_refused(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    with pytest.raises(InvalidQuery, match=f"9999 is no position of .*, which ends at {log.position()}"):
+        Engine(log, as_of=9999)
+
+
+def test_every_column_of_every_view_can_be_written_without_quotes_and_has_the_type_that_is_said(log: EventLog) -> None:
+    with Engine(log) as engine:
+        for kind in KINDS.values():
+            names = [in_sql(column.name) for column in kind.columns]
+            with engine.ask(f"SELECT {', '.join(names)} FROM {kind.name} ORDER BY {names[-1]}") as answer:
+                said = tuple(Column(in_sql(one.name), type_in_sql(one.type)) for one in kind.columns)
+                assert answer.columns == said, kind.name
+
+
+def test_traces_of_another_log_or_of_another_history_are_refused(log: EventLog, tmp_path: Path) -> None:
+    fill_in_turns(log, ("maze",))
+    folder = keep(log, tmp_path / "traces")
+    other = open_log(tmp_path / "other.db")
+    fill_in_turns(other, ("maze",))
+    with pytest.raises(TracesRefused, match="are not of"):
+        Engine(other, traces=folder)
+    other.close()
+
+
+def test_a_file_of_the_traces_that_is_gone_is_said_to_be(log: EventLog, tmp_path: Path) -> None:
+    fill_in_turns(log, ("maze",))
+    folder = keep(log, tmp_path / "traces")
+    for file in Path(folder).glob("events/**/*.parquet"):
+        file.unlink()
+    with pytest.raises(TracesDamaged, match="The log is intact"):
+        told(log, "SELECT * FROM events", traces=folder)
+    assert told(log, "SELECT count(*) AS n FROM rewards", traces=folder) == [{"n": 6}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT cycl FROM events", "there is no column 'cycl'; did you mean 'cycle'?"),
+        ("SELECT * FROM event", "there is no view 'event'; did you mean 'events'?"),
+        ("SELECT e.tipe FROM events e", "there is no column 'tipe'; did you mean 'type'?"),
+        ("SELECT flor(1)", "there is no function 'flor'; did you mean 'floor'?"),
+        ("SELEC 1", 'syntax error at or near "SELEC"\nLINE 1: SELEC 1'),
+        ("", "the query is empty"),
+        ("SELECT type FROM events GROUP BY cycle", 'column "type" must appear in the GROUP BY clause'),
+        ("SELECT payload::INTEGER FROM events", "Could not convert string"),
+        ("SELECT 2::HUGEINT * 9223372036854775807 AS n", "'n' has more than 64 bits"),
+        ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "nested too deeply"),
+        ("SELECT $a", "the query's parameter $a has no value"),
+        ("SELECT ?", "parameters have names here"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_said_with_what_may_have_been_meant(log: EventLog, sql: str, said: str) -> None:
+    fill_in_turns(log, ("maze",))
+    with pytest.raises((InvalidQuery, QueryRefused)) as raised:
+        told(log, sql)
+    assert said in str(raised.value)
+
+
+def test_parameters_are_values_and_never_sql(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    sql = "SELECT count(*) AS n FROM events WHERE session = $session AND cycle >= $cycle"
+    assert told(log, sql, {"session": "maze", "cycle": "6"})[0]["n"] > 0
+    assert told(log, sql, {"session": "maze' OR 'a' = 'a", "cycle": 0}) == [{"n": 0}]
+    since = told(log, "SELECT count(*) AS n FROM events WHERE recorded_at < $t", {"t": datetime.now(UTC)})
+    assert since == [{"n": log.position()}]
+    with pytest.raises(InvalidQuery, match=r"no parameter \$sesion; did you mean 'session'"):
+        told(log, sql, {"session": "maze", "cycle": 1, "sesion": "maze"})
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT random()",
+        "SELECT current_date",
+        "SELECT count(*) FROM events WHERE recorded_at > now()",
+        "SELECT * FROM events LIMIT 3",
+        "SELECT list(type) FROM events",
+        "SELECT first(type) FROM events",
+        "SELECT row_number() OVER () FROM events",
+        "SELECT * FROM events USING SAMPLE 10%",
+        "SELECT age(recorded_at) FROM events",
+    ],
+)
+def test_what_may_answer_otherwise_another_time_is_not_repeatable(log: EventLog, sql: str) -> None:
+    with pytest.raises(InvalidQuery, match="may answer otherwise another time"):
+        ask(log, sql, repeatable=True)
+    ask(log, sql).close()
+
+
+def test_sums_of_whole_numbers_are_whole_numbers_and_equal_names_are_told_apart(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    with ask(log, "SELECT sum(cycle) AS n, 1 AS n, 2 AS n_1 FROM events") as answer:
+        assert [column.name for column in answer.columns] == ["n", "n_1", "n_1_1"]
+        table = answer.read()
+        assert table.schema.types == [pa.int64(), pa.int32(), pa.int32()]
+
+
+def test_an_answer_without_rows_has_its_columns(log: EventLog) -> None:
+    with ask(log, "SELECT type, cycle FROM events") as answer:
+        (batch,) = answer.batches()
+        assert (batch.num_rows, batch.schema.names) == (0, ["type", "cycle"])
+
+
+def test_a_query_that_needs_more_memory_than_it_may_take_ends_with_what_to_do(log: EventLog) -> None:
+    fill_in_turns(log)
+    limits = Limits(memory_bytes=64 * MIB, disk_bytes=MIB)
+    sql = "SELECT list(a.payload || b.payload) FROM events a, events b"
+    with pytest.raises(QueryTooLarge, match="more than the 64 MiB of memory that it may take"):
+        told(log, sql, limits=limits)
+    assert told(log, "SELECT count(*) AS n FROM events", limits=limits) == [{"n": log.position()}]
+
+
+def test_what_does_not_fit_in_memory_is_put_aside_on_disk_and_removed_after(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
+    (tmp_path / "aside").mkdir()
+    limits = Limits(memory_bytes=64 * MIB, threads=1)
+    sql = "SELECT repeat('x', 100) || (n * 7919 % 1000003) AS t FROM range(1000000) AS r(n) ORDER BY t DESC"
+    with ask(log, sql, limits=limits) as answer:
+        assert sum(batch.num_rows for batch in answer.batches()) == 1_000_000
+    assert list((tmp_path / "aside").iterdir()) == []
+
+
+def test_it_is_stopped_from_another_thread_and_the_next_question_is_answered(log: EventLog) -> None:
+    fill_in_turns(log)
+    with Engine(log) as engine:
+        with engine.ask(f"SELECT count(*) FROM ({ENDLESS})") as answer:
+            threading.Timer(0.2, answer.cancel).start()
+            with pytest.raises(QueryStopped):
+                answer.read()
+        with engine.ask("SELECT count(*) AS n FROM events") as answer:
+            assert answer.read().to_pylist() == [{"n": log.position()}]
+
+
+def test_who_reads_only_the_beginning_pays_for_no_more(log: EventLog) -> None:
+    fill_in_turns(log)
+    with ask(log, ENDLESS) as answer:
+        batches = answer.batches(rows=100)
+        assert next(batches).num_rows > 0
+    assert next(batches, None) is None
+
+
+def test_answers_of_any_size_take_bounded_memory(tmp_path: Path) -> None:
+    """A gigabyte of rows is read in a process that may take a third of that."""
+    script = (
+        "import resource, sys\n"
+        "from telemetry.log import open_log\n"
+        "from telemetry.query.engine import MIB, Limits, ask\n"
+        "log = open_log(sys.argv[1])\n"
+        "ask(log, 'SELECT 1').close()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "sql = \"SELECT n, repeat('x', 1000) AS t FROM range(1000000) AS r(n)\"\n"
+        "with ask(log, sql, limits=Limits(memory_bytes=128 * MIB)) as answer:\n"
+        "    print(sum(batch.num_rows for batch in answer.batches()))\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "log.db")], capture_output=True, text=True, check=True
+    )
+    rows, grown_mib = done.stdout.split()
+    assert (rows, int(grown_mib) < 330) == ("1000000", True), done.stdout
+
+
+def test_a_log_that_grows_is_read_while_it_is_written(log: EventLog) -> None:
+    for number in range(3):
+        log.append(
+            "a", [Draft(event=session.CycleOpened(cycle=1), command=str(number))], expected_version=number, epoch=1
+        )
+        assert told(log, "SELECT count(*) AS n FROM events") == [{"n": number + 1}]
