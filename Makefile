@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run learn-full demo-refund test test-all lint format types contracts bench bench-loop bench-language bench-log bench-learn bench-pools bench-telemetry bench-world-model bench-docs clean
+.PHONY: help run learn-full demo-refund test test-all test-interop lint format types contracts bench bench-loop bench-language bench-log bench-learn bench-pools bench-telemetry bench-world-model bench-docs clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test: $(VENV)/.installed-bench lint types contracts  ## install, then lint, type
 
 test-all: $(VENV)/.installed-bench lint types contracts  ## the same with the slow tests
 	$(BIN)/python -m pytest -q
+
+test-interop: $(VENV)/.installed-dev  ## send sessions to Phoenix and MLflow, each from PyPI in a venv of its own, and read their spans back
+	$(BIN)/python -m tests.interop
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .
