@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from telemetry.errors import TracesDamaged, TracesHeld, TracesRefused, TracesUnwritable
+from telemetry.errors import InvalidEvent, TracesDamaged, TracesHeld, TracesRefused, TracesUnwritable
+from telemetry.events import Draft, learn
 from telemetry.log import EventLog, open_log
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.kinds import VERSION
@@ -339,3 +341,24 @@ def test_kinds_that_have_no_rows_have_no_files(log: EventLog, url: str) -> None:
 
 def _opened(place: Place, path: str) -> pa.BufferReader:
     return pa.BufferReader(place.read(path))
+
+
+def test_a_damaged_event_is_told_and_no_row_beyond_the_cursor_is_kept(log: EventLog, url: str, tmp_path: Path) -> None:
+    fill_in_turns(log, ("maze",))
+    write(log, url)
+    fill_in_turns(log, ("lava",))
+    with closing(sqlite3.connect(tmp_path / "log.db")) as disk, disk:
+        disk.execute("UPDATE events SET payload = ? WHERE position = ?", (b'{"digest":', 200))
+    with Traces(log, url) as traces:
+        with pytest.raises(InvalidEvent, match="Try: aether log verify"):
+            traces.step(wait_s=0)
+        traces.commit()
+    assert assert_kept(place_of(url), log) == len(golden("maze"))
+
+
+def test_large_payloads_become_tables_before_many_are_held(log: EventLog, url: str) -> None:
+    reviewed = learn.SessionReviewed(figures={}, summary="x" * 9_000_000)
+    drafts = [Draft(event=reviewed, command=f"review-{number}") for number in range(5)]
+    log.append("session/long", drafts, expected_version=0, epoch=1)
+    write(log, url)
+    assert assert_kept(place_of(url), log) == 5

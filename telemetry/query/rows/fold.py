@@ -15,7 +15,7 @@ from telemetry.events.envelope import Recorded
 from telemetry.log import EventLog
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.payloads import body_of, payload_of
-from telemetry.query.rows.story import Cycle, Kept, Phase, Rows, Story, Teller, Telling
+from telemetry.query.rows.story import Cycle, Kept, Phase, Row, Rows, Story, Teller, Telling
 from telemetry.query.rows.tell_deeds import DEEDS
 from telemetry.query.rows.tell_life import LIFE, opening
 from telemetry.query.rows.tell_senses import SENSES
@@ -111,33 +111,36 @@ class Fold:
                 f"event {id_} is not a {kind} of schema {event.schema}: {error!r}. Rows of the events before it are "
                 "whole. Try: aether log verify"
             ) from error
-        telling.rows["events"].append(
-            (
-                event.position,
-                event.stream,
-                story.session,
-                event.version,
-                event.cycle,
-                id_,
-                event.at // 1000,
-                story.subject,
-                event.mode,
-                kind,
-                event.schema,
-                event.phase,
-                event.command,
-                event.ordinal,
-                event.elapsed_ns,
-                event.epoch,
-                event.cause or None,
-                () if event.refs == "[]" else orjson.loads(event.refs),
-                () if event.keys == "[]" else orjson.loads(event.keys),
-                event.encoding,
-                None if body is None else body.decode(),
-            )
-        )
+        telling.rows["events"].append(_row(story, event, id_, body))
         if story.session is None:
             story.subject = None
+
+
+def _row(story: Story, event: Recorded, id_: str, body: bytes | None) -> Row:
+    """The event itself."""
+    return (
+        event.position,
+        event.stream,
+        story.session,
+        event.version,
+        event.cycle,
+        id_,
+        event.at // 1000,
+        story.subject,
+        event.mode,
+        event.type,
+        event.schema,
+        event.phase,
+        event.command,
+        event.ordinal,
+        event.elapsed_ns,
+        event.epoch,
+        event.cause or None,
+        () if event.refs == "[]" else orjson.loads(event.refs),
+        () if event.keys == "[]" else orjson.loads(event.keys),
+        event.encoding,
+        None if body is None else body.decode(),
+    )
 
 
 def _account(cycle: Cycle, event: Recorded, now: Kept) -> None:

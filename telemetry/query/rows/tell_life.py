@@ -75,11 +75,7 @@ def _cycle_closed(telling: Telling, payload: Payload) -> None:
     cycle = story.cycle
     if cycle.opened is None:
         return
-    seen = cycle.observed.payload if cycle.observed is not None else None
-    surprised, felt, rewarded = cycle.surprised or {}, cycle.felt or {}, cycle.rewarded or {}
     usage = payload.get("usage", {})
-    ends = bool(seen and seen.get("ends_episode")) or rewarded.get("ends_episode", False)
-    sources = (cycle.opened.id, telling.now.id)
     telling.tell(
         "cycles",
         cycle.opened.at // 1000,
@@ -88,6 +84,29 @@ def _cycle_closed(telling: Telling, payload: Payload) -> None:
         cycle.events,
         id_of(cycle.observed),
         id_of(cycle.decided),
+        *_happened(cycle),
+        len(cycle.inhibited),
+        usage.get("model_calls", 0),
+        usage.get("input_tokens", 0),
+        usage.get("output_tokens", 0),
+        usage.get("cost_usd", 0.0),
+        payload["state_hash"],
+        payload["reducer"],
+        about=cycle.opened,
+        sources=(cycle.opened.id, telling.now.id),
+    )
+    for name, phase in cycle.phases.items():
+        first = phase.first
+        telling.tell("phases", name, phase.events, phase.elapsed_ns, about=first, sources=(first.id, telling.now.id))
+    story.cycle = Cycle()
+
+
+def _happened(cycle: Cycle) -> tuple[object, ...]:
+    """From `episode` to `virtues`."""
+    seen = cycle.observed.payload if cycle.observed is not None else None
+    surprised, felt, rewarded = cycle.surprised or {}, cycle.felt or {}, cycle.rewarded or {}
+    ends = bool(seen and seen.get("ends_episode")) or rewarded.get("ends_episode", False)
+    return (
         None if seen is None else seen.get("episode", 0),
         None if seen is None else seen.get("step", 0),
         None if seen is None else ends,
@@ -100,20 +119,7 @@ def _cycle_closed(telling: Telling, payload: Payload) -> None:
         felt.get("valence"),
         felt.get("arousal"),
         json_or_none(felt.get("virtues")),
-        len(cycle.inhibited),
-        usage.get("model_calls", 0),
-        usage.get("input_tokens", 0),
-        usage.get("output_tokens", 0),
-        usage.get("cost_usd", 0.0),
-        payload["state_hash"],
-        payload["reducer"],
-        about=cycle.opened,
-        sources=sources,
     )
-    for name, phase in cycle.phases.items():
-        first = phase.first
-        telling.tell("phases", name, phase.events, phase.elapsed_ns, about=first, sources=(first.id, telling.now.id))
-    story.cycle = Cycle()
 
 
 LIFE: Final[Mapping[str, Teller]] = {

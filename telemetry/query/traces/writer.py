@@ -6,6 +6,7 @@ manifest, so a writer that is killed anywhere loses nothing and doubles nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from telemetry.errors import LogClosed, TracesRefused
+from telemetry.events.envelope import Recorded
 from telemetry.log import EventLog, Subscription
 from telemetry.query.rows.fold import Fold
 from telemetry.query.rows.kinds import VERSION
@@ -28,7 +30,8 @@ INTERVAL_S: Final = 30.0
 """How long events wait for others to share a file with, where few come. Queries read them from the log until then."""
 
 LAY_EVENTS: Final = 8_192
-"""After so many, rows become tables: those take a fifth of the memory."""
+LAY_BYTES: Final = 32 * 1024 * 1024
+"""After so many events, or bytes of them, rows become tables: those take a fifth of the memory."""
 
 COMMIT_EVENTS: Final = 262_144
 COMMIT_BYTES: Final = 128 * 1024 * 1024
@@ -73,7 +76,8 @@ class Traces:
             self._subscription = self._log.subscribe(after=self.position)
             self._fold = Fold(self._log)
             self._seen = self.position
-            self._unlaid = 0
+            self._unlaid = self._unlaid_bytes = 0
+            self._whole = True
             self._forget()
             self._open = held.pop_all()
         return self
@@ -97,13 +101,7 @@ class Traces:
         except LogClosed:
             return False
         if batch.events:
-            if not self._waiting:
-                self._since = time.monotonic()
-            self._fold.add(batch.events)
-            self._waiting += len(batch.events)
-            self._unlaid += len(batch.events)
-            if self._unlaid >= LAY_EVENTS:
-                self._lay()
+            self._take(batch.events)
         self._seen = batch.position
         if self._waiting >= COMMIT_EVENTS or self._laid_bytes >= COMMIT_BYTES or self._due_s() <= 0:
             self.commit()
@@ -122,8 +120,8 @@ class Traces:
             self._subscription.close()
 
     def commit(self) -> None:
-        """Puts everything that it has seen on disk."""
-        if self._seen == self.position and self._manifest.number:
+        """Puts everything that it has seen on disk; nothing once a damaged event has been seen."""
+        if not self._whole or (self._seen == self.position and self._manifest.number):
             return
         self._lay()
         written = []
@@ -141,6 +139,18 @@ class Traces:
         self._manifest = replace(self._place, self._manifest, list(many_alike(self._manifest)))
         self._manifest, _ = expire(self._place, self._manifest)
 
+    def _take(self, events: Sequence[Recorded]) -> None:
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._whole = False
+        self._fold.add(events)
+        self._whole = True
+        self._waiting += len(events)
+        self._unlaid += len(events)
+        self._unlaid_bytes += sum(len(event.content or event.payload) for event in events)
+        if self._unlaid >= LAY_EVENTS or self._unlaid_bytes >= LAY_BYTES:
+            self._lay()
+
     def _lay(self) -> None:
         for kind, rows in self._fold.take().items():
             if rows:
@@ -148,7 +158,7 @@ class Traces:
                 self._laid_bytes += laid.nbytes
                 self._laid.setdefault(kind, []).append(laid)
                 self._keys.setdefault(kind, []).append(self._buckets.keys(rows))
-        self._unlaid = 0
+        self._unlaid = self._unlaid_bytes = 0
 
     def _forget(self) -> None:
         self._laid: dict[str, list[pa.Table]] = {}
