@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from runtime.errors import EXPECTED
 from runtime.exporting import Target, content, exporting, targets
 from runtime.settings import Settings
+from runtime.traces import parquet_follower, traces_url
 from telemetry.log import EventLog, open_log
 from telemetry.otel.export.follower import Follower, Lag
 from telemetry.otel.export.patience import Patience, Stopped
@@ -45,8 +46,12 @@ def makers(settings: Settings) -> list[Maker]:
     def exporter(target: Target) -> Maker:
         return Maker(target.name, lambda log, said: exporting(log, target, settings, troubled=said))
 
+    def keeper(log: EventLog, _: Said) -> AbstractContextManager[Follower]:
+        return parquet_follower(log, traces_url(log, settings))
+
     content(settings.telemetry)
-    return [exporter(target) for target in targets(settings.telemetry)]
+    keepers = [] if settings.telemetry.parquet is None else [Maker("traces", keeper)]
+    return [*(exporter(target) for target in targets(settings.telemetry)), *keepers]
 
 
 class Following:

@@ -57,11 +57,14 @@ class Telemetry(BaseModel):
     """How long what comes at the log's end waits for more that can go along."""
     max_bytes: int = Field(default=4_000_000, ge=10_000)
     """Largest request that the collector takes, before compression. An event above it goes by reference."""
+    parquet: str | None = None
+    """Folder or URL (`s3://`, and what else fsspec has a driver for) that rows for queries are kept in while sessions
+    run, of one log; `beside`: in the folder beside the log. Queries look there."""
 
     @property
     def starts(self) -> bool:
         """Whether anything is to run beside the sessions."""
-        return self.otlp is not None or self.file is not None
+        return self.otlp is not None or self.file is not None or self.parquet is not None
 
 
 class Settings(BaseModel):

@@ -53,7 +53,7 @@ def doctor(
     from telemetry.log import shown
 
     resolved = read_settings({"log": log, "address": address})
-    hiding = {"models": models_shown, "telemetry.otlp": models_shown}
+    hiding = {"models": models_shown, "telemetry.otlp": models_shown, "telemetry.parquet": models_shown}
     settings = {
         name: {"value": hiding.get(name, shown)(str(value)), "from": resolved.sources[name]}
         for name, value in flat(resolved.settings.model_dump()).items()

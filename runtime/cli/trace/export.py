@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runtime.cli.output import LogUrl, answer, command, reading, talk
+from runtime.cli.trace.keep import keep
 
 if TYPE_CHECKING:
     from runtime.exporting import Target
@@ -43,6 +44,12 @@ def export(
     file: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder of OTLP files: traces.jsonl and logs.jsonl.")
     ] = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL", help="Rows for queries as Parquet there; `beside` is the folder beside the log."
+        ),
+    ] = None,
     console: Annotated[bool, typer.Option("--console", help="Print them, as the SDK's console exporters do.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C, however long the collector is away.")
@@ -69,7 +76,8 @@ def export(
     log: LogUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")] = False,
 ) -> None:
-    """Send the log to a collector as OpenTelemetry spans and log records, and go on next time where it ended.
+    """Send the log to a collector as OpenTelemetry spans and log records, or keep its rows in Parquet, and go on next
+    time where it ended.
 
     The place moves only after the collector has taken what is before it: whatever is killed, nothing is lost, and what
     is sent again has the ids that it had. A collector that is away is waited for; what it refuses is named in a file
@@ -80,11 +88,17 @@ def export(
     from runtime.cursors import check_name
     from runtime.exporting import exporting
     from runtime.settings import read_settings
+    from runtime.traces import traces_url
     from telemetry.errors import ExportFailed
 
     if name is not None:
         check_name(name)
     settings = read_settings({"log": log}).settings
+    if parquet is not None:
+        _check_alone(otlp, file, record, name, console=console, begin=begin)
+        with reading(log) as store:
+            keep(store, traces_url(store, settings, parquet), follow=follow, as_json=as_json)
+        return
     target = _target(otlp, file, console=console, telemetry=settings.telemetry)
     with (
         reading(log) as store,
@@ -115,6 +129,17 @@ def export(
         _finish(store, target, exporter, as_json=as_json)
 
 
+def _check_alone(*others: object, console: bool, begin: int) -> None:
+    """Raises `UsageError` where --parquet stands with what does not go with it."""
+    from runtime.errors import UsageError
+
+    if console or begin or any(other is not None for other in others):
+        raise UsageError(
+            "--parquet goes with --follow, --log and --json alone: rows are of the whole log, and their place in it "
+            "lies with them. Nothing was written"
+        )
+
+
 def _target(otlp: str | None, file: Path | None, *, console: bool, telemetry: Telemetry) -> Target:
     """Raises `UsageError` for none and for several."""
     from runtime.errors import UsageError
@@ -125,8 +150,8 @@ def _target(otlp: str | None, file: Path | None, *, console: bool, telemetry: Te
     named += [Target("console")] if console else []
     if len(named or targets(telemetry)) != 1:
         raise UsageError(
-            "say where to: one of --otlp URL, --file DIR and --console. Each target has a place of its own in the log; "
-            "nothing was sent"
+            "say where to: one of --otlp URL, --file DIR, --parquet FOLDER and --console. Each target has a place of "
+            "its own in the log; nothing was sent"
         )
     return (named or targets(telemetry))[0]
 

@@ -60,6 +60,11 @@ class Traces:
         return self._manifest.position
 
     @property
+    def seen(self) -> int:
+        """Up to where events were taken: on disk with the next commit, at the latest as it is left."""
+        return self._seen
+
+    @property
     def place(self) -> Place:
         return self._place
 
@@ -120,7 +125,8 @@ class Traces:
             self._subscription.close()
 
     def commit(self) -> None:
-        """Puts everything that it has seen on disk; nothing once a damaged event has been seen."""
+        """Puts everything that it has seen on disk; nothing once something failed or was interrupted half-way,
+        which is then done anew by the next to enter."""
         if not self._whole or (self._seen == self.position and self._manifest.number):
             return
         self._lay()
@@ -132,10 +138,12 @@ class Traces:
                 self._place.write([(file.path, content)])
                 written.append(file)
         files = (*self._manifest.files, *written)
+        self._whole = False
         self._manifest = committed(
             self._place, self._manifest, files=files, position=self._seen, hash_=_hash_at(self._log, self._seen)
         )
         self._forget()
+        self._whole = True
         self._manifest = replace(self._place, self._manifest, list(many_alike(self._manifest)))
         self._manifest, _ = expire(self._place, self._manifest)
 
@@ -152,6 +160,7 @@ class Traces:
             self._lay()
 
     def _lay(self) -> None:
+        whole, self._whole = self._whole, False
         for kind, rows in self._fold.take().items():
             if rows:
                 laid = table(kind, rows)
@@ -159,6 +168,7 @@ class Traces:
                 self._laid.setdefault(kind, []).append(laid)
                 self._keys.setdefault(kind, []).append(self._buckets.keys(rows))
         self._unlaid = self._unlaid_bytes = 0
+        self._whole = whole
 
     def _forget(self) -> None:
         self._laid: dict[str, list[pa.Table]] = {}
