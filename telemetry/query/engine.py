@@ -25,9 +25,10 @@ from telemetry.errors import InvalidQuery
 from telemetry.log import EventLog
 from telemetry.query.answer import Answer
 from telemetry.query.complaints import complaint, nearest
+from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.statement import Scalar, Statement, read_statement
 from telemetry.query.stored import Stored, stored_at
-from telemetry.query.views import Seen, Views, columns_of, quoted
+from telemetry.query.views import Seen, Views, quoted
 
 MIB: Final = 1 << 20
 
@@ -109,7 +110,7 @@ class Engine:
             raise InvalidQuery(
                 f"this query may answer otherwise another time over the same rows: {'; '.join(statement.unsettled)}"
             )
-        columns = {column for view in statement.views for column in columns_of(view)}
+        columns = {column.name for view in statement.views for column in KINDS[view].columns}
         explain = partial(complaint, memory=in_words(self._limits.memory_bytes), columns=columns)
         try:
             self._views.make(statement.views, seen=seen)

@@ -32,9 +32,6 @@ STRETCH: Final = 5_000
 TAIL: Final = "tail"
 """The schema of what is not in Parquet; no question can name it."""
 
-RENAMED: Final = {"at": "recorded_at", "by": "author"}
-"""Columns whose names are words of DuckDB's SQL, and could only be written in quotes."""
-
 TYPES: Final[Mapping[Type, str]] = {
     TEXT: "VARCHAR",
     INT: "BIGINT",
@@ -94,7 +91,7 @@ class Views:
         self._connection.unregister("made")
 
     def _select(self, kind: Kind) -> str:
-        columns = ", ".join(f'"{column.name}" AS {in_sql(column.name)}' for column in kind.columns)
+        columns = ", ".join(column.name for column in kind.columns)
         parts = [f"SELECT {columns} FROM {TAIL}.{kind.name}"]
         files = [] if self._stored is None else self._stored.files(kind.name, to=self._as_of)
         if files:
@@ -104,15 +101,6 @@ class Views:
                 f" WHERE position <= {self._as_of}"
             )
         return " UNION ALL ".join(parts)
-
-
-def columns_of(view: str) -> list[str]:
-    return [in_sql(column.name) for column in KINDS[view].columns]
-
-
-def in_sql(column: str) -> str:
-    """A column's name in its view."""
-    return RENAMED.get(column, column)
 
 
 def type_in_sql(type_: Type) -> str:

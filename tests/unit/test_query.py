@@ -22,7 +22,7 @@ from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.tables import rows_of
 from telemetry.query.statement import Scalar
 from telemetry.query.traces.writer import Traces
-from telemetry.query.views import in_sql, type_in_sql
+from telemetry.query.views import type_in_sql
 from tests.in_turns import fill_in_turns, fill_with_shapes
 
 ENDLESS = "SELECT a.payload FROM events a, events b, events c, events d, events e"
@@ -114,9 +114,9 @@ def test_a_position_that_the_log_does_not_have_is_refused(log: EventLog) -> None
 def test_every_column_of_every_view_can_be_written_without_quotes_and_has_the_type_that_is_said(log: EventLog) -> None:
     with Engine(log) as engine:
         for kind in KINDS.values():
-            names = [in_sql(column.name) for column in kind.columns]
+            names = [column.name for column in kind.columns]
             with engine.ask(f"SELECT {', '.join(names)} FROM {kind.name} ORDER BY {names[-1]}") as answer:
-                said = tuple(Column(in_sql(one.name), type_in_sql(one.type)) for one in kind.columns)
+                said = tuple(Column(one.name, type_in_sql(one.type)) for one in kind.columns)
                 assert answer.columns == said, kind.name
 
 

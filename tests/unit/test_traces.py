@@ -127,7 +127,7 @@ def test_a_file_says_what_stands_in_it(lived: EventLog, url: str) -> None:
         positions, streams = rows["position"].to_pylist(), rows["stream"].to_pylist()
         assert (file.first, file.last) == (min(positions), max(positions))
         assert (file.first_stream, file.last_stream) == (min(streams), max(streams))
-        assert f"date={min(rows['at'].to_pylist()).date()}" in file.path
+        assert f"date={min(rows['recorded_at'].to_pylist()).date()}" in file.path
         assert pq.read_schema(_opened(place, file.path)).metadata[b"aetherloop.rows"] == str(VERSION).encode()
 
 

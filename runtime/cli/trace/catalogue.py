@@ -53,10 +53,10 @@ def _all(views: Sequence[Kind], saved: Sequence[Saved], *, as_json: bool) -> Non
 
 
 def _view(kind: Kind, *, as_json: bool) -> None:
-    from telemetry.query.views import in_sql, type_in_sql
+    from telemetry.query.views import type_in_sql
 
     found: list[Row] = [
-        {"column": in_sql(one.name), "type": type_in_sql(one.type), "json": one.json, "meaning": one.meaning}
+        {"column": one.name, "type": type_in_sql(one.type), "json": one.json, "meaning": one.meaning}
         for one in kind.columns
     ]
     if as_json:

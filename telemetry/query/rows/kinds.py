@@ -106,7 +106,7 @@ EVENT: Final = (
     column("version", INT, "Of `event` in its stream."),
     column("cycle", INT, "0 outside every cycle."),
     column("event", TEXT, "Id, `stream@version`, of the event that the row is about."),
-    column("at", TIME, "When the event at `position` was appended, UTC."),
+    column("recorded_at", TIME, "When the event at `position` was appended, UTC."),
     maybe(
         "subject",
         TEXT,

@@ -82,7 +82,7 @@ FEEDBACK: Final = Kind(
         column("what", TEXT, "said, implied (a person's next message), corrected (tried again) or reconciled."),
         maybe("rating", REAL, "In [-1, 1]."),
         maybe("text", TEXT, "In words."),
-        maybe("by", TEXT, "Who found out, of an effect that was unknown."),
+        maybe("author", TEXT, "Who found out, of an effect that was unknown."),
         maybe("happened", FLAG, "Whether it had happened."),
         json("result", "What its target answered, by their word."),
     ),

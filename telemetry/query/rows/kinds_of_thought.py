@@ -70,7 +70,7 @@ MESSAGES: Final = Kind(
         ),
         maybe("tool_call_id", TEXT, "Of a tool: the call that it answers."),
         maybe("name", TEXT, "Of a tool: its name."),
-        column("by", TEXT, "person, model, heart (said in place of what was held back), tool or system."),
+        column("author", TEXT, "person, model, heart (said in place of what was held back), tool or system."),
         maybe("model", TEXT, "The model that said it."),
         maybe("answer", TEXT, "Event of the model's answer."),
         maybe("failed", FLAG, "Of a tool: whether `content` is an error."),

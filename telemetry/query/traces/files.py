@@ -89,7 +89,7 @@ def encoded(partition: str, table: pa.Table) -> tuple[File, bytes]:
     pq.write_table(table, sink, compression="zstd", compression_level=LEVEL, row_group_size=ROW_GROUP)
     content: bytes = sink.getvalue().to_pybytes()
     first, last = _ends(table["position"])
-    first_at, last_at = _ends(table["at"].cast(pa.int64()))
+    first_at, last_at = _ends(table["recorded_at"].cast(pa.int64()))
     streams = pc.min_max(table["stream"]).as_py()
     name = f"{first:012}-{last:012}-{time.time_ns():016x}{secrets.token_hex(4)}.parquet"
     return (
