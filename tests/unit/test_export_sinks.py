@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -13,6 +14,7 @@ from telemetry.otel.export.address import shown
 from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refused, Taken, TooLarge
 from telemetry.otel.export.over_grpc import GrpcSink
 from telemetry.otel.export.over_http import HttpSink, answer_of
+from telemetry.otel.export.parts import span_bytes, span_reference
 from telemetry.otel.export.sink import AnySink, Sink
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Link, Span, SpanEvent
@@ -120,6 +122,20 @@ def test_a_partial_success_is_no_success(collector: Collector, sink: Sink) -> No
     answer = sink.spans([SPAN, poisoned, SPAN])
     assert answer == Refused("1 hold 'poison'", 1)
     assert len(spans_of(collector.requests)) == 2
+
+
+def test_a_span_that_is_too_large_goes_with_digests_of_its_long_attributes_and_says_which() -> None:
+    text = "x" * 5_000
+    large = SPAN._replace(attributes={"short": "y", "long": text, "many": ["z" * 800] * 3})
+    reference = span_reference(large)
+    assert reference is not None
+    assert reference.attributes["short"] == "y"
+    assert reference.attributes["aetherloop.by_reference"] == ["long", "many"]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert reference.attributes["long"] == f"sha256:{digest} of 5000 bytes"
+    assert span_bytes(reference) < 1_000 < span_bytes(large)
+    assert span_reference(reference) is None
+    assert span_reference(SPAN) is None
 
 
 def test_a_request_above_the_limit_is_not_sent(collector: Collector, sink: Sink) -> None:

@@ -8,4 +8,5 @@ answers    what a sink says of one request
 sink       where spans and records go: any exporter of OpenTelemetry
 over_http, over_grpc   collectors, with what their answers say
 to_files   OTLP files
+wire       spans and records as protobuf
 sdk        ours as the SDK's"""

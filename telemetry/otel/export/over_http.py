@@ -1,8 +1,9 @@
 """A collector over OTLP/HTTP. Knows its status codes; what becomes of a refused batch, the courier knows.
 
-The SDK's exporters make and send the requests, and say of an answer only whether it was an error: not which, not when
-to come again, and a partial success is a success to them. So they are given a session of ours, which is a documented
-argument of theirs and sees every answer. Invariant: one request is one question; none is sent again here."""
+The SDK's exporters know addresses, headers, certificates and compression, and send; they say of an answer only whether
+it was an error: not which, not when to come again, and a partial success is a success to them. So they are given a
+session of ours, which is a documented argument of theirs and sees every answer, and requests that were encoded here.
+Invariant: one request is one question; none is sent again here."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from telemetry.otel.export.address import shown
 from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refused, Taken, TooLarge
-from telemetry.otel.export.sdk import Converter
+from telemetry.otel.export.sdk import Wire
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Attributes, Span
 
@@ -44,17 +45,22 @@ class HttpSink:
         variables say. A request above `max_bytes` before compression is not sent."""
         self.name = shown(url)
         base = url.rstrip("/")
-        self._as_sdk = Converter(resource)
+        self._wire = Wire(resource)
+        self._max_bytes = max_bytes
         self._of_spans, self._of_records = (_Session(part) for part in (_rejected_spans, _rejected_records))
-        more: dict[str, Any] = {"timeout": timeout_s, "max_request_size": max_bytes}
-        self._spans = OTLPSpanExporter(f"{base}/v1/traces", session=self._of_spans, **more)
-        self._records = OTLPLogExporter(f"{base}/v1/logs", session=self._of_records, **more)
+        self._spans = _Spans(f"{base}/v1/traces", session=self._of_spans, timeout=timeout_s)
+        self._records = _Records(f"{base}/v1/logs", session=self._of_records, timeout=timeout_s)
 
     def spans(self, spans: Sequence[Span]) -> Answer:
-        return self._of_spans.asked(partial(self._spans.export, self._as_sdk.spans(spans)))
+        return self._asked(self._of_spans, self._spans, self._wire.spans(spans))
 
     def records(self, records: Sequence[LogRecord]) -> Answer:
-        return self._of_records.asked(partial(self._records.export, self._as_sdk.records(records)))
+        return self._asked(self._of_records, self._records, self._wire.records(records))
+
+    def _asked(self, session: _Session, exporter: _Spans | _Records, request: bytes) -> Answer:
+        if len(request) > self._max_bytes:
+            return TooLarge(f"{len(request)} bytes, and a request may have {self._max_bytes}")
+        return session.asked(partial(exporter.send, request))
 
     @property
     def sent_bytes(self) -> int:
@@ -64,6 +70,17 @@ class HttpSink:
     def close(self) -> None:
         self._of_spans.close()
         self._of_records.close()
+
+
+class _Spans(OTLPSpanExporter):
+    def send(self, request: bytes) -> None:
+        """As `export` does once it has encoded."""
+        self._client.export(request)
+
+
+class _Records(OTLPLogExporter):
+    def send(self, request: bytes) -> None:
+        self._client.export(request)
 
 
 class _Unheard(Exception):
@@ -81,7 +98,6 @@ class _Session(requests.Session):
 
     def asked(self, export: Callable[[], object]) -> Answer:
         """What came of it; the exporter's own word for it is less than the answer."""
-        self._answer = TooLarge("larger than a request may be")  # nothing is asked then
         export()
         return self._answer
 

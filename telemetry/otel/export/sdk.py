@@ -9,6 +9,8 @@ from typing import Final
 
 from opentelemetry._logs import LogRecord as SdkLogRecord
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -16,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from telemetry.otel import names
+from telemetry.otel.export import wire
 from telemetry.otel.record import LogRecord
 from telemetry.otel.resource import resource
 from telemetry.otel.span import Attributes, Span
@@ -69,6 +72,30 @@ class Converter:
         )
         made.trace_id, made.span_id = record.trace_id, record.span_id
         return ReadableLogRecord(made, self._resource, self._scope)
+
+
+class Wire:
+    """Requests as they go over the wire. What is of a resource and a scope, the SDK encodes, once; the rest `wire`."""
+
+    def __init__(self, about: Attributes) -> None:
+        as_sdk = Converter(about)
+        (traces,) = encode_spans(as_sdk.spans([_ANY_SPAN])).resource_spans
+        (logs,) = encode_logs(as_sdk.records([_ANY_RECORD])).resource_logs
+        del traces.scope_spans[0].spans[:], logs.scope_logs[0].log_records[:]
+        self._span_scope = traces.scope_spans[0].SerializeToString()
+        self._record_scope = logs.scope_logs[0].SerializeToString()
+        del traces.scope_spans[:], logs.scope_logs[:]
+        self._spans_about, self._records_about = traces.SerializeToString(), logs.SerializeToString()
+
+    def spans(self, spans: Sequence[Span]) -> bytes:
+        return wire.request(map(wire.span_bytes, spans), resource=self._spans_about, scope=self._span_scope)
+
+    def records(self, records: Sequence[LogRecord]) -> bytes:
+        return wire.request(map(wire.record_bytes, records), resource=self._records_about, scope=self._record_scope)
+
+
+_ANY_SPAN: Final = Span(1, 1, None, "", "internal", 1, 1, {})
+_ANY_RECORD: Final = LogRecord(1, "", 0, 0, None, {})
 
 
 def _link(trace_id: int, span_id: int, attributes: Attributes) -> Link:
