@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,12 @@ from telemetry.log import EventLog, open_log
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.fold import Fold
 from telemetry.query.rows.tables import rows_of, table
-from tests.in_turns import closings, fill_in_turns, fill_with_shapes, forked
+from telemetry.query.traces.compact import compact
+from telemetry.query.traces.manifest import read
+from telemetry.query.traces.place import place_of
+from telemetry.query.traces.writer import Traces
+from tests.in_turns import closings, fill_in_turns, fill_with_shapes, forked, golden
+from tests.kept_rows import assert_kept
 
 Tables = dict[str, pa.Table]
 
@@ -82,3 +88,41 @@ def test_an_event_forgotten_by_a_fold_of_many_streams_is_read_back(
     expected = rows_of(lived_log, after=0)
     monkeypatch.setattr("telemetry.query.rows.fold.MAX_STORIES", 2)
     same(rows_of(lived_log, after=0), expected)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 60)),
+            st.tuples(st.sampled_from(["write", "lose", "join"]), st.just(0)),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_is_appended_written_lost_and_joined_the_traces_are_the_rows_up_to_their_cursor(
+    acts: list[tuple[str, int]],
+) -> None:
+    left = [event for name in ("refund", "maze") for event in golden(name)]
+    url = f"memory://traces-{uuid4().hex}"
+    place = place_of(url)
+    with tempfile.TemporaryDirectory() as folder, closing(open_log(Path(folder) / "log.db")) as log:
+        for act, some in acts:
+            if act == "append":
+                for event in left[:some]:
+                    log.restore([event]).result()
+                left = left[some:]
+            elif act == "join":
+                if read(place) is not None:
+                    compact(place)
+            else:
+                with suppress(Lost), Traces(log, url) as traces:
+                    traces.step(wait_s=0)
+                    if act == "lose":
+                        raise Lost
+            if read(place) is not None:
+                assert_kept(place, log)
+
+
+class Lost(Exception):
+    """A writer that ends half-way."""

@@ -362,3 +362,9 @@ def test_large_payloads_become_tables_before_many_are_held(log: EventLog, url: s
     log.append("session/long", drafts, expected_version=0, epoch=1)
     write(log, url)
     assert assert_kept(place_of(url), log) == 5
+
+
+def test_a_file_url_is_a_folder(lived: EventLog, tmp_path: Path) -> None:
+    write(lived, f"file://{tmp_path}/traces")
+    assert assert_kept(place_of(tmp_path / "traces"), lived) == lived.position()
+    assert place_of(f"file://{tmp_path}/traces").name == str(tmp_path / "traces")
