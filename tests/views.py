@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 import duckdb
@@ -31,9 +33,11 @@ class Views:
         """Every kind of row that follows from the log as it stands."""
         return cls(threads=threads, batch=batch, **rows_of(log, after=0))
 
-    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> pa.RecordBatchReader:
+    @contextmanager
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Iterator[pa.RecordBatch]]:
         asked = {name: value for name, value in parameters.items() if f"${name}" in sql}
-        return self._connection.sql(sql, params=asked or None).to_arrow_reader(self._batch)
+        reader = self._connection.sql(sql, params=asked or None).to_arrow_reader(self._batch)
+        yield itertools.chain(reader, [pa.RecordBatch.from_pylist([], schema=reader.schema)])
 
     @property
     def pin(self) -> Pin:

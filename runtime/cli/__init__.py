@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from runtime.cli import log, model, playbook, session, trace, train
+from runtime.cli import dataset, log, model, playbook, session, trace, train
 from runtime.cli.chaos import chaos
 from runtime.cli.chat import chat
 from runtime.cli.doctor import doctor
@@ -37,6 +37,7 @@ app.add_typer(session.app, name="session")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(log.app, name="log")
 app.add_typer(trace.app, name="trace")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 app.add_typer(model.app, name="model")
 model.app.command("why")(model_why)

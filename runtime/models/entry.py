@@ -4,9 +4,14 @@ Knows those events; knows no model and no dataset. Invariant: each is entered on
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import closing
+from typing import Final
 
+from runtime.errors import Unavailable
 from runtime.people.mailbox import Mailbox, NobodyThere
+from telemetry.errors import LogHeld, WrongExpectedVersion
 from telemetry.events import Draft
 from telemetry.events.learn import DatasetBuilt, Entry, ModelEntry
 from telemetry.events.values import EventId
@@ -17,6 +22,13 @@ DATASETS = "dataset/"
 
 MOST_REFS = 1000
 """Sessions that an event names; with more, its range of the log says where they are."""
+
+PATIENCE_S: Final = 60.0
+"""How long what must not be lost waits for a log that another process holds: commands hold one for moments."""
+
+RETRY_S: Final = 0.25
+
+Said = Callable[[str], None]
 
 
 def enter(url: str, entry: Entry, *, refs: tuple[EventId, ...] = (), run: str) -> EventId:
@@ -30,6 +42,25 @@ def enter(url: str, entry: Entry, *, refs: tuple[EventId, ...] = (), run: str) -
     except NobodyThere:
         with closing(open_log(url, create=False)) as log:
             return entered(log, entry, refs=refs, run=run)
+
+
+def enter_kept(
+    url: str, entry: Entry, *, what: str, again: str, refs: tuple[EventId, ...] = (), run: str, said: Said
+) -> EventId:
+    """As `enter`, of something that is kept already, and must not be lost to the log: waits for one that is held.
+    Raises what it raised last, with `what` is kept and how to enter it `again`."""
+    deadline = time.monotonic() + PATIENCE_S
+    waiting = False
+    while True:
+        try:
+            return enter(url, entry, refs=refs, run=run)
+        except (LogHeld, WrongExpectedVersion, Unavailable) as error:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{what} is kept, and the log does not say so yet: {error} {again}") from error
+            if not waiting:
+                said(f"{what} is kept; the log is held, waiting for it up to {PATIENCE_S:g} s")
+            waiting = True
+            time.sleep(RETRY_S)
 
 
 def entered(log: EventLog, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -55,7 +54,7 @@ class Built:
     manifest: Manifest
     folder: Path
     new: bool
-    """False where the same dataset stood there already."""
+    """False where the same rows stood there already, and `manifest` is theirs."""
 
 
 def build(
@@ -78,8 +77,7 @@ def build(
         making = _Making(folder, recipe, pin, schema, keep or Everything(), threads=threads)
         made = making.write(told)
         if not _is_free(out):
-            _check_same(out, made)
-            return Built(made, out, new=False)
+            return Built(_same(out, made), out, new=False)
         put(folder, out)
     return Built(made, out, new=True)
 
@@ -94,7 +92,8 @@ def _check_free(out: Path) -> None:
         raise taken(out)
 
 
-def _check_same(out: Path, made: Manifest) -> None:
+def _same(out: Path, made: Manifest) -> Manifest:
+    """What says of the dataset in `out` that it is this one; it may have been built at another position."""
     there = read_manifest(out)
     if (there.digest, there.format) != (made.digest, made.format):
         raise taken(out)
@@ -103,6 +102,7 @@ def _check_same(out: Path, made: Manifest) -> None:
             f"the dataset in {out} has the same digest and was altered since: {', '.join(gone)}. Remove it, and build "
             "it again"
         )
+    return there
 
 
 class _Making:
@@ -125,7 +125,7 @@ class _Making:
     def write(self, told: Told) -> Manifest:
         recipe = self._recipe
         files = Files(recipe.format, self._folder, json_fields=recipe.json_fields)
-        with closing(self._pin.ask(selection(recipe, self._own), recipe.parameters)) as found:
+        with self._pin.ask(selection(recipe, self._own), recipe.parameters) as found:
             selected = Selected(found, splits=recipe.split.shares, evaluations=recipe.evaluations)
             try:
                 self._pump(selected, files, told)

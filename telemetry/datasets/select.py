@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -20,9 +21,9 @@ from telemetry.datasets.rows import Rows, runs
 from telemetry.datasets.split import place_sql
 from telemetry.errors import RecipeRefused
 
-Ask: TypeAlias = Callable[[str, Mapping[str, Parameter]], pa.RecordBatchReader]
+Ask: TypeAlias = Callable[[str, Mapping[str, Parameter]], AbstractContextManager[Iterator[pa.RecordBatch]]]
 """Runs one SELECT over the views of a log at a position, with what stands for its `$NAME`s, and streams what it gives
-in the order that it says. Raises for what is no such query."""
+in the order that it says: at least one batch, which may be empty. Raises for what is no such query."""
 
 SPLIT, SUBJECTS = "split", "subjects"
 PLACE, WHOM, JUDGES = "aether_place", "aether_subjects", "aether_evaluation"
@@ -41,7 +42,10 @@ _UNIQUE_EVENTS = (
 def schema_of(ask: Ask, recipe: Recipe) -> pa.Schema:
     """What the recipe's query gives. Raises `RecipeRefused` where that is not what a recipe needs, or where the recipe
     speaks of columns that are none."""
-    schema: pa.Schema = ask(f"SELECT * FROM ({_inner(recipe)}\n) LIMIT 0", recipe.parameters).schema
+    with ask(_inner(recipe), recipe.parameters):
+        pass  # it is a whole query, by itself
+    with ask(f"SELECT * FROM ({_inner(recipe)}\n) AS found WHERE false", recipe.parameters) as batches:
+        schema: pa.Schema = next(batches).schema
     for name, fits, what in (
         ("session", _is_text, "the session that a row is of, as text"),
         ("events", _is_texts, "the ids of the events that a row came from, as a list of text: the views' `sources`"),
@@ -71,8 +75,8 @@ def selection(recipe: Recipe, schema: pa.Schema) -> str:
     if recipe.split.by == "subject":
         kept_together = f"coalesce('subject/' || told.subject, {kept_together})"
     columns = [f"{_UNIQUE_EVENTS} AS events" if name == "events" else f"found.{quoted(name)}" for name in schema.names]
-    others = [quoted(name) for name in schema.names if name not in ("session", "events")]
-    order = [PLACE, "session", "try_cast(split_part(events[1], '@', 2) AS BIGINT)", "events", *others]
+    others = [f"found.{quoted(name)}" for name in schema.names if name not in ("session", "events")]
+    order = [PLACE, "found.session", "try_cast(split_part(events[1], '@', 2) AS BIGINT)", "events", *others]
     return (
         f"SELECT {', '.join(columns)}, {place_sql(kept_together, recipe.split)} AS {PLACE}, {subjects} AS {WHOM}, "
         f"told.purpose IS NOT DISTINCT FROM 'evaluation' AS {JUDGES}\n"
@@ -93,6 +97,8 @@ class Selected:
 
     def __iter__(self) -> Iterator[Rows]:
         for batch in self._batches:
+            if not batch.num_rows:
+                continue
             if not self._evaluations:
                 batch = self._without_evaluations(batch)
             _check(batch)

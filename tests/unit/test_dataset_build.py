@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -195,7 +196,7 @@ def test_a_folder_of_other_things_is_refused_before_anything_is_asked(tmp_path: 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not lose")
 
-    def never(sql: str, parameters: Mapping[str, Parameter]) -> pa.RecordBatchReader:
+    def never(sql: str, parameters: Mapping[str, Parameter]) -> AbstractContextManager[Iterator[pa.RecordBatch]]:
         raise AssertionError(sql)
 
     with pytest.raises(DatasetExists):

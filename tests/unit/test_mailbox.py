@@ -17,6 +17,7 @@ from runtime.people.desk import Asks, Ended, Idle, Notice, Said, Token
 from runtime.people.letters import MAX_COMMAND_BYTES, NobodyThere, address_of
 from runtime.people.mailbox import Mailbox
 from telemetry.errors import LogUnwritable
+from telemetry.events.learn import DatasetBuilt
 from telemetry.events.values import Feedback, Message, Say, TextPart
 from tests.aether import wait_until
 from tests.desks import SESSION, PlayedDesk, Served, served
@@ -55,6 +56,13 @@ def test_what_is_told_arrives_as_it_was_said_and_its_event_comes_back(desk: Serv
 def test_a_decision_arrives_with_who_made_it_and_why(desk: Served, mailbox: Mailbox) -> None:
     assert mailbox.decide(SESSION, "abcdef", granted=False, by="ann", why="too much") == f"session/{SESSION}@99"
     assert desk.desk.decisions == [("abcdef", False, "ann", "too much")]
+
+
+def test_a_dataset_that_was_built_is_entered_by_the_host_on_the_datasets_own_stream(
+    desk: Served, mailbox: Mailbox
+) -> None:
+    built = DatasetBuilt(recipe="talks@0123456789ab", pinned_position=7, rows=3, digest=ZERO)
+    assert mailbox.enter(built, refs=(), run="once") == "dataset/talks@1"
 
 
 def test_what_is_watched_comes_in_order_until_the_session_ends(desk: Served, mailbox: Mailbox) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import Unavailable
-from runtime.models.training import recording
+from runtime.models import entry
 from runtime.models.training.recording import Looks, enter_trained
 from runtime.models.training.unfinished import unfinished
 from runtime.people import letters
@@ -114,7 +114,7 @@ def test_the_end_waits_for_a_log_that_is_held_and_says_so(url: str) -> None:
 
 
 def test_a_log_that_stays_held_is_exit_6_and_says_where_the_model_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(entry, "PATIENCE_S", 0.0)
     with (
         closing(open_log(url)),
         pytest.raises(Unavailable, match=r"maze@4f6b01aabbcc is kept.* is held by pid") as held,

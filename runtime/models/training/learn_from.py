@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from loops.lessons import Source
+from runtime.models.entry import Said
 from runtime.models.learnt import Kind
 from runtime.models.registry.store import Registry
 from runtime.models.training.order import Order, Told, Watch
-from runtime.models.training.recording import Looks, Said, enter_trained
+from runtime.models.training.recording import Looks, enter_trained
 from runtime.models.training.train import Made, train
 from runtime.models.training.unfinished import Storage
 from telemetry.events.learn import TrainingProgressed

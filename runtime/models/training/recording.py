@@ -6,27 +6,18 @@ training does not."""
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from runtime.errors import RuntimeFailure, Unavailable
-from runtime.models.entry import enter
-from telemetry.errors import IdempotencyConflict, LogHeld, TelemetryError, WrongExpectedVersion
+from runtime.errors import RuntimeFailure
+from runtime.models.entry import Said, enter, enter_kept
+from telemetry.errors import IdempotencyConflict, TelemetryError
 from telemetry.events.learn import ModelTrained, TrainingProgressed
 from telemetry.events.values import EventId
 
 LAST_S: Final = 10.0
 """How long the end of a training waits for its looks to be entered."""
-
-PATIENCE_S: Final = 60.0
-"""How long it then waits for a log that another process holds: commands hold one for moments."""
-
-RETRY_S: Final = 0.25
-
-Said = Callable[[str], None]
 
 
 class Looks:
@@ -88,20 +79,6 @@ class Looks:
 
 
 def enter_trained(url: str, trained: ModelTrained, *, refs: tuple[EventId, ...], run: str, said: Said) -> EventId:
-    """As `enter`, for what must not be lost: waits for a log that is held. Raises what it raised last, with where the
-    model is."""
-    deadline = time.monotonic() + PATIENCE_S
-    waiting = False
-    while True:
-        try:
-            return enter(url, trained, refs=refs, run=run)
-        except (LogHeld, WrongExpectedVersion, Unavailable) as error:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{trained.model} is kept, and the log does not say so yet: {error} Then train it again: an equal "
-                    "training gives the same model"
-                ) from error
-            if not waiting:
-                said(f"{trained.model} is kept; the log is held, waiting for it up to {PATIENCE_S:g} s")
-            waiting = True
-            time.sleep(RETRY_S)
+    """As `enter_kept`."""
+    again = "Then train it again: an equal training gives the same model"
+    return enter_kept(url, trained, what=trained.model, again=again, refs=refs, run=run, said=said)
