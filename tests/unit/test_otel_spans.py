@@ -121,7 +121,15 @@ def test_what_was_recalled_and_predicted_in_other_cycles_is_linked() -> None:
     assert recalled.attributes[names.EVENT] == "session/maze@20"
     (predicted,) = named(spans, "sense").links
     assert (predicted.trace_id, predicted.span_id) == (trace_id(MAZE, 1), cycle_span_id(MAZE, 1))
-    assert any(span.span_id == span_id(MAZE, 20) for span in golden("maze.jsonl")), "a link leads to a span"
+
+
+@pytest.mark.parametrize("name", ["maze.jsonl", "lava.jsonl", "refund.jsonl"])
+def test_every_link_leads_to_a_span(name: str) -> None:
+    spans = golden(name)
+    there = {(span.trace_id, span.span_id) for span in spans}
+    links = [(link.trace_id, link.span_id) for span in spans for link in span.links]
+    assert links
+    assert {*links} <= there
 
 
 SECRETS = ("kettle", "bicycle", "refund my order", "We paid back", "'ada'", "own orders")

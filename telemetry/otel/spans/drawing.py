@@ -1,6 +1,6 @@
 """A trace while its events are drawn onto it: what is open, and what was linked.
 
-Knows spans and references; the rules know the events. Invariant: a span links to another at most once."""
+Knows spans and references; the rules know the events. Invariant: a trace links to an event at most once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Drawing:
         self.heard: list[Message] = []
         self.said: list[Message] = []
         """What people said to the agent in this trace, and what it came to, where content may leave."""
-        self._linked: set[int] = set()
+        self._linked: set[str] = set()
 
     def words(self, event: Recorded, kind: str, text: str | None) -> str:
         """What went wrong, for a status: its text only where content may leave."""
@@ -69,11 +69,13 @@ class Drawing:
         return draft
 
     def link(self, draft: Draft, event_id: str, relation: str, *, score: float | None = None) -> None:
-        """To where the event is found, if it is found, it is not in this trace, and nothing here links there yet."""
-        target = self.references.target(event_id)
-        if target is None or target[0] == self.tree.trace or target[1] in self._linked:
+        """To where the event is found, if it is found, it is not in this trace, and nothing here links to it yet."""
+        if event_id in self._linked:
             return
-        self._linked.add(target[1])
+        self._linked.add(event_id)
+        target = self.references.target(event_id)
+        if target is None or target[0] == self.tree.trace:
+            return
         attributes: dict[str, Attribute] = {names.RELATION: relation, names.EVENT: event_id}
         if score is not None:
             attributes[names.SCORE] = score

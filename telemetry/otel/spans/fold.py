@@ -14,7 +14,7 @@ from telemetry.otel.ids import trace_id
 from telemetry.otel.span import Span
 from telemetry.otel.spans.drawing import Tools
 from telemetry.otel.spans.messages import Messages
-from telemetry.otel.spans.references import SESSION, History, References
+from telemetry.otel.spans.references import GONE, SESSION, History, References
 from telemetry.otel.spans.sessions import CYCLE_CLOSED, Session, met
 from telemetry.otel.spans.traces import event_spans
 from telemetry.otel.spans.trainings import Trainings
@@ -105,10 +105,17 @@ def _before_cycle(log: History, stream: str, cycle: int) -> int | None:
     high = last.version
     while high - low > 1:
         middle = (low + high) // 2
-        event = next(log.read(stream, after=middle - 1, to=middle), None)
-        if event is None or event.cycle < cycle:
+        if _cycle_at(log, stream, middle) < cycle:
             low = middle
         else:
             high = middle
-    event = next(log.read(stream, after=high - 1, to=high), None)
-    return None if event is None or event.cycle != cycle else high - 1
+    return high - 1 if _cycle_at(log, stream, high) == cycle else None
+
+
+def _cycle_at(log: History, stream: str, version: int) -> int:
+    """-1 where the event was archived and removed, which the earliest are first."""
+    try:
+        event = next(log.read(stream, after=version - 1, to=version), None)
+    except GONE:
+        return -1
+    return -1 if event is None else event.cycle

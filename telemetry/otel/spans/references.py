@@ -6,7 +6,7 @@ of an event follows from the event, so a folder that saw it and one that did not
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from telemetry.errors import EventsPruned, InvalidEvent, LogDamaged, StreamNotFound
 from telemetry.events import Recorded
@@ -38,6 +38,7 @@ BEGIN_A_SPAN: Final = frozenset(
 REFERRED_TO: Final = frozenset({"learn.remembered", "reason.predicted", "reason.decided"})
 """What later cycles rest on."""
 
+T = TypeVar("T")
 Target: TypeAlias = tuple[int, int]
 """Trace and span."""
 Place: TypeAlias = tuple[str, int, int, str]
@@ -63,21 +64,24 @@ class References:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._found: dict[str, Place | None] = {}
+        self._places: dict[str, Place] = {}
+        """Of events that went by; where they are found is worked out for those that are asked for."""
+        self._found: dict[str, Target | None] = {}
 
     def saw(self, event: Recorded) -> None:
         """An event of REFERRED_TO went by within a cycle."""
-        self._keep(event.id, (event.stream, event.version, event.cycle, event.type))
+        _keep(self._places, event.id, (event.stream, event.version, event.cycle, event.type))
 
     def target(self, event_id: str) -> Target | None:
         """The span that begins with the event, or the root of what it stands in. None where it cannot be read, or
         where it is no event's id."""
-        if event_id in self._found:
-            place = self._found[event_id]
-        else:
-            place = self._look_up(event_id)
-            self._keep(event_id, place)
-        return None if place is None else home(*place)
+        try:
+            return self._found[event_id]
+        except KeyError:
+            place = self._places.get(event_id) or self._look_up(event_id)
+            found = None if place is None else home(*place)
+            _keep(self._found, event_id, found)
+            return found
 
     def _look_up(self, event_id: str) -> Place | None:
         try:
@@ -87,10 +91,11 @@ class References:
             return None
         return None if event is None else (event.stream, event.version, event.cycle, event.type)
 
-    def _keep(self, event_id: str, found: Place | None) -> None:
-        if len(self._found) >= MOST_REMEMBERED:
-            del self._found[next(iter(self._found))]
-        self._found[event_id] = found
+
+def _keep(among: dict[str, T], event_id: str, what: T) -> None:
+    if len(among) >= MOST_REMEMBERED:
+        del among[next(iter(among))]
+    among[event_id] = what
 
 
 def home(stream: str, version: int, cycle: int, kind: str) -> Target:

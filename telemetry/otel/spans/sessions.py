@@ -136,22 +136,25 @@ def met(event: Recorded, history: History, tools: Tools) -> Session:
 
 
 def _tail(event: Recorded, history: History) -> tuple[list[Recorded], int]:
-    """What stands before `event` from where its cycle began or the one before it ended, and `at` of the append before
-    that."""
+    """What stands before `event` from the boundary on that its cycle began after, or that the cycle before it ended
+    with; and `at` of the append before that."""
     tail: list[Recorded] = []
-    begun = False
+    begun, last = False, None
     try:
         for earlier in history.read_back(event.stream, before=event.version):
             if earlier.stream != event.stream:
                 break  # a fork's parent
-            if begun and earlier.at != tail[0].at:
-                return tail, earlier.at
-            if not begun:
-                tail.insert(0, earlier)
-                begun = earlier.type in BOUNDARIES
+            if last is not None:
+                if earlier.at != last.at:
+                    return tail[::-1], earlier.at
+                continue
+            tail.append(earlier)
+            if earlier.type in BOUNDARIES and (begun or earlier.type != CYCLE_OPENED):
+                last = earlier
+            begun = begun or earlier.type == CYCLE_OPENED
     except GONE:
         pass  # the first of them were archived and removed: what is left is all there is
-    return tail, 0
+    return tail[::-1], 0
 
 
 def _about(event: Recorded, history: History) -> About:
