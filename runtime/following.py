@@ -5,6 +5,7 @@ and none keeps the process from its end."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,12 @@ from runtime.errors import EXPECTED
 from runtime.exporting import Target, content, exporting, targets
 from runtime.settings import Settings
 from runtime.traces import parquet_follower, traces_url
+from telemetry.errors import CursorHeld, TracesHeld
 from telemetry.log import EventLog, open_log
 from telemetry.otel.export.follower import Follower, Lag
 from telemetry.otel.export.patience import Patience, Stopped
+
+logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.25
 """How long a step waits for news, at most."""
@@ -63,10 +67,6 @@ class Following:
         for loop in self._loops:
             loop.start()
 
-    def said(self) -> list[str]:
-        """What there is to tell people since it was last asked for."""
-        return [f"{loop.maker.name}: {text}" for loop in self._loops for text in loop.said()]
-
     def lags(self) -> list[tuple[str, Lag]]:
         """How far behind each is; `why` says what troubles it."""
         return [(loop.maker.name, loop.lag()) for loop in self._loops]
@@ -101,7 +101,6 @@ class _Loop(threading.Thread):
         self._stopping = stop
         self._follower: Follower | None = None
         self._why = NOT_BEGUN
-        self._said: list[str] = []
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -109,12 +108,17 @@ class _Loop(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._follow(patience)
+            except (CursorHeld, TracesHeld):
+                self._tell("")  # another process, such as another run's, does what this one would
             except EXPECTED as error:
                 self._tell(str(error))
-                try:
-                    patience.wait(patience.next_s(None))
-                except Stopped:
-                    return
+            except Exception as error:
+                logger.exception("%s failed", self.maker.name)
+                self._tell(f"{type(error).__name__}: {error}")
+            try:
+                patience.wait(patience.next_s(None))
+            except Stopped:
+                return
 
     def _follow(self, patience: Patience) -> None:
         with closing(open_log(self._url, mode="read")) as log, self.maker.make(log, self._tell) as follower:
@@ -129,21 +133,13 @@ class _Loop(threading.Thread):
                     self._follower = None
 
     def _tell(self, why: str) -> None:
-        """Each reason once, until something is done again."""
         with self._lock:
-            if why != self._why:
-                self._said.append(why or "goes on")
             self._why = why
 
     @property
     def troubled(self) -> bool:
         """Whether something keeps it from its work."""
         return self._why not in ("", NOT_BEGUN)
-
-    def said(self) -> list[str]:
-        with self._lock:
-            said, self._said = self._said, []
-        return said
 
     def lag(self) -> Lag:
         with self._lock:

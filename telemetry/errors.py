@@ -33,7 +33,8 @@
         ├── LogClosed             the log was closed while the call waited
         ├── ArchiveDamaged        it does not hold what it says
         ├── ImportRefused         what was to be imported is broken, or contradicts what stands
-        ├── CursorRefused         a subscriber's cursor is held, damaged, or of another log
+        ├── CursorRefused         a subscriber's cursor is damaged, or of another log
+        │   └── CursorHeld        another process follows by it
         ├── InvalidSeal           the seal itself was altered, or is none
         ├── EventsPruned          they were archived and removed
         ├── StreamNotFound
@@ -182,6 +183,10 @@ class ImportRefused(LogError):
 
 
 class CursorRefused(LogError):
+    pass
+
+
+class CursorHeld(CursorRefused):
     pass
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeAlias
 import orjson
 import portalocker
 
-from telemetry.errors import CursorRefused, LogUnwritable
+from telemetry.errors import CursorHeld, LogUnwritable
 from telemetry.files import sync_folder
 from telemetry.otel import names
 from telemetry.otel.record import LogRecord
@@ -71,7 +71,7 @@ class OtlpFile:
 
     def __init__(self, path: Path, *, binary: bool = False) -> None:
         """Made where there is none. Of a request that a kill cut off in the middle nothing is left. With `binary`
-        each is written behind its length instead of on a line. Raises `LogUnwritable`, and `CursorRefused` when
+        each is written behind its length instead of on a line. Raises `LogUnwritable`, and `CursorHeld` when
         another process has it open."""
         self._path = path
         self._binary = binary
@@ -86,7 +86,7 @@ class OtlpFile:
             sync_folder(path.parent)
         except portalocker.LockException as error:
             self._file.close()
-            raise CursorRefused(f"another process writes {path}; end it first, or name another file") from error
+            raise CursorHeld(f"another process writes {path}; end it first, or name another file") from error
         except OSError as error:
             self._file.close()
             raise self._unwritable(error) from error

@@ -138,6 +138,12 @@ def test_a_span_that_is_too_large_goes_with_digests_of_its_long_attributes_and_s
     assert span_reference(SPAN) is None
 
 
+def test_what_protobuf_cannot_hold_is_refused_and_nothing_is_cut(collector: Collector, sink: Sink) -> None:
+    for odd in (SPAN._replace(attributes={"a": 2**70}), SPAN._replace(name="\ud800")):
+        assert isinstance(sink.spans([SPAN, odd]), Refused)
+    assert collector.asked == 0
+
+
 def test_a_request_above_the_limit_is_not_sent(collector: Collector, sink: Sink) -> None:
     large = LogRecord(1, "x", 1, 2, "y" * 200_000, {})
     assert isinstance(sink.records([large]), TooLarge)

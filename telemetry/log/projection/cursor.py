@@ -13,7 +13,7 @@ from typing import Self
 import portalocker
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from telemetry.errors import CursorRefused, LogUnwritable
+from telemetry.errors import CursorHeld, CursorRefused, LogUnwritable
 from telemetry.files import replace_file
 from telemetry.log.store import EventLog
 
@@ -47,7 +47,7 @@ class Cursor:
             portalocker.lock(self._lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.LockException as error:
             self._lock.close()
-            raise CursorRefused(f"another process follows as {name}; end it first, or choose another name") from error
+            raise CursorHeld(f"another process follows as {name}; end it first, or choose another name") from error
         try:
             self._position = self._read(head=log.position())
         except BaseException:

@@ -20,6 +20,7 @@ from telemetry.otel.export.address import shown
 from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refused, Taken, TooLarge
 from telemetry.otel.export.over_http import TIMEOUT_S
 from telemetry.otel.export.sdk import Wire
+from telemetry.otel.export.wire import NO_PROTOBUF
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Attributes, Span
 
@@ -52,12 +53,16 @@ class GrpcSink:
         self._closed = False
 
     def spans(self, spans: Sequence[Span]) -> Answer:
-        return self._asked(self._spans, self._wire.spans(spans))
+        return self._asked(self._spans, lambda: self._wire.spans(spans))
 
     def records(self, records: Sequence[LogRecord]) -> Answer:
-        return self._asked(self._records, self._wire.records(records))
+        return self._asked(self._records, lambda: self._wire.records(records))
 
-    def _asked(self, exporter: _Spans | _Records, request: bytes) -> Answer:
+    def _asked(self, exporter: _Spans | _Records, made: Callable[[], bytes]) -> Answer:
+        try:
+            request = made()
+        except NO_PROTOBUF as error:
+            return Refused(f"it cannot be encoded: {error}")
         if len(request) > self._max_bytes:
             return TooLarge(f"{len(request)} bytes, and a request may have {self._max_bytes}")
         exporter.heard.answer = Again("the request was not sent")

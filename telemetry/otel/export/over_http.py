@@ -25,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from telemetry.otel.export.address import shown
 from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refused, Taken, TooLarge
 from telemetry.otel.export.sdk import Wire
+from telemetry.otel.export.wire import NO_PROTOBUF
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Attributes, Span
 
@@ -52,12 +53,16 @@ class HttpSink:
         self._records = _Records(f"{base}/v1/logs", session=self._of_records, timeout=timeout_s)
 
     def spans(self, spans: Sequence[Span]) -> Answer:
-        return self._asked(self._of_spans, self._spans, self._wire.spans(spans))
+        return self._asked(self._of_spans, self._spans, lambda: self._wire.spans(spans))
 
     def records(self, records: Sequence[LogRecord]) -> Answer:
-        return self._asked(self._of_records, self._records, self._wire.records(records))
+        return self._asked(self._of_records, self._records, lambda: self._wire.records(records))
 
-    def _asked(self, session: _Session, exporter: _Spans | _Records, request: bytes) -> Answer:
+    def _asked(self, session: _Session, exporter: _Spans | _Records, made: Callable[[], bytes]) -> Answer:
+        try:
+            request = made()
+        except NO_PROTOBUF as error:
+            return Refused(f"it cannot be encoded: {error}")
         if len(request) > self._max_bytes:
             return TooLarge(f"{len(request)} bytes, and a request may have {self._max_bytes}")
         return session.asked(partial(exporter.send, request))

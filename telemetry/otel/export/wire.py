@@ -18,6 +18,10 @@ BYTES, BIT32, BIT64 = 2, 5, 1
 """Wire types of protobuf."""
 
 
+NO_PROTOBUF: Final = (OverflowError, UnicodeEncodeError, struct.error)
+"""What an integer beyond 64 bits raises, and text that is no UTF-8."""
+
+
 def _tag(number: int, kind: int) -> bytes:
     return varint(number << 3 | kind)
 

@@ -1,0 +1,106 @@
+"""What follows a log beside its sessions: each by itself, made anew when it failed, and out before the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from runtime.following import Following, Maker, makers
+from runtime.settings import Settings, Telemetry
+from telemetry.errors import CursorHeld, LogUnwritable
+from telemetry.log import EventLog
+from telemetry.otel.export.follower import Follower, Lag
+from tests.aether import wait_until
+from tests.collector import Collector, Manner, collecting, records_of
+from tests.contract.stores import fill
+from tests.exporting import events_received
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+def settings(tmp_path: Path, **telemetry: object) -> Settings:
+    return Settings.model_validate({"home": tmp_path, "telemetry": {"interval_s": 0, **telemetry}})
+
+
+def lags(following: Following) -> dict[str, Lag]:
+    return dict(following.lags())
+
+
+def test_what_comes_while_it_follows_is_out_before_it_ends(log: EventLog, tmp_path: Path, collector: Collector) -> None:
+    with closing(Following(log.url, makers(settings(tmp_path, otlp=collector.url)))) as following:
+        for number in range(5):
+            fill(log, f"session/s{number}", 10)
+        assert dict(following.finish()) == {collector.url: Lag(0, 0.0)}
+    assert len(events_received(records_of(collector.requests))) == 50
+
+
+def test_a_collector_that_takes_nothing_keeps_no_other_from_its_work(
+    log: EventLog, tmp_path: Path, collector: Collector
+) -> None:
+    collector.manner = Manner(status=503)
+    wanted = settings(tmp_path, otlp=collector.url, file=tmp_path / "out")
+    fill(log, "session/a", 10)
+    with closing(Following(log.url, makers(wanted))) as following:
+        left = dict(following.finish())
+    assert left[collector.url].events == 10
+    assert left[collector.url].why.startswith("503")
+    assert left[str(tmp_path / "out")] == Lag(0, 0.0)
+    assert (tmp_path / "out" / "logs.jsonl").read_bytes()
+
+
+class Fails:
+    """A follower that fails so often, and then is done."""
+
+    name = "fails"
+
+    def __init__(self, log: EventLog, errors: list[Exception]) -> None:
+        self._errors = errors
+
+    def step(self, *, wait_s: float) -> bool:
+        if self._errors:
+            raise self._errors.pop()
+        return False
+
+    def stop(self) -> None:
+        pass
+
+    def lag(self) -> Lag:
+        return Lag(0, 0.0)
+
+
+def failing(errors: list[Exception]) -> Maker:
+    @contextmanager
+    def make(log: EventLog, _: Callable[[str], None]) -> Iterator[Follower]:
+        yield Fails(log, errors)
+
+    return Maker("fails", make)
+
+
+def test_one_that_fails_is_made_anew_whatever_it_was(log: EventLog) -> None:
+    errors: list[Exception] = [LogUnwritable("no room"), ZeroDivisionError("a mistake of ours"), CursorHeld("held")]
+    with closing(Following(log.url, [failing(errors)])) as following:
+        wait_until(lambda: not errors, timeout_s=30, what="three failures")
+        wait_until(lambda: lags(following) == {"fails": Lag(0, 0.0)}, timeout_s=30, what="it goes on")
+
+
+def test_what_another_process_does_is_no_trouble(log: EventLog, tmp_path: Path, collector: Collector) -> None:
+    fill(log, "session/a", 10)
+    wanted = makers(settings(tmp_path, otlp=collector.url))
+    with closing(Following(log.url, wanted)) as first:
+        wait_until(lambda: len(collector.requests) > 0, timeout_s=30, what="the first one")
+        with closing(Following(log.url, wanted)) as second:
+            assert dict(second.finish()) == {collector.url: Lag(0, 0.0)}
+        assert dict(first.finish()) == {collector.url: Lag(0, 0.0)}
+    assert events_received(records_of(collector.requests)) == {event.id: 1 for event in log.read_all()}
+
+
+def test_without_a_word_in_the_settings_nothing_follows(tmp_path: Path) -> None:
+    assert makers(Settings(home=tmp_path)) == []
+    assert len(makers(Settings(home=tmp_path, telemetry=Telemetry(otlp="grpc://a:1", file=Path("out"))))) == 2
