@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from loops.environments.tools.mcp import McpTools
+from loops.environments.tools.mcp_link import Link
 from loops.environments.tools.settings import McpServer
 from loops.errors import EnvironmentFailed, ScenarioInvalid, ToolFailed
 from tests.aether import wait_until
@@ -95,10 +98,22 @@ def test_every_call_of_a_killed_server_is_lost_and_one_new_server_is_started(tmp
 
 def test_a_server_killed_between_calls_is_started_anew_and_no_call_is_lost(tmp_path: Path) -> None:
     with connected(bench(tmp_path)) as tools:
-        pid = _pid(tools)
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not is_there(pid), timeout_s=SOON_S, what="the client buries the server")
+        _kill(_pid(tools))
         assert call(tools, "bench_add", a=1, b=2) == {"total": 3}
+
+
+def test_a_servers_end_is_noticed_before_a_call_also_where_it_was_not_read_yet(tmp_path: Path) -> None:
+    async def noticed() -> None:
+        link = Link(bench(tmp_path))
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(link.hold, SOON_S)
+            told = await link.ask("pid", {}, None)
+            assert isinstance(told, dict)
+            assert isinstance(told["result"], int)
+            _kill(told["result"])  # the loop stands still meanwhile
+            assert (link.usable, await link.stands()) == (True, False)
+
+    anyio.run(noticed)
 
 
 def test_an_http_server_killed_in_a_call_loses_that_call_and_the_next_works_once_it_is_back(tmp_path: Path) -> None:
@@ -227,6 +242,15 @@ def test_a_server_that_could_not_be_used_leaves_no_process_behind(tmp_path: Path
     with pytest.raises(EnvironmentFailed):
         McpTools(script(python), start_s=3)
     assert not is_there(int(told.read_text()))
+
+
+def _kill(pid: int) -> None:
+    """Until nothing of it runs, be it buried or not."""
+    ends = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    ended, _, _ = select.select([ends], [], [], SOON_S)
+    os.close(ends)
+    assert ended, "a killed process ends"
 
 
 def _pid(tools: McpTools) -> int:

@@ -68,7 +68,7 @@ class McpTools:
         with self._starting:
             if self._closed:
                 raise ToolFailed(self._closed_why, "not_done")
-            if not self._links[-1].usable:
+            if not self._portal.call(self._links[-1].stands):
                 try:
                     link = self._connect()
                 except (ScenarioInvalid, EnvironmentFailed) as error:
