@@ -65,7 +65,7 @@ class Viewer:
         if self._installed(venv) != self.version:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
             wanted = f"{self.package}=={self.version}"
-            subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", wanted], check=True)
+            subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-qq", wanted], check=True)
         return venv
 
     def _installed(self, venv: Path) -> str | None:

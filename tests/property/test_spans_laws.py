@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
+from operator import attrgetter
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,9 @@ WITHIN = [kind for name, kind in CLASSES.items() if not name.startswith(("sessio
 SPAWNS = st.sampled_from(WITHIN).flatmap(models)
 STEPS = st.tuples(SPAWNS, st.integers(0, 50), st.integers(0, 40), st.booleans())
 """An event, how long its command took, how long after the append before it came, and whether in one of its own."""
+
+
+BY_ID = attrgetter("span_id")
 
 
 @st.composite
@@ -109,6 +113,14 @@ def test_golden_logs_nest_and_are_cut_anywhere(name: str) -> None:
     for place in range(0, len(events), 11):
         assert spans(events, place, place + 1) == whole
         assert SpanFold(Held(events)).fold(events[place:]) == whole[len(spans(events[:place])) :]
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_sessions_that_take_turns_give_equal_spans_where_there_is_no_room_for_all_of_them(room: int) -> None:
+    logs = [list(read(name)) for name in FAITHFUL if not name.startswith("shapes")]
+    turns = [event for several in zip_longest(*logs) for event in several if event is not None]
+    found = SpanFold(Held(turns), room=room).fold(turns)
+    assert sorted(found, key=BY_ID) == sorted((span for log in logs for span in spans(log)), key=BY_ID)
 
 
 STRUCTURE = {

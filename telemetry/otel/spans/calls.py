@@ -8,7 +8,7 @@ from telemetry.otel.span import Attribute
 from telemetry.otel.spans.about import Body
 from telemetry.otel.spans.draft import Draft
 from telemetry.otel.spans.drawing import Drawing
-from telemetry.otel.spans.fields import pairs_of, take
+from telemetry.otel.spans.fields import LARGEST, pairs_of, take
 from telemetry.otel.spans.messages import answer, as_json
 
 REQUESTED = {
@@ -83,10 +83,12 @@ def _ended(drawing: Drawing, phase: Draft, event: Recorded, body: Body, start: i
     attributes = chat.attributes
     attributes[names.OUTCOME_EVENT] = event.id
     if usage := body.get("usage"):
-        attributes[names.INPUT_TOKENS] = _count(attributes, names.INPUT_TOKENS) + usage.get("input_tokens", 0)
-        attributes[names.OUTPUT_TOKENS] = _count(attributes, names.OUTPUT_TOKENS) + usage.get("output_tokens", 0)
+        for field, name in (("input_tokens", names.INPUT_TOKENS), ("output_tokens", names.OUTPUT_TOKENS)):
+            attributes[name] = min(_count(attributes, name) + usage.get(field, 0), LARGEST)
         if "cost_usd" in usage:
-            attributes[names.COST] = float(usage["cost_usd"])
+            before = attributes.get(names.COST, 0.0)
+            assert isinstance(before, float)
+            attributes[names.COST] = before + usage["cost_usd"]
     return chat
 
 

@@ -26,10 +26,12 @@ MOST_SESSIONS: Final = 10_000
 class SpanFold:
     """Takes events of all streams in order of position; gives the spans that they complete. Not for several threads.
 
-    What it did not see it reads back from `history`, so it may begin anywhere."""
+    What it did not see it reads back from `history`, so it may begin anywhere; and what of more than `room` sessions
+    it cannot keep."""
 
-    def __init__(self, history: History, *, content: Content = Content()) -> None:
+    def __init__(self, history: History, *, content: Content = Content(), room: int = MOST_SESSIONS) -> None:
         self._history = history
+        self._room = room
         self._tools = Tools(content, References(history), Messages(history))
         self._sessions: dict[str, Session] = {}
         self._trainings = Trainings(history, self._tools)
@@ -59,7 +61,7 @@ class SpanFold:
         return self._trainings.unfinished(stream) if session is None else session.unfinished(stream)
 
     def _meet(self, event: Recorded) -> Session:
-        if len(self._sessions) >= MOST_SESSIONS:
+        if len(self._sessions) >= self._room:
             del self._sessions[next(iter(self._sessions))]
         session = met(event, self._history, self._tools)
         self._sessions[event.stream] = session
