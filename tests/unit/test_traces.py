@@ -22,7 +22,7 @@ from telemetry.query.rows.kinds import VERSION
 from telemetry.query.traces import compact as joining
 from telemetry.query.traces.compact import compact
 from telemetry.query.traces.manifest import FOLDER, KEPT, path_of, read
-from telemetry.query.traces.place import Place, place_of
+from telemetry.query.traces.place import Elsewhere, Place, place_of
 from telemetry.query.traces.writer import Traces
 from tests.in_turns import fill_in_turns, fill_with_shapes, golden
 from tests.kept_rows import assert_kept, kept, manifest_of
@@ -221,7 +221,7 @@ def test_a_scheme_that_nothing_reaches_and_a_folder_that_takes_no_file_are_told(
         Traces(log, "nosuch://ada:secret@somewhere/x?key=secret")
     assert "secret" not in str(told.value)
     (tmp_path / "file").write_text("")
-    with pytest.raises(TracesUnwritable, match="cannot be written"):
+    with pytest.raises(TracesUnwritable, match="cannot be reached or written"):
         write(log, tmp_path / "file")
 
 
@@ -368,3 +368,19 @@ def test_a_file_url_is_a_folder(lived: EventLog, tmp_path: Path) -> None:
     write(lived, f"file://{tmp_path}/traces")
     assert assert_kept(place_of(tmp_path / "traces"), lived) == lived.position()
     assert place_of(f"file://{tmp_path}/traces").name == str(tmp_path / "traces")
+
+
+def test_what_a_store_says_is_told_without_the_secrets_of_its_url(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of("memory://ada:hush@somewhere/traces?key=hushed")
+    assert isinstance(place, Elsewhere)
+
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError("no answer from ada:hush@somewhere with key=hushed")
+
+    monkeypatch.setattr(place.filesystem, "cat_file", away)
+    with pytest.raises(TracesUnwritable, match="cannot be reached") as told:
+        place.read("manifest/1.json")
+    assert "hush" not in str(told.value)
+    assert told.value.__cause__ is None

@@ -6,8 +6,8 @@ power cut as far as the place promises that: a folder's files are fsynced, an ob
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ Filesystem: TypeAlias = Any
 
 LOCK: Final = ".lock"
 
+_USER: Final = re.compile(r"//([^/@]*)@")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
 
 
@@ -35,7 +36,7 @@ class Place(Protocol):
         """The path or URL by which others open it."""
 
     def read(self, path: str) -> bytes:
-        """Raises `FileNotFoundError`."""
+        """Raises `FileNotFoundError`, `TracesUnwritable`."""
 
     def names(self, folder: str) -> list[str]:
         """Of the files in it, sorted; none where it is not there."""
@@ -74,10 +75,11 @@ class Folder:
         return str(self.root / path)
 
     def read(self, path: str) -> bytes:
-        return self.root.joinpath(path).read_bytes()
+        with _reaching(self.name, reading=True):
+            return self.root.joinpath(path).read_bytes()
 
     def names(self, folder: str) -> list[str]:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), _reaching(self.name, reading=True):
             return sorted(file.name for file in self.root.joinpath(folder).iterdir() if not file.name.endswith(".new"))
         return []
 
@@ -86,26 +88,22 @@ class Folder:
 
     def write(self, files: Iterable[tuple[str, bytes]]) -> None:
         touched: set[Path] = set()
-        try:
+        with _reaching(self.name):
             for path, content in files:
                 file = self.root / path
                 touched |= self._make(file.parent)
                 write_file(file, content)
             for folder in touched:
                 sync_folder(folder)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def create(self, path: str, content: bytes) -> None:
         file = self.root / path
         if file.exists():
             raise Taken(path)
-        try:
+        with _reaching(self.name):
             for folder in self._make(file.parent):
                 sync_folder(folder)
             replace_file(file, content)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -116,11 +114,9 @@ class Folder:
                 file.parent.rmdir()
 
     def held(self) -> AbstractContextManager[object]:
-        try:
+        with _reaching(self.name):
             self.root.mkdir(parents=True, exist_ok=True)
             file: IO[str] | None = hold(self.root / LOCK)
-        except OSError as error:
-            raise self._unwritable(error) from error
         if file is None:
             raise TracesHeld(
                 f"{holder(self.root / LOCK)} writes the traces in {self.name}. They can be read; end that process "
@@ -138,12 +134,6 @@ class Folder:
             each.mkdir(exist_ok=True)
         return made
 
-    def _unwritable(self, error: OSError) -> TracesUnwritable:
-        return TracesUnwritable(
-            f"the traces in {self.name} cannot be written: {error.strerror}. The log is intact, and so are the rows "
-            "that stand there. Make room, or name another folder"
-        )
-
 
 class Elsewhere:
     """`create` is atomic where the store is: object stores take a name only once when asked to. One writer at a time is
@@ -152,7 +142,8 @@ class Elsewhere:
     def __init__(self, url: str) -> None:
         import fsspec
 
-        self.name = re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+        self.name = _USER.sub("//", url.partition("?")[0])
+        self._secrets = tuple(secret for secret in (*_USER.findall(url), url.partition("?")[2]) if secret)
         try:
             self.filesystem: Filesystem
             self.filesystem, self._root = fsspec.core.url_to_fs(url)
@@ -164,11 +155,12 @@ class Elsewhere:
         return str(self.filesystem.unstrip_protocol(f"{self._root}/{path}"))
 
     def read(self, path: str) -> bytes:
-        return bytes(self.filesystem.cat_file(f"{self._root}/{path}"))
+        with self._reaching(reading=True):
+            return bytes(self.filesystem.cat_file(f"{self._root}/{path}"))
 
     def names(self, folder: str) -> list[str]:
         self.filesystem.invalidate_cache()
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._reaching(reading=True):
             found = self.filesystem.ls(f"{self._root}/{folder}", detail=False)
             return sorted(str(path).rpartition("/")[2] for path in found)
         return []
@@ -176,22 +168,20 @@ class Elsewhere:
     def everything(self) -> Iterator[str]:
         self.filesystem.invalidate_cache()
         begin = len(self._root) + 1
-        return (str(path)[begin:] for path in self.filesystem.find(self._root))
+        with self._reaching():
+            return iter([str(path)[begin:] for path in self.filesystem.find(self._root)])
 
     def write(self, files: Iterable[tuple[str, bytes]]) -> None:
-        try:
+        with self._reaching():
             for path, content in files:
                 self.filesystem.pipe_file(f"{self._root}/{path}", content)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def create(self, path: str, content: bytes) -> None:
-        try:
-            self.filesystem.pipe_file(f"{self._root}/{path}", content, mode="create")
-        except FileExistsError as error:
-            raise Taken(path) from error
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with self._reaching():
+            try:
+                self.filesystem.pipe_file(f"{self._root}/{path}", content, mode="create")
+            except FileExistsError as error:
+                raise Taken(path) from error
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -201,8 +191,23 @@ class Elsewhere:
     def held(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def _unwritable(self, error: OSError) -> TracesUnwritable:
-        return TracesUnwritable(
-            f"the traces in {self.name} cannot be written: {error}. The log is intact, and so are the rows that stand "
-            "there"
-        )
+    def _reaching(self, *, reading: bool = False) -> AbstractContextManager[None]:
+        return _reaching(self.name, reading=reading, hiding=self._secrets)
+
+
+@contextmanager
+def _reaching(name: str, *, reading: bool = False, hiding: Sequence[str] = ()) -> Iterator[None]:
+    """What the system says of a place, for people and without what a URL holds of secrets; to who reads, that a file is
+    not there is an answer."""
+    try:
+        yield
+    except OSError as error:
+        if reading and isinstance(error, FileNotFoundError):
+            raise
+        why = error.strerror or str(error)
+        for secret in hiding:
+            why = why.replace(secret, "***")
+        raise TracesUnwritable(
+            f"the traces in {name} cannot be reached or written: {why}. The log is intact, and so are the rows that "
+            "stand there. Make room, or name another folder"
+        ) from (None if hiding else error)
