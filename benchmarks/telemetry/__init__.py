@@ -1,3 +1,4 @@
 """Telemetry as a projection, in figures (`make bench-telemetry`).
 
-__main__    the parts"""
+__main__    the parts
+record      out and back in: the same heads, and how large a record is"""

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks.report import progress
+from benchmarks.telemetry import record
 
-PARTS: dict[str, Callable[[], None]] = {}
+PARTS: dict[str, Callable[[], None]] = {"record": record.main}
 """Each reports its figures and takes at most three minutes on an idle machine, less with PROFILE=short."""
 
 
