@@ -43,19 +43,23 @@ ERROR: Final = 2
 NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 """What protobuf's JSON writes for numbers that JSON has not."""
 
+_SCOPE: Final[dict[str, Json]] = {
+    "scope": {"name": names.SCOPE, "version": names.SCOPE_VERSION},
+    "schemaUrl": names.SCHEMA_URL,
+}
 _IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 """Fields of bytes that OTLP's JSON has in hex, and not in base64 as all others."""
 
 
 def logs_line(records: Iterable[LogRecord], *, resource: Attributes) -> bytes:
     """One line with all of `records`, newline included."""
-    scope: Json = {"scope": {"name": names.SCOPE}, "logRecords": [_log_record(record) for record in records]}
+    scope: Json = {**_SCOPE, "logRecords": [_log_record(record) for record in records]}
     return _line({"resourceLogs": [{"resource": {"attributes": _attributes(resource)}, "scopeLogs": [scope]}]})
 
 
 def spans_line(spans: Iterable[Span], *, resource: Attributes) -> bytes:
     """The same of spans."""
-    scope: Json = {"scope": {"name": names.SCOPE}, "spans": [_span(span) for span in spans]}
+    scope: Json = {**_SCOPE, "spans": [_span(span) for span in spans]}
     return _line({"resourceSpans": [{"resource": {"attributes": _attributes(resource)}, "scopeSpans": [scope]}]})
 
 
