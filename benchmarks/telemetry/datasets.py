@@ -44,7 +44,7 @@ LEAST_ROWS_PER_S: Final = 200_000
 ROUNDS: Final = 3
 
 
-def datasets() -> None:
+def main() -> None:
     """Reports `dataset_rows_per_s` and `rebuild_same_digest`."""
     folder = Path(tempfile.mkdtemp(prefix="bench-datasets-"))
     try:
