@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from runtime.errors import EXPECTED
 from runtime.exporting import Target, content, exporting, targets
 from runtime.settings import Settings
-from runtime.traces import parquet_follower, traces_url
+from runtime.traces import named_place, parquet_follower, traces_url
 from telemetry.errors import CursorHeld, TracesHeld
 from telemetry.log import EventLog, open_log
 from telemetry.otel.export.follower import Follower, Lag
@@ -54,6 +54,7 @@ def makers(settings: Settings) -> list[Maker]:
         return parquet_follower(log, traces_url(log, settings))
 
     content(settings.telemetry)
+    named_place(settings.telemetry.parquet)
     keepers = [] if settings.telemetry.parquet is None else [Maker("traces", keeper)]
     return [*(exporter(target) for target in targets(settings.telemetry)), *keepers]
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runtime.settings import Settings
+from runtime.errors import UsageError
+from runtime.settings import Settings, in_upload
 from telemetry.log import EventLog, is_postgres
 from telemetry.otel.export.follower import Follower, Lag, lag_of
 
@@ -23,13 +24,29 @@ BESIDE: Final = "beside"
 
 def traces_url(log: EventLog, settings: Settings, given: str | None = None) -> str:
     """A folder or an fsspec URL, there or not: what is given, else what the settings say, else beside a log that is a
-    file, and in AETHER_HOME of one that is elsewhere."""
-    named = given or settings.telemetry.parquet or BESIDE
-    if named != BESIDE:
+    file, and in AETHER_HOME of one that is elsewhere. Raises as `named_place` does."""
+    named = named_place(given or settings.telemetry.parquet)
+    if named is not None:
         return named
     if is_postgres(log.url):
         return str(settings.home.expanduser() / "traces" / log.id)
     return str(Path(f"{log.url}.traces"))
+
+
+def named_place(named: str | None) -> str | None:
+    """A URL as it is, a folder as an absolute path, None for the place beside the log. Raises `UsageError` for a folder
+    that Ray would delete with the job's upload."""
+    if named is None or named == BESIDE:
+        return None
+    if "://" in named:
+        return named
+    folder = Path(named).expanduser().absolute()
+    if in_upload(folder):
+        raise UsageError(
+            f"the traces {named!r} would lie in this job's upload, which Ray deletes with the job. Give an absolute "
+            f"path outside it, or {BESIDE!r}"
+        )
+    return str(folder)
 
 
 @contextmanager
