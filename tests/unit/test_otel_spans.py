@@ -220,6 +220,15 @@ def test_calls_that_were_made_at_once_begin_together() -> None:
     assert (fast.end - fast.start, slow.end - slow.start) == (200_000, 700_000)
 
 
+def test_what_nobody_measured_lasts_from_the_event_that_began_it_to_the_one_that_ended_it() -> None:
+    asked = reason.Requested(endpoint="main", model="m", prompt="1" * 64)
+    told = Told().append(1, session.CycleOpened(cycle=1), asked)
+    told.append(1, reason.Answered(model="m", finish="stop")).append(1, call("pay", 0))
+    spans = told.append(1, execute.Succeeded(effect=DIGESTS[0]), closing(1)).spans()
+    for name in ("chat m", "execute_tool pay"):
+        assert named(spans, name).end - named(spans, name).start == 1_000_000
+
+
 @pytest.mark.parametrize(
     ("ending", "kind"),
     [

@@ -79,7 +79,9 @@ def _ended(drawing: Drawing, phase: Draft, event: Recorded, body: Body, start: i
     if chat is None:
         requested(drawing, phase, event, {name: body[name] for name in ("call", "model") if name in body}, start, start)
         chat = drawing.calls[body.get("call", 0)]
-    chat.start, chat.end = max(chat.start, start), max(chat.end, end)
+    if start < end:  # else nobody measured it, and it began when it was asked for
+        chat.start = max(chat.start, start)
+    chat.end = max(chat.end, end)
     attributes = chat.attributes
     attributes[names.OUTCOME_EVENT] = event.id
     if usage := body.get("usage"):

@@ -93,13 +93,13 @@ def unknown(drawing: Drawing, phase: Draft, event: Recorded, body: Body, start: 
 
 
 def _ended(drawing: Drawing, phase: Draft, event: Recorded, body: Body, end: int, outcome: str) -> Draft:
-    """The effect, ended. What was attempted once began when its outcome says; what was settled after a crash, when it
-    was intended. Where its intent is not in the cycle, a span of what is known."""
+    """The effect, ended. What was attempted once began when its outcome says; what was settled after a crash, or was
+    not measured, when it was intended. Where its intent is not in the cycle, a span of what is known."""
     effect = drawing.effects.get(body.get("effect", ""))
     if effect is None:
         effect = drawing.leaf(phase, event, f"{names.ACT} {drawing.about.environment}".rstrip(), end, end)
         take(effect.attributes, _INTENDED[:1], body)
-    elif effect.attributes.get(names.ATTEMPTS, 1) == 1:
+    elif event.elapsed_ns and effect.attributes.get(names.ATTEMPTS, 1) == 1:
         effect.start = max(effect.start, end - event.elapsed_ns)
     effect.end = max(effect.end, end)
     effect.attributes[names.OUTCOME] = outcome
