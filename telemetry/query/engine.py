@@ -113,7 +113,7 @@ class Engine:
         columns = {column.name for view in statement.views for column in KINDS[view].columns}
         explain = partial(complaint, memory=in_words(self._limits.memory_bytes), columns=columns)
         try:
-            self._views.make(statement.views, seen=seen)
+            self._views.make(statement.views, streams=_streams(statement, given), seen=seen)
             self._connection.execute("BEGIN TRANSACTION READ ONLY")
             relation = self._connection.sql(sql, params=given or None)
             assert relation is not None, "a SELECT gives a relation"
@@ -182,6 +182,12 @@ def ask(
 def in_words(size_bytes: int) -> str:
     """Such as `512 MiB`."""
     return f"{size_bytes / MIB:.3g} MiB" if size_bytes < 1024 * MIB else f"{size_bytes / 1024 / MIB:.3g} GiB"
+
+
+def _streams(statement: Statement, given: Mapping[str, Scalar]) -> dict[str, frozenset[str]]:
+    """The only streams that are asked of a view, where that is so."""
+    found = {view: [one.stream(given) for one in wanted] for view, wanted in statement.narrow.items()}
+    return {view: frozenset(filter(None, streams)) for view, streams in found.items() if None not in streams}
 
 
 def _fitting(statement: Statement, given: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -6,6 +6,7 @@ to DuckDB 2.0.1, and writes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,6 +18,7 @@ import orjson
 from telemetry.errors import InvalidQuery, QueryRefused
 from telemetry.query.complaints import nearest, said
 from telemetry.query.functions import CHANGING, ORDERED, REFUSED, TABLE_FUNCTIONS
+from telemetry.query.narrow import Wanted, wanted
 from telemetry.query.rows.catalogue import KINDS
 
 Node: TypeAlias = Mapping[str, object]
@@ -55,6 +57,8 @@ class Statement:
     """Names of its `$name`."""
     unsettled: tuple[str, ...]
     """What in it may answer otherwise another time over the same rows, in words."""
+    narrow: Mapping[str, tuple[Wanted, ...]]
+    """Of which streams it reads a view, where it reads no others."""
 
 
 def read_statement(
@@ -74,6 +78,7 @@ def read_statement(
         views=tuple(view for view in views if view in walk.read),
         parameters=parameters,
         unsettled=tuple(walk.unsettled),
+        narrow={view: tuple(found) for view, found in walk.narrow.items() if len(found) == walk.read[view]},
     )
 
 
@@ -113,7 +118,8 @@ class _Walk:
     """Through the whole tree: what is read, what is unsettled. Raises `QueryRefused` at what is not allowed."""
 
     def __init__(self, views: Collection[str]) -> None:
-        self.read: set[str] = set()
+        self.read: Counter[str] = Counter()
+        self.narrow: dict[str, list[Wanted]] = {}
         self.unsettled: dict[str, None] = {}
         self._views = views
 
@@ -144,6 +150,8 @@ class _Walk:
         elif kind == "SHOW_REF" and not node.get("query"):
             raise _refused("SHOW", "; DESCRIBE events tells a view's columns, aether trace query --list the views")
         elif kind == "SELECT_NODE":
+            if (found := wanted(node)) is not None and (path := _path(node["from_table"]))[0].lower() not in own:
+                self.narrow.setdefault(path[-1].lower(), []).append(found)
             limits = {m["type"]: m for m in _dicts(node.get("modifiers"))}
             if "LIMIT_MODIFIER" in limits and "ORDER_MODIFIER" not in limits:
                 self._unsettled("LIMIT without ORDER BY")
@@ -156,7 +164,7 @@ class _Walk:
             return
         if name not in self._views:
             raise QueryRefused(f"there is no view {path[-1]!r}{nearest(path[-1], self._views)}")
-        self.read.add(name)
+        self.read[name] += 1
 
     def _expression(self, node: Node, group: str) -> None:
         if group == "COLUMN_REF":

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from telemetry.errors import TracesRefused
 from telemetry.log import EventLog
 from telemetry.query.rows.kinds import VERSION
-from telemetry.query.traces.manifest import Manifest, read
+from telemetry.query.traces.manifest import File, Manifest, read
 from telemetry.query.traces.place import Elsewhere, Filesystem, Place, place_of
+
+
+class Stretch(NamedTuple):
+    """Of the log: where a stream's own events stand."""
+
+    stream: str
+    first: int
+    last: int
+
+    def may_be_in(self, file: File) -> bool:
+        in_time = file.first <= self.last and self.first <= file.last
+        return in_time and file.first_stream <= self.stream <= file.last_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +41,12 @@ class Stored:
         """What reaches the files; None where they are files of this machine."""
         return self.place.filesystem if isinstance(self.place, Elsewhere) else None
 
-    def files(self, kind: str, *, to: int) -> list[str]:
-        return [self.place.full(file.path) for file in self.manifest.of(kind, to=to)]
+    def files(self, kind: str, *, to: int, stretches: Collection[Stretch] | None = None) -> list[str]:
+        """Those that may hold rows of that kind up to a position, of one of the stretches if given."""
+        found = self.manifest.of(kind, to=to)
+        if stretches is not None:
+            found = [file for file in found if any(stretch.may_be_in(file) for stretch in stretches)]
+        return [self.place.full(file.path) for file in found]
 
     def paths(self) -> list[str]:
         return [self.place.full(file.path) for file in self.manifest.files]

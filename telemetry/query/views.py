@@ -6,20 +6,21 @@ rows of a past moment are those that were there then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from telemetry.events import Recorded
 from telemetry.log import EventLog
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.fold import Fold
 from telemetry.query.rows.kinds import FLAG, INT, REAL, SEED, TEXT, TIME, Kind, Type
 from telemetry.query.rows.story import Row
 from telemetry.query.rows.tables import table
-from telemetry.query.stored import Stored
+from telemetry.query.stored import Stored, Stretch
 
 Seen: TypeAlias = "Callable[[int, int], None]"
 """Hears how many events have been made into rows, of how many."""
@@ -52,7 +53,7 @@ class Views:
         self._stored = stored
         self._as_of = as_of
         self._after = 0 if stored is None else min(stored.position, as_of)
-        self._made: set[str] = set()
+        self._made: dict[str, frozenset[str] | None] = {}
         connection.execute(f"CREATE SCHEMA {TAIL}")
 
     @property
@@ -60,23 +61,37 @@ class Views:
         """Events that are not in Parquet up to `as_of`, whose rows are made from the log."""
         return self._as_of - self._after
 
-    def make(self, kinds: Iterable[str], *, seen: Seen | None = None) -> None:
-        """Those that are not there yet. Raises what DuckDB raises, `InvalidEvent`, and what reading the log raises."""
-        missing = [kind for kind in kinds if kind not in self._made]
-        if not missing:
-            return
-        for kind in missing:
-            self._insert(f"CREATE OR REPLACE TABLE {TAIL}.{kind} AS", kind, [])
-        if self.from_log:
-            self._fill(missing, seen)
-        for kind in missing:
-            self._connection.execute(f"CREATE OR REPLACE VIEW {kind} AS {self._select(KINDS[kind])}")
-            self._made.add(kind)
+    def make(
+        self,
+        kinds: Iterable[str],
+        *,
+        streams: Mapping[str, frozenset[str]] | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        """Those that are not there yet. `streams`: the only ones that are asked of a kind; what the view holds of
+        others is anything then. Raises what DuckDB raises, `InvalidEvent`, and what reading the log raises."""
+        only = {kind: (streams or {}).get(kind) for kind in kinds}
+        missing = {
+            kind: streams_
+            for kind, streams_ in only.items()
+            if kind not in self._made or self._made[kind] not in (None, streams_)
+        }
+        tail = bool(missing) and self._fill(missing, seen)
+        for kind, streams_ in missing.items():
+            self._connection.execute(
+                f"CREATE OR REPLACE VIEW {kind} AS {self._select(KINDS[kind], streams_, tail=tail)}"
+            )
+            self._made[kind] = streams_
 
-    def _fill(self, kinds: list[str], seen: Seen | None) -> None:
-        fold = Fold(self._log, kinds=kinds)
+    def _fill(self, kinds: Mapping[str, frozenset[str] | None], seen: Seen | None) -> bool:
+        """Makes rows of what is not in Parquet; False where there are none, and no table of them."""
+        if not self.from_log and self._stored is not None and all(self._paths(kind, kinds[kind]) for kind in kinds):
+            return False
+        for kind in kinds:
+            self._insert(f"CREATE OR REPLACE TABLE {TAIL}.{kind} AS", kind, [])
+        fold = Fold(self._log, kinds=tuple(kinds))
         done = 0
-        for events in _stretches(self._log.read_all(after=self._after, to=self._as_of), STRETCH):
+        for events in _stretches(self._events(list(kinds.values())), STRETCH):
             fold.add(events)
             for kind, rows in fold.take().items():
                 if rows:
@@ -84,23 +99,59 @@ class Views:
             done += len(events)
             if seen is not None:
                 seen(done, self.from_log)
+        return True
+
+    def _events(self, streams: Sequence[frozenset[str] | None]) -> Iterator[Recorded]:
+        """What is not in Parquet: all, or of the streams that any kind is asked of."""
+        if None in streams:
+            yield from self._log.read_all(after=self._after, to=self._as_of)
+            return
+        for stream in sorted(frozenset().union(*(one for one in streams if one is not None))):
+            for event in self._log.read(stream, after=_shared(self._log, stream)):
+                if event.position > self._as_of:
+                    break
+                if event.position > self._after:
+                    yield event
 
     def _insert(self, command: str, kind: str, rows: list[Row]) -> None:
         self._connection.register("made", table(kind, rows))
         self._connection.execute(f"{command} FROM made")
         self._connection.unregister("made")
 
-    def _select(self, kind: Kind) -> str:
+    def _select(self, kind: Kind, streams: frozenset[str] | None, *, tail: bool) -> str:
         columns = ", ".join(column.name for column in kind.columns)
-        parts = [f"SELECT {columns} FROM {TAIL}.{kind.name}"]
-        files = [] if self._stored is None else self._stored.files(kind.name, to=self._as_of)
-        if files:
+        parts = [f"SELECT {columns} FROM {TAIL}.{kind.name}"] if tail else []
+        if files := self._paths(kind.name, streams):
             paths = ", ".join(map(quoted, files))
             parts.append(
                 f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = false)"
                 f" WHERE position <= {self._as_of}"
             )
         return " UNION ALL ".join(parts)
+
+    def _paths(self, kind: str, streams: frozenset[str] | None) -> list[str]:
+        if self._stored is None:
+            return []
+        stretches = None if streams is None else [found for one in streams for found in stretch_of(self._log, one)]
+        return self._stored.files(kind, to=self._as_of, stretches=stretches)
+
+
+def stretch_of(log: EventLog, stream: str) -> Iterator[Stretch]:
+    """Where the stream's own events stand, which is where all its rows do; none for one that never was. From the
+    beginning of the log where its first ones were archived and removed: Parquet may hold the rows of those."""
+    head, removed = log.head(stream), log.removed(stream)
+    if removed is not None:
+        yield Stretch(stream, 0, max(log.position() if head is None else head.position, 0))
+    elif head is not None:
+        shared = _shared(log, stream)
+        first = next(log.read(stream, after=shared, to=shared + 1))
+        yield Stretch(stream, first.position, head.position)
+
+
+def _shared(log: EventLog, stream: str) -> int:
+    """Up to which version a stream's events are its ancestors', or are not there any more."""
+    origin, removed = log.origin(stream), log.removed(stream)
+    return max(0 if origin is None else origin.at_version, 0 if removed is None else removed.version)
 
 
 def type_in_sql(type_: Type) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from telemetry.errors import InvalidQuery, QueryRefused, QueryStopped, QueryTooLarge, TracesDamaged, TracesRefused
@@ -20,10 +21,10 @@ from telemetry.query.answer import Column
 from telemetry.query.engine import MIB, Engine, Limits, ask
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.tables import rows_of
-from telemetry.query.statement import Scalar
+from telemetry.query.statement import Scalar, read_statement
 from telemetry.query.traces.writer import Traces
 from telemetry.query.views import type_in_sql
-from tests.in_turns import fill_in_turns, fill_with_shapes
+from tests.in_turns import closings, fill_in_turns, fill_with_shapes, forked
 
 ENDLESS = "SELECT a.payload FROM events a, events b, events c, events d, events e"
 
@@ -276,3 +277,54 @@ def test_a_log_that_grows_is_read_while_it_is_written(log: EventLog) -> None:
             "a", [Draft(event=session.CycleOpened(cycle=1), command=str(number))], expected_version=number, epoch=1
         )
         assert told(log, "SELECT count(*) AS n FROM events") == [{"n": number + 1}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "narrow"),
+    [
+        ("SELECT * FROM events WHERE session = $session", {"events"}),
+        ("SELECT * FROM events e WHERE 'session/maze' = e.stream AND cycle > 1", {"events"}),
+        ("WITH a AS (FROM cycles WHERE session = $session) FROM a", {"cycles"}),
+        ("SELECT * FROM events WHERE session = $session UNION ALL SELECT * FROM events WHERE stream = 'a'", {"events"}),
+        ("SELECT * FROM events WHERE session = $session UNION ALL SELECT * FROM events", set()),
+        ("SELECT * FROM events WHERE session = $session OR cycle = 1", set()),
+        ("SELECT * FROM events WHERE NOT session = $session", set()),
+        ("SELECT * FROM events e JOIN cycles c USING (stream) WHERE e.session = $session", set()),
+        ("SELECT * FROM events AS e(session) WHERE session = $session", set()),
+        ("WITH events AS (SELECT count(*) AS session FROM events) FROM events WHERE session = $session", set()),
+        ("SELECT * FROM events WHERE session = $session::VARCHAR", set()),
+        ("SELECT (SELECT max(c.cycle) FROM cycles c WHERE c.session = e.session) FROM events e", set()),
+        ("SELECT * FROM events e WHERE other.session = $session", set()),
+    ],
+)
+def test_a_view_is_narrow_only_where_all_that_reads_it_asks_for_one_session(sql: str, narrow: set[str]) -> None:
+    assert set(read_statement(sql).narrow) == narrow
+
+
+def test_what_is_asked_of_one_session_is_found_wherever_its_rows_lie(log: EventLog, tmp_path: Path) -> None:
+    fill_in_turns(log, ("maze", "refund"))
+    forked(log, "maze", "fork", at_version=next(iter(closings("maze"))))
+    folder = keep(log, tmp_path / "traces")
+    fill_in_turns(log, ("lava",))
+    fill_with_shapes(log)
+    for traces in (None, folder):
+        with Engine(log, traces=traces) as narrow, Engine(log, traces=traces) as wide:
+            for session_ in ("maze", "refund", "lava", "fork", "nobody"):
+                for kind in ("events", "cycles", "lineage", "actions"):
+                    found = narrow.ask(f"SELECT * FROM {kind} WHERE session = $s ORDER BY ALL", {"s": session_}).read()
+                    sql = f"SELECT * FROM {kind} WHERE session || '' = $s ORDER BY ALL"
+                    assert found == wide.ask(sql, {"s": session_}).read(), (session_, kind)
+            assert narrow.ask("SELECT count(*) AS n FROM events").read().to_pylist() == [{"n": log.position()}]
+
+
+def test_only_the_files_that_can_hold_a_sessions_rows_are_opened(log: EventLog, tmp_path: Path) -> None:
+    fill_in_turns(log, ("maze",))
+    keep(log, tmp_path / "traces")
+    fill_in_turns(log, ("lava",))
+    folder = keep(log, tmp_path / "traces")
+    for file in Path(folder).glob("events/**/*.parquet"):
+        if pq.read_table(file)["session"][0].as_py() == "lava":
+            file.unlink()
+    assert len(told(log, "SELECT * FROM events WHERE session = 'maze'", traces=folder)) == 147
+    with pytest.raises(TracesDamaged):
+        told(log, "SELECT * FROM events WHERE session = 'lava'", traces=folder)
