@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks.report import progress
-from benchmarks.telemetry import datasets, record
+from benchmarks.telemetry import datasets, queries, record
 
-PARTS: dict[str, Callable[[], None]] = {"record": record.main, "datasets": datasets.main}
+PARTS: dict[str, Callable[[], None]] = {"record": record.main, "queries": queries.main, "datasets": datasets.main}
 """Each reports its figures and takes at most three minutes on an idle machine, less with PROFILE=short."""
 
 

@@ -80,7 +80,7 @@ class Told(NamedTuple):
     """Without its end, where the event's own number comes."""
 
 
-def queries() -> None:
+def main() -> None:
     """Reports `query_filter_group_s`, `session_timeline_ms`, and the same of the SQLite log."""
     events = EVENTS // 10 if short() else EVENTS
     with workplace() as folder:

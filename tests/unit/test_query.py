@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -328,3 +329,16 @@ def test_only_the_files_that_can_hold_a_sessions_rows_are_opened(log: EventLog, 
     assert len(told(log, "SELECT * FROM events WHERE session = 'maze'", traces=folder)) == 147
     with pytest.raises(TracesDamaged):
         told(log, "SELECT * FROM events WHERE session = 'lava'", traces=folder)
+
+
+def test_traces_that_lie_elsewhere_are_asked_through_their_file_system_alone(log: EventLog) -> None:
+    fill_in_turns(log, ("maze",))
+    url = f"memory://traces-{log.id}"
+    with Traces(log, url) as traces:
+        traces.drain(to=log.position())
+    fill_in_turns(log, ("lava",))
+    with Engine(log, traces=url) as engine:
+        assert engine.from_log == 142
+        assert engine.ask("SELECT count(*) AS n FROM events").read().to_pylist() == [{"n": log.position()}]
+        with engine.ask("SELECT 1"), pytest.raises(duckdb.Error, match="disabled by configuration"):
+            engine._connection.execute(f"COPY (SELECT 1) TO '{url}/evil.csv'")
