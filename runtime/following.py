@@ -10,16 +10,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from runtime.errors import EXPECTED
 from runtime.exporting import Target, content, exporting, targets
+from runtime.metrics import MetricsFollower, kept
 from runtime.settings import Settings
 from runtime.traces import named_place, parquet_follower, traces_url
 from telemetry.errors import CursorHeld, TracesHeld
 from telemetry.log import EventLog, open_log
+from telemetry.log.latency import Latencies
+from telemetry.otel.account import Accounted
+from telemetry.otel.export.exporter import Exporter
 from telemetry.otel.export.follower import Follower, Lag
 from telemetry.otel.export.patience import Patience, Stopped
+from telemetry.otel.measures.standing import Standing
+from telemetry.otel.metrics import wanted
 
 logger = logging.getLogger(__name__)
 
@@ -42,21 +49,47 @@ class Maker(NamedTuple):
 
     name: str
     make: Callable[[EventLog, Said], AbstractContextManager[Follower]]
+    known_as: str | None = None
+    """What metrics call it: an exporter by its cursor, which others may follow by too. None for what they do not show."""
 
 
-def makers(settings: Settings) -> list[Maker]:
+@dataclass
+class Told:
+    """What the follower of metrics hears of others in its process."""
+
+    standings: Callable[[], Sequence[Standing]] = lambda: ()
+    appends: Latencies = field(default_factory=Latencies)
+    """How long those took that write the log, wherever they are."""
+
+
+def makers(settings: Settings, told: Told | None = None) -> list[Maker]:
     """Of everything that the settings want beside the sessions. Raises `UsageError` for what cannot be meant."""
+    heard = told or Told()
 
     def exporter(target: Target) -> Maker:
-        return Maker(target.name, lambda log, said: exporting(log, target, settings, troubled=said))
+        return Maker(target.name, lambda log, said: exporting(log, target, settings, troubled=said), target.cursor)
+
+    def metrics(log: EventLog, said: Said) -> AbstractContextManager[Follower]:
+        return MetricsFollower(
+            log,
+            settings,
+            exporters=settings.metrics,
+            said=said,
+            others=lambda: {one.follower: one for one in (*kept(log, settings), *heard.standings())}.values(),
+            appends=lambda: heard.appends,
+        )
 
     def keeper(log: EventLog, _: Said) -> AbstractContextManager[Follower]:
         return parquet_follower(log, traces_url(log, settings))
 
     content(settings.telemetry)
     named_place(settings.telemetry.parquet)
-    keepers = [] if settings.telemetry.parquet is None else [Maker("traces", keeper)]
-    return [*(exporter(target) for target in targets(settings.telemetry)), *keepers]
+    found = [exporter(target) for target in targets(settings.telemetry)]
+    if settings.telemetry.parquet is not None:
+        found.append(Maker("traces", keeper, "traces"))
+    if wanted(settings.metrics, lambda _: None):
+        found.append(Maker("metrics", metrics))
+    return found
 
 
 class Following:
@@ -71,6 +104,10 @@ class Following:
     def lags(self) -> list[tuple[str, Lag]]:
         """How far behind each is; `why` says what troubles it."""
         return [(loop.maker.name, loop.lag()) for loop in self._loops]
+
+    def standings(self) -> list[Standing]:
+        """Of those that keep a place, as metrics have it."""
+        return [standing for loop in self._loops if (standing := loop.standing()) is not None]
 
     def finish(self) -> list[tuple[str, Lag]]:
         """Lets each get to the log's end, if it gets on at all, then closes. Returns how far behind they were left."""
@@ -101,6 +138,10 @@ class _Loop(threading.Thread):
         self._url = url
         self._stopping = stop
         self._follower: Follower | None = None
+        self._accounted = Accounted()
+        """Of followers that were before this one."""
+        self._left: Standing | None = None
+        """How the last of them stood in the end."""
         self._why = NOT_BEGUN
         self._lock = threading.Lock()
 
@@ -131,6 +172,8 @@ class _Loop(threading.Thread):
                     patience.succeeded()
             finally:
                 with self._lock:
+                    self._left = self._standing(follower)
+                    self._accounted = self._accounted.with_(_account(follower))
                     self._follower = None
 
     def _tell(self, why: str) -> None:
@@ -148,8 +191,23 @@ class _Loop(threading.Thread):
                 return Lag(0, 0.0, self._why)
             return self._follower.lag()
 
+    def standing(self) -> Standing | None:
+        """While it does not follow, as it last stood; None before, and of what keeps no place."""
+        with self._lock:
+            return self._left if self._follower is None else self._standing(self._follower)
+
+    def _standing(self, follower: Follower) -> Standing | None:
+        if self.maker.known_as is None:
+            return None
+        lag = follower.lag()
+        return Standing(self.maker.known_as, lag.events, lag.seconds, self._accounted.with_(_account(follower)))
+
     def end(self) -> None:
         with self._lock:
             if self._follower is not None:
                 self._follower.stop()
         self.join(JOIN_S)
+
+
+def _account(follower: Follower) -> Accounted:
+    return follower.account.so_far if isinstance(follower, Exporter) else Accounted()

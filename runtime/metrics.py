@@ -21,6 +21,7 @@ from telemetry.log.latency import Latencies
 from telemetry.log.projection.cursor import kept_places
 from telemetry.log.projection.project import Projected
 from telemetry.otel import names
+from telemetry.otel.export.follower import Lag, lag_of
 from telemetry.otel.measures.fold import Measures, totals_of
 from telemetry.otel.measures.standing import Standing, series_of, spread_of
 from telemetry.otel.measures.totals import Totals
@@ -55,6 +56,7 @@ class MetricsFollower:
     ) -> None:
         self._log, self._settings = log, settings
         self._exporters, self._said = exporters, said
+        self._why = ""
         self._others = others or (lambda: kept(log, settings))
         self._appends = appends or log.latencies
         self._stopped = threading.Event()
@@ -99,10 +101,18 @@ class MetricsFollower:
     def stop(self) -> None:
         self._stopped.set()
 
+    def lag(self) -> Lag:
+        return lag_of(self._log, self.position, why=self._why)
+
     def metrics(self) -> Sequence[Metric]:
         """As OpenTelemetry has them. From any thread."""
         standings = [standing(self._log, self.name, self.position), *self._others()]
         return metrics_now(self._totals, standings, appends=self._appends())
+
+    def _complain(self, text: str) -> None:
+        """It stays with the lag: an exporter that is heard of no more may be well again or may not."""
+        self._why = text
+        self._said(text)
 
     def _look(self) -> None:
         """Takes what counts by now, for whoever reads it meanwhile."""
@@ -133,9 +143,8 @@ def kept(log: EventLog, settings: Settings) -> Iterator[Standing]:
 
 def standing(log: EventLog, name: str, position: int) -> Standing:
     """Of a follower that is done with everything up to `position`."""
-    waits = max(0, log.position() - position)
-    first = next(log.read_all(after=position, to=position + 1), None) if waits else None
-    return Standing(name, waits, 0.0 if first is None else max(0.0, (time.time_ns() - first.at) / 1e9))
+    lag = lag_of(log, position)
+    return Standing(name, lag.events, lag.seconds)
 
 
 def measure_log(meter: Meter, log: EventLog) -> None:

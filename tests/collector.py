@@ -123,14 +123,7 @@ class Collector:
     @property
     def metrics(self) -> dict[str, Metric]:
         """The last of each name."""
-        return {
-            metric.name: metric
-            for request in self.requests
-            if isinstance(request, ExportMetricsServiceRequest)
-            for each in request.resource_metrics
-            for scope in each.scope_metrics
-            for metric in scope.metrics
-        }
+        return metrics_of(self.requests)
 
 
 def kept(folder: Path, signal: str) -> Iterator[Request]:
@@ -141,6 +134,18 @@ def kept(folder: Path, signal: str) -> Iterator[Request]:
         end = 4 + int.from_bytes(content[:4], "big")
         yield SERVICES[signal][1].FromString(content[4:end])
         content = content[end:]
+
+
+def metrics_of(requests: Iterable[Request]) -> dict[str, Metric]:
+    """The last of each name."""
+    return {
+        metric.name: metric
+        for request in requests
+        if isinstance(request, ExportMetricsServiceRequest)
+        for each in request.resource_metrics
+        for scope in each.scope_metrics
+        for metric in scope.metrics
+    }
 
 
 def spans_of(requests: Iterable[Request]) -> list[Span]:

@@ -15,10 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.aether import ROOT, end_with_parent
-from tests.collector import Manner, kept, records_of, spans_of
+from tests.collector import Manner, kept, metrics_of, records_of, spans_of
 
 
 class CollectorProcess:
@@ -66,6 +67,11 @@ class CollectorProcess:
     def spans(self) -> list[Span]:
         """What it acknowledged, repeats among them."""
         return spans_of(kept(self.folder, "traces"))
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The last of each name."""
+        return metrics_of(kept(self.folder, "metrics"))
 
     @property
     def records(self) -> list[LogRecord]:

@@ -26,6 +26,7 @@ from runtime.hosting.telemetry_actor import RunningTelemetry, start_telemetry
 from runtime.sessions import SessionRow, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.log import is_postgres, open_log
+from telemetry.log.latency import Latencies
 
 START_TIMEOUT_S = 120.0
 """A host that has not answered by then has found no resources."""
@@ -244,7 +245,15 @@ class Hosts:
             [member.latest for member in self._members if member.latest is not None],
             hosts=len(self._members),
             deaths=sum(member.deaths for member in self._members),
-        ).model_copy(update={"telemetry": self._telemetry and self._telemetry.words()})
+        ).model_copy(update={"telemetry": self._telemetry and self._telemetry.words(self._appends())})
+
+    def _appends(self) -> Latencies:
+        """How long appends of this run took, of hosts that died as of when they last said so."""
+        found = Latencies()
+        for member in self._members:
+            for one in member.appends.values():
+                found = found.with_(one)
+        return found
 
     def suspend(self) -> None:
         """Lets every session finish its cycle and rest."""

@@ -14,10 +14,11 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from runtime.following import JOIN_S, LAST_S, Following, makers
+from runtime.following import JOIN_S, LAST_S, Following, Told, makers
 from runtime.hosting.pools import Handle
 from runtime.hosting.room import here
 from runtime.settings import Settings, log_url, standard_variables, take_variables
+from telemetry.log.latency import Latencies
 from telemetry.otel.export.follower import Lag
 
 NICENESS: Final = 10
@@ -32,9 +33,13 @@ class TelemetryActor:
         """`variables`: the standard ones of the driver's process, whose node's may be others."""
         os.nice(NICENESS)
         take_variables(variables)
-        self._following = Following(url, makers(settings))
+        self._told = Told()
+        self._following = Following(url, makers(settings, self._told))
+        self._told.standings = self._following.standings
 
-    def lags(self) -> Lags:
+    def lags(self, appends: Latencies) -> Lags:
+        """`appends`: how long those took that the sessions beside it waited for."""
+        self._told.appends = appends
         return self._following.lags()
 
     def finish(self) -> Lags:
@@ -54,10 +59,11 @@ class RunningTelemetry:
         self._asked: ObjectRef[Lags] | None = None
         self._lags: Lags = []
 
-    def words(self) -> str | None:
-        """How far behind it was when it last said so; None when it is not worth a word. Waits for nothing."""
+    def words(self, appends: Latencies) -> str | None:
+        """How far behind it was when it last said so; None when it is not worth a word. Waits for nothing. `appends`:
+        how long those took that the sessions waited for."""
         if self._asked is None:
-            self._asked = self._actor.lags.remote()
+            self._asked = self._actor.lags.remote(appends)
         elif ray.wait([self._asked], timeout=0)[0]:
             asked, self._asked = self._asked, None
             with suppress(RayActorError):

@@ -16,6 +16,21 @@ STRETCHES_KEPT: Final = 1_000
 """Of those that wait for it; a log that was pruned has few, and long ones."""
 
 
+class Accounted(NamedTuple):
+    """What an account came to."""
+
+    handed_on: int = 0
+    """Events whose taking was acknowledged; one that was handed on twice counts once while its cursor stands."""
+    set_aside: int = 0
+    """Events that no collector takes, kept where their owner keeps them."""
+    lost: int = 0
+    """Events that the cursor passed and nobody was handed."""
+
+    def with_(self, other: Accounted) -> Accounted:
+        """Of both."""
+        return Accounted(*(one + another for one, another in zip(self, other, strict=True)))
+
+
 class Positions(Protocol):
     """What of a log is asked here."""
 
@@ -38,12 +53,13 @@ class Account:
         self._passed = begins_at
         self._done: set[int] = set()
         self._empty: deque[_Empty] = deque(maxlen=STRETCHES_KEPT)
-        self.handed_on = 0
-        """Events whose taking was acknowledged; one that was handed on twice counts once while its cursor stands."""
-        self.aside = 0
-        """Events that no collector takes, kept where its owner keeps them."""
-        self.lost = 0
-        """Events that the cursor passed and nobody was handed."""
+        self.handed_on = self.aside = self.lost = 0
+        """As `Accounted` says."""
+
+    @property
+    def so_far(self) -> Accounted:
+        """From any thread."""
+        return Accounted(self.handed_on, self.aside, self.lost)
 
     def handed(self, positions: Iterable[int]) -> None:
         """Somebody acknowledged that they have the events at `positions`."""

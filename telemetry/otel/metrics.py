@@ -103,8 +103,8 @@ def providing(
 ) -> Iterator[Providing | None]:
     """The same for a provider of its own, beside whose instruments the metrics of `elsewhere` go out: nothing of those
     as long as it has no instrument that measured. None where nobody is to have any."""
-    wanted = _wanted(exporters, said)
-    if not wanted:
+    by = wanted(exporters, said)
+    if not by:
         yield None
         return
     from opentelemetry.sdk.metrics import MeterProvider
@@ -112,7 +112,7 @@ def providing(
     from telemetry.otel.readers import Served
 
     with _complaints(said):
-        found = {name: _reader(name, said, endpoint, elsewhere) for name in wanted}
+        found = {name: _reader(name, said, endpoint, elsewhere) for name in by}
         readers = {name: reader for name, reader in found.items() if reader is not None}
         provider = MeterProvider(metric_readers=[*readers.values()], resource=resource(), shutdown_on_exit=False)
         try:
@@ -122,7 +122,8 @@ def providing(
             provider.shutdown(timeout_millis=LAST_EXPORT_MS)
 
 
-def _wanted(exporters: str, said: Said) -> list[str]:
+def wanted(exporters: str, said: Said) -> list[str]:
+    """Those of `exporters` that there are, but none; the others are told."""
     found = dict.fromkeys(name for part in exporters.split(",") if (name := part.strip().lower()))
     for name in found.keys() - set(EXPORTERS):
         said(f"metrics do not go out by {name!r}, only by {', '.join(EXPORTERS[1:])}")

@@ -77,3 +77,33 @@ def test_a_setting_that_cannot_be_meant_ends_a_run_before_it_begins(
     ran = aether("run", "examples/maze.toml", "--cycles", "1", env=env)
     assert ran.code == 2, ran.err
     assert said in ran.err
+
+
+def test_metrics_of_a_run_go_out_beside_it_with_what_its_host_and_its_exporter_say(
+    aether: Aether, collector: CollectorProcess
+) -> None:
+    env = {
+        "AETHER_TELEMETRY_OTLP": collector.url,
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+    }
+    ran = aether("run", "examples/maze.toml", "--sessions", "2", "--cycles", "10", "--json", env=env)
+    assert ran.code == 0, ran.err
+    assert ran.json["telemetry"] == []
+    found = collector.metrics
+    with closing(open_log(aether.log, mode="read")) as log:
+        cycles = sum(1 for _ in log.read_all(types=["session.cycle_closed"]))
+        (closed,) = found["aetherloop.cycles.closed"].sum.data_points
+        assert closed.as_int == cycles
+        (handed_on,) = found["aetherloop.export.handed_on"].sum.data_points
+        assert handed_on.as_int == log.position()
+    (lost,) = found["aetherloop.export.lost"].sum.data_points
+    assert lost.as_int == 0
+    (appends,) = found["aetherloop.log.append.duration"].histogram.data_points
+    assert appends.count > 0
+    lags = {
+        point.attributes[0].value.string_value: point.as_int
+        for point in found["aetherloop.export.lag"].gauge.data_points
+    }
+    assert lags.keys() == {"metrics", lost.attributes[0].value.string_value}
+    assert {*lags.values()} == {0}

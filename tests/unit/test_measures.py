@@ -16,8 +16,7 @@ from telemetry.log import EventLog, open_log
 from telemetry.log.projection.project import Projected
 from telemetry.otel import names
 from telemetry.otel.measures.fold import Live, Measures, count, totals_of
-from telemetry.otel.measures.points import attributes
-from telemetry.otel.measures.totals import SERIES_KEPT, VALUES_KEPT, Spread, Totals
+from telemetry.otel.measures.totals import SERIES_KEPT, VALUES_KEPT, Spread, Totals, attributes
 from telemetry.otel.names import Measure
 from tests.golden.test_golden import FAITHFUL, read
 

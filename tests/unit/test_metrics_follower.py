@@ -70,7 +70,7 @@ def test_what_a_follower_accounts_for_is_served_beside_its_lag(log: EventLog, tm
     account.handed([1, 2, 4])
     account.set_aside([5])
     account.moved(6)
-    others = [Standing("collector", 4, 0.5, account), Standing("tables", 0, 0.0)]
+    others = [Standing("collector", 4, 0.5, account.so_far), Standing("tables", 0, 0.0)]
     with MetricsFollower(
         log, settings(tmp_path), exporters="prometheus", said=pytest.fail, others=lambda: others
     ) as one:

@@ -14,8 +14,7 @@ from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
 if TYPE_CHECKING:
     from runtime.settings import Settings
     from telemetry.log import EventLog
-    from telemetry.otel.measures.points import Series
-    from telemetry.otel.measures.totals import Labels, Spread
+    from telemetry.otel.measures.totals import Labels, Series, Spread
     from telemetry.otel.names import Measure
 
 FOLLOW_S = 1.0
@@ -113,8 +112,7 @@ def _in_order(series: Series) -> list[tuple[Labels, int | float | Spread]]:
 
 def _row(measure: Measure, labels: Labels, found: float | Spread) -> dict[str, object]:
     """A series. A histogram's buckets are by their upper bound, which they include; the last has none."""
-    from telemetry.otel.measures.points import attributes
-    from telemetry.otel.measures.totals import Spread
+    from telemetry.otel.measures.totals import Spread, attributes
 
     of = {
         "metric": measure.name,

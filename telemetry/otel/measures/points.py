@@ -5,8 +5,8 @@ that reads them sees a reset when a process ends and another goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Iterable
+from typing import cast
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -18,13 +18,8 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from telemetry.otel.measures.totals import OVERFLOWED, Labels, Spread
-from telemetry.otel.names import OVERFLOW, Measure
-
-if TYPE_CHECKING:
-    from opentelemetry.util.types import AttributeValue
-
-Series: TypeAlias = Mapping[Labels, int | float | Spread]
+from telemetry.otel.measures.totals import Labels, Series, Spread, attributes
+from telemetry.otel.names import Measure
 
 
 def metrics_of(series: Iterable[tuple[Measure, Series]], *, began: int, now: int) -> list[Metric]:
@@ -66,9 +61,3 @@ def _spread(measure: Measure, labels: Labels, spread: Spread, began: int, now: i
         min=spread.least,
         max=spread.most,
     )
-
-
-def attributes(measure: Measure, labels: Labels) -> dict[str, AttributeValue]:
-    if labels == OVERFLOWED:
-        return {OVERFLOW: True}
-    return {name: value for name, value in zip(measure.attributes, labels, strict=True) if value is not None}

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from telemetry.otel import names
-from telemetry.otel.measures.points import Series
-from telemetry.otel.measures.totals import Spread
+from telemetry.otel.measures.totals import Series, Spread
 from telemetry.otel.names import Measure
 
 if TYPE_CHECKING:
     from telemetry.log.latency import Latencies
-    from telemetry.otel.account import Account
+    from telemetry.otel.account import Accounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Standing:
     follower: str
     lag: int
     delay_s: float
-    account: Account | None = None
+    account: Accounted | None = None
 
 
 def series_of(standings: Iterable[Standing]) -> Iterator[tuple[Measure, Series]]:
@@ -38,7 +37,7 @@ def series_of(standings: Iterable[Standing]) -> Iterator[tuple[Measure, Series]]
         yield names.DELAY, {(name,): one.delay_s for name, one in known.items()}
     if accounts:
         yield names.HANDED_ON, {(name,): account.handed_on for name, account in accounts.items()}
-        yield names.SET_ASIDE, {(name,): account.aside for name, account in accounts.items()}
+        yield names.SET_ASIDE, {(name,): account.set_aside for name, account in accounts.items()}
         yield names.LOST, {(name,): account.lost for name, account in accounts.items()}
 
 

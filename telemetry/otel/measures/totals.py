@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from telemetry.otel.names import MEASURES, OTHER, Measure
+from telemetry.otel.names import MEASURES, OTHER, OVERFLOW, Measure
 
 VALUES_KEPT: Final = 50
 """Values of one attribute that are told apart, the first to come; the others are OTHER. Scenarios, tools and models of
@@ -45,6 +45,16 @@ class Spread:
         self.total += value
         self.least = value if first else min(self.least, value)
         self.most = value if first else max(self.most, value)
+
+
+Series: TypeAlias = Mapping[Labels, int | float | Spread]
+"""Of one measure."""
+
+
+def attributes(measure: Measure, labels: Labels) -> dict[str, str | bool]:
+    if labels == OVERFLOWED:
+        return {OVERFLOW: True}
+    return {name: value for name, value in zip(measure.attributes, labels, strict=True) if value is not None}
 
 
 @dataclass(slots=True)
@@ -116,7 +126,7 @@ class Totals:
             values=body.values,
         )
 
-    def series(self) -> Iterator[tuple[Measure, Mapping[Labels, int | float | Spread]]]:
+    def series(self) -> Iterator[tuple[Measure, Series]]:
         """What there is of each measure, in the order that they stand in `names`."""
         for measure in MEASURES:
             found = (self.spreads if measure.kind == "histogram" else self.numbers).get(measure.name)
