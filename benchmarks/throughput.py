@@ -17,8 +17,10 @@ from benchmarks.scenarios import NULL, order
 from runtime.hosting.hosts import Hosts
 from runtime.hosting.orders import RunStatus
 from runtime.sessions import PREFIX
-from runtime.settings import Settings
+from runtime.settings import Settings, Telemetry
 from telemetry.log import open_log
+
+NOTHING = Telemetry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,10 @@ class _Watch:
             return len(log.heads(prefix=PREFIX, limit=self._sessions)) == self._sessions
 
 
-def measure_load(folder: Path, sessions: int, *, window_s: float) -> Load:
-    """Runs `sessions` sessions at once in a host of their own, on the Ray that the caller is connected to."""
-    host = Hosts(Settings(home=folder))
+def measure_load(folder: Path, sessions: int, *, window_s: float, telemetry: Telemetry = NOTHING) -> Load:
+    """Runs `sessions` sessions at once in a host of their own, on the Ray that the caller is connected to, with
+    `telemetry` beside them."""
+    host = Hosts(Settings(home=folder, telemetry=telemetry))
     watch = _Watch(host, sessions, window_s)
     try:
         for session, error in host.run([order(NULL, index=index) for index in range(sessions)], watch=watch):

@@ -50,7 +50,7 @@ class Maker(NamedTuple):
     name: str
     make: Callable[[EventLog, Said], AbstractContextManager[Follower]]
     known_as: str | None = None
-    """What metrics call it: an exporter by its cursor, which others may follow by too. None for what they do not show."""
+    """What metrics call it: an exporter by its cursor, by which others may follow too. None: they do not show it."""
 
 
 @dataclass

@@ -11,9 +11,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks.report import progress
-from benchmarks.telemetry import datasets, queries, record
+from benchmarks.telemetry import bare, beside, bursts, datasets, queries, record
 
-PARTS: dict[str, Callable[[], None]] = {"record": record.main, "queries": queries.main, "datasets": datasets.main}
+PARTS: dict[str, Callable[[], None]] = {
+    "bursts": bursts.report,
+    "bare": bare.report,
+    "beside": beside.report,
+    "record": record.main,
+    "queries": queries.main,
+    "datasets": datasets.main,
+}
 """Each reports its figures and takes at most three minutes on an idle machine, less with PROFILE=short."""
 
 

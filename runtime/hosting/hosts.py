@@ -266,7 +266,7 @@ class Hosts:
         try:
             self._all([member.actor.close.remote for member in self._members if member.up])
             if self._telemetry is not None:
-                self.telemetry = tuple(self._telemetry.finish())
+                self.telemetry = tuple(self._telemetry.finish(self._appends()))
                 self._telemetry = None
         finally:
             self._end()

@@ -42,7 +42,8 @@ class TelemetryActor:
         self._told.appends = appends
         return self._following.lags()
 
-    def finish(self) -> Lags:
+    def finish(self, appends: Latencies) -> Lags:
+        self._told.appends = appends
         return self._following.finish()
 
 
@@ -70,11 +71,11 @@ class RunningTelemetry:
                 self._lags = ray.get(asked)
         return "; ".join(_words(name, lag) for name, lag in self._lags if lag.why) or None
 
-    def finish(self) -> list[str]:
+    def finish(self, appends: Latencies) -> list[str]:
         """Waits until all is out, or nothing gets on any more, and ends it. Returns what waits for the next run."""
         lags: Lags = []
         try:
-            lags = ray.get(self._actor.finish.remote(), timeout=LAST_S + JOIN_S)
+            lags = ray.get(self._actor.finish.remote(appends), timeout=LAST_S + JOIN_S)
         except (GetTimeoutError, RayActorError):
             return ["telemetry: its process did not end in time; what waits goes out with the next run"]
         finally:
