@@ -264,6 +264,8 @@ class Hosts:
 
         Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
         try:
+            if self._telemetry is not None:
+                self.status()  # the hosts' last word on how long their appends took
             self._all([member.actor.close.remote for member in self._members if member.up])
             if self._telemetry is not None:
                 self.telemetry = tuple(self._telemetry.finish(self._appends()))
