@@ -142,16 +142,17 @@ class Histories:
     def _comes(self, fork: str) -> bool:
         """Whether the fork stands, or its first event is to be taken."""
         origin = self._origins.get(fork)
-        return origin is None or self._spool.hash_at(fork, origin.at_version + 1) is not None
+        return origin is None or self._spool.place_of(fork, origin.at_version + 1) is not None
 
     def _judge_fork(self, stream: str) -> None:
         """Holds a fork back whose parent does not come as far as it was cut, or only by a fork that is held back."""
         origin = self._origins[stream]
         shared = lineage(self._origin, origin.parent, to=origin.at_version)
         *between, parent = (name for name, to in shared if to == origin.at_version)
-        cut = self._spool.hash_at(parent, origin.at_version) or _standing(self._log, parent, origin.at_version)
+        chosen = self._spool.place_of(parent, origin.at_version)
+        cut = chosen[0] if chosen is not None else _standing(self._log, parent, origin.at_version)
         if cut is not None and cut.hex() == origin.at_hash and all(map(self._comes, between)):
-            self._spool.choose_depth(stream, self._depth(stream))
+            self._spool.choose_fork(stream, depth=self._depth(stream), cut=chosen[1] if chosen is not None else 0)
             return
         given = self._seen.get(parent, 0)
         if cut is not None and cut.hex() != origin.at_hash:

@@ -123,7 +123,7 @@ def _line(where: str, document: Any, path: Path, broken: Broken) -> Iterator[tup
         if "resourceLogs" in document:
             try:
                 yield where, iter([*_of_json(document)])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 broken(f"{path.name}, {where}: it is no request of OTLP: {error!r}")
             return
         if not document or any(signal in document for signal in OTHER_SIGNALS):
@@ -136,27 +136,28 @@ def _line(where: str, document: Any, path: Path, broken: Broken) -> Iterator[tup
 
 
 def _of_json(document: dict[str, Any]) -> _Records:
-    for resource_logs in document["resourceLogs"]:
-        resource = _named(resource_logs.get("resource", {}).get("attributes", ()))
+    for resource_logs in document["resourceLogs"] or ():
+        resource = _named((resource_logs.get("resource") or {}).get("attributes"))
         log = resource.get(names.LOG_ID, "")
-        for scope_logs in resource_logs.get("scopeLogs", ()):
-            for record in scope_logs.get("logRecords", ()):
+        for scope_logs in resource_logs.get("scopeLogs") or ():
+            for record in scope_logs.get("logRecords") or ():
                 yield (
                     log,
                     LogRecord(
-                        time=int(record.get("timeUnixNano", 0)),
-                        name=str(record.get("eventName", "")),
+                        time=int(record.get("timeUnixNano") or 0),
+                        name=str(record.get("eventName") or ""),
                         trace_id=int(record.get("traceId") or "0", 16),
                         span_id=int(record.get("spanId") or "0", 16),
                         body=_content(record.get("body") or {}),
-                        attributes=_named(record.get("attributes", ())),
+                        attributes=_named(record.get("attributes")),
                     ),
                 )
 
 
-def _named(attributes: list[dict[str, Any]]) -> dict[str, str]:
+def _named(attributes: list[dict[str, Any]] | None) -> dict[str, str]:
     """Those that are text, which is all that an event has."""
-    return {one["key"]: text for one in attributes if isinstance(text := one.get("value", {}).get("stringValue"), str)}
+    values = {one["key"]: (one.get("value") or {}).get("stringValue") for one in attributes or ()}
+    return {name: text for name, text in values.items() if isinstance(text, str)}
 
 
 def _content(value: dict[str, Any]) -> str | bytes | None:

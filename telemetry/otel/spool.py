@@ -26,7 +26,7 @@ CREATE TABLE records (
     same BLOB NOT NULL);
 CREATE UNIQUE INDEX copies ON records (stream, version, same);
 CREATE TABLE positions (log INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (log, position)) WITHOUT ROWID;
-CREATE TABLE chosen (stream TEXT PRIMARY KEY, first INTEGER, last INTEGER, depth INTEGER) WITHOUT ROWID;
+CREATE TABLE chosen (stream TEXT PRIMARY KEY, first INTEGER, last INTEGER, depth INTEGER, cut INTEGER) WITHOUT ROWID;
 BEGIN;
 """
 
@@ -41,13 +41,19 @@ WHERE stream = ? AND version > ? ORDER BY version, number"""
 
 EVENT: Final = "SELECT number, position, header, encoding, payload, digest, hash, content FROM records"
 CHOSEN: Final = f"{EVENT} JOIN chosen USING (stream) WHERE version BETWEEN first AND last"
-HASH: Final = """SELECT hash FROM records JOIN chosen USING (stream)
+PLACE: Final = """SELECT hash, position FROM records JOIN chosen USING (stream)
 WHERE stream = ? AND version = ? AND version BETWEEN first AND last"""
 
 NEXT_STREAM: Final = "SELECT min(stream) FROM records WHERE stream > ?"
 COMMAND: Final = "SELECT command FROM records WHERE stream = ? AND version = ?"
 ANOTHER: Final = "SELECT coalesce(max(version), 0) FROM records WHERE stream = ? AND version < ? AND command <> ?"
 BETWEEN: Final = "SELECT count(DISTINCT version) FROM records WHERE stream = ? AND version BETWEEN ? AND ?"
+
+SCATTERED: Final = """SELECT EXISTS (SELECT 1 FROM (
+    SELECT position, lag(position) OVER (PARTITION BY stream ORDER BY version) AS before FROM records)
+WHERE position <= before) OR EXISTS (SELECT 1 FROM chosen JOIN records USING (stream)
+    WHERE depth > 0 AND version = first AND position <= cut)"""
+"""Whether positions contradict versions, or a fork stands before where it was cut."""
 
 GAPS: Final = """SELECT before + 1, position - 1 FROM (
     SELECT position, lag(position, 1, 0) OVER (ORDER BY position) AS before FROM positions WHERE log = ?)
@@ -143,26 +149,26 @@ class Spool:
 
     def choose(self, stream: str, *, first: int, last: int) -> None:
         """Versions `first` to `last` of the stream are to be taken, in place of what was chosen of it before."""
-        self._rows.execute("INSERT OR REPLACE INTO chosen VALUES (?, ?, ?, 0)", (stream, first, last))
+        self._rows.execute("INSERT OR REPLACE INTO chosen VALUES (?, ?, ?, 0, 0)", (stream, first, last))
 
-    def choose_depth(self, stream: str, depth: int) -> None:
-        """`depth` forks lie before the chosen stream."""
-        self._rows.execute("UPDATE chosen SET depth = ? WHERE stream = ?", (depth, stream))
+    def choose_fork(self, stream: str, *, depth: int, cut: int) -> None:
+        """The chosen stream is a fork behind `depth` others, cut at position `cut`; at 0 where that event stands."""
+        self._rows.execute("UPDATE chosen SET depth = ?, cut = ? WHERE stream = ?", (depth, cut, stream))
 
     def chosen(self) -> Iterator[tuple[int, Recorded]]:
-        """What is to be taken, each with its number, by position; where the records are of several logs, whose
-        positions say nothing of each other, stream by stream and parents before their forks."""
-        by = "position" if len(self._logs) < 2 else "depth, stream"
+        """What is to be taken, each with its number, by position; where positions say nothing, as the records are of
+        several logs or contradict each other, stream by stream and parents before their forks."""
+        by = "depth, stream" if len(self._logs) > 1 or self._number(SCATTERED) else "position"
         return map(_event, self._rows.execute(f"{CHOSEN} ORDER BY {by}, version"))
 
     def chosen_of(self, stream: str) -> Iterator[tuple[int, Recorded]]:
         """The same of one stream."""
         return map(_event, self._rows.execute(f"{CHOSEN} AND stream = ? ORDER BY version", (stream,)))
 
-    def hash_at(self, stream: str, version: int) -> bytes | None:
-        """The hash of that event if it is chosen."""
-        found = self._rows.execute(HASH, (stream, version)).fetchone()
-        return None if found is None else found[0]
+    def place_of(self, stream: str, version: int) -> tuple[bytes, int] | None:
+        """Hash and position of that event if it is chosen."""
+        found: tuple[bytes, int] | None = self._rows.execute(PLACE, (stream, version)).fetchone()
+        return found
 
     def gaps(self, log: str) -> list[tuple[int, int]]:
         """Stretches of positions of that log, before the highest, at which no event was given."""

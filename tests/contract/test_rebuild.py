@@ -341,6 +341,14 @@ def test_records_of_a_log_and_of_its_copy_are_one_history(store: Store, tmp_path
     copy.close()
 
 
+def test_positions_that_contradict_versions_are_not_gone_by(log: EventLog, tmp_path: Path, source: EventLog) -> None:
+    """As when a collector took the log's id away from the records of a log and of its copy."""
+    given = records(source)
+    odd = [altered(record, 0, (5 * place) % len(given) + 1) for place, record in enumerate(given)]
+    assert rebuild(log, [write(tmp_path / "logs.jsonl", source, odd)]).whole
+    assert exported(log) == exported(source)
+
+
 def test_what_is_broken_in_a_file_is_told_with_its_line_and_hides_nothing_else(
     log: EventLog, tmp_path: Path, source: EventLog
 ) -> None:

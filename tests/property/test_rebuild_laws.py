@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from telemetry.errors import ImportRefused
 from telemetry.events import Recorded
 from telemetry.log import EventLog, open_log
 from telemetry.log.stretches import Stretches
 from telemetry.otel import names
 from telemetry.otel.files import OtlpFile, logs_line
 from telemetry.otel.history import Rebuilt
+from telemetry.otel.reading import read_logs
 from telemetry.otel.rebuild import rebuild
-from telemetry.otel.record import Detail, record_of
+from telemetry.otel.record import Detail, is_ours, record_of
+from tests.anything import JSON
 from tests.contract.stores import notes
 from tests.contract.test_fork import fork
+from tests.contract.test_rebuild import framed
 
 STREAMS = ("session/a", "session/b", "model/m")
 
@@ -107,6 +113,73 @@ def test_whatever_is_lost_every_event_is_in_the_log_or_told_of(
         assert again.whole
         assert log.seal() == source.seal()
         assert not log.verify().withheld
+
+
+FORMS = ("lines", "protobuf", "gzip")
+
+
+@st.composite
+def mutations(draw: st.DrawFn, content: bytes) -> bytes:
+    """The content with some bytes altered, left out or doubled."""
+    for _ in range(draw(st.integers(1, 4))):
+        begin = draw(st.integers(0, max(0, len(content) - 1)))
+        end = min(len(content), begin + draw(st.sampled_from((0, 1, 2, 50, 400))))
+        new = draw(st.one_of(st.binary(max_size=3), st.just(content[begin:end] * 2), st.just(b"\n")))
+        content = content[:begin] + new + content[end:]
+    return content
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data(), appends, st.sampled_from(FORMS))
+def test_whatever_became_of_a_file_nothing_comes_out_of_it_that_was_not_in_the_log(
+    data: st.DataObject, steps: list[tuple[str, int, bool]], form: str
+) -> None:
+    with written(steps) as (folder, source, events), closing(open_log(folder / "log.db")) as log:
+        records = [record_of(event, detail="stored") for event in events]
+        lines = b"".join(logs_line([record], resource={names.LOG_ID: source.id}) for record in records)
+        content = data.draw(mutations(framed(lines) if form == "protobuf" else lines))
+        path = folder / "odd"
+        path.write_bytes(gzip.compress(content, mtime=0) if form == "gzip" else content)
+        with suppress(ImportRefused):
+            rebuild(log, [path])
+        assert log.verify().ok
+        hashes = {event.hash for event in events}
+        assert all(event.hash in hashes for event in log.read_all())
+
+
+FIELDS = [
+    "resourceLogs",
+    "scopeLogs",
+    "logRecords",
+    "resource",
+    "attributes",
+    "key",
+    "value",
+    "stringValue",
+    "body",
+    "bytesValue",
+    "timeUnixNano",
+    "eventName",
+    "traceId",
+    "spanId",
+    "resourceSpans",
+]
+documents = st.recursive(
+    JSON,
+    lambda inner: st.dictionaries(st.sampled_from(FIELDS), st.one_of(inner, st.lists(inner, max_size=2)), max_size=4),
+    max_leaves=12,
+)
+"""JSON that may look like OTLP."""
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(documents, max_size=4))
+def test_any_json_is_read_or_told(lines: list[object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "odd.jsonl"
+        path.write_bytes(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
+        with suppress(ImportRefused):
+            assert not any(is_ours(found.record) for found in read_logs(path, broken=lambda _: None))
 
 
 def ids(stretches: Stretches) -> set[str]:
