@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 import duckdb
 
 from benchmarks.report import figure, progress, short
+from benchmarks.telemetry.filled import workplace
 from benchmarks.telemetry.lives import live
 from telemetry.datasets.build import build
 from telemetry.datasets.manifest import Manifest
@@ -46,18 +46,14 @@ ROUNDS: Final = 3
 
 def main() -> None:
     """Reports `dataset_rows_per_s` and `rebuild_same_digest`."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-datasets-"))
-    try:
-        with closing(open_log(str(folder / "log.db"))) as log:
-            progress(AREA, "datasets: a log, and its rows in Parquet")
-            live(log, events=100_000 if short() else 1_000_000)
-            traces = folder / "traces"
-            with Traces(log, traces) as writer:
-                writer.drain(to=log.position())
-            _speed(log, traces, folder)
-            _same(log, traces, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with workplace() as folder, closing(open_log(str(folder / "log.db"))) as log:
+        progress(AREA, "datasets: a log, and its rows in Parquet")
+        live(log, events=100_000 if short() else 1_000_000)
+        traces = folder / "traces"
+        with Traces(log, traces) as writer:
+            writer.drain(to=log.position())
+        _speed(log, traces, folder)
+        _same(log, traces, folder)
 
 
 def _speed(log: EventLog, traces: Path, folder: Path) -> None:

@@ -48,13 +48,15 @@ class ParquetSheet:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
-        self._file = parquet.ParquetWriter(path, schema, compression="zstd")
+        self._sink = pa.OSFile(str(path), "wb")
+        self._file = parquet.ParquetWriter(self._sink, schema, compression="zstd")
 
     def write(self, group: Group) -> None:
         self._file.write_table(group.fields.cast(self._schema), row_group_size=group.fields.num_rows)
 
     def close(self) -> None:
-        self._file.close()
+        with self._sink:
+            self._file.close()
 
 
 class CsvSheet:
@@ -63,20 +65,19 @@ class CsvSheet:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._connection = connected()
         self._sql = ", ".join(_flat(field) for field in schema)
-        self._names = schema.names
-        self._path = path
+        self._sink = pa.OSFile(str(path), "wb")
         self._file: csv.CSVWriter | None = None
 
     def write(self, group: Group) -> None:
         flat = self._connection.from_arrow(group.fields).project(self._sql).to_arrow_table()
         if self._file is None:
-            self._file = csv.CSVWriter(self._path, flat.schema)
+            self._file = csv.CSVWriter(self._sink, flat.schema)
         self._file.write_table(flat)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._connection.close()
+        with self._sink, self._connection:
+            if self._file is not None:
+                self._file.close()
 
 
 def _flat(field: pa.Field) -> str:
