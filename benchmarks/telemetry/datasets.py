@@ -32,8 +32,8 @@ AREA: Final = "bench-telemetry"
 EVENTS: Final = Recipe(
     name="events",
     query="""
-    SELECT session, [event] AS events, e.version, cycle, type, phase, command, ordinal, elapsed_ns, cause, payload
-    FROM events e WHERE session IS NOT NULL
+    SELECT session, [event] AS events, version, cycle, type, phase, command, ordinal, elapsed_ns, cause, payload
+    FROM events WHERE session IS NOT NULL
     """,
     json_fields=("payload",),
     classes=("phase",),

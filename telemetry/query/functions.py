@@ -26,6 +26,12 @@ CHANGING: Final = frozenset(
 )
 """Answer otherwise another time or elsewhere."""
 
+BARE: Final = frozenset(
+    {"current_date", "current_time", "current_timestamp", "current_user"}
+    | {"localtime", "localtimestamp", "session_user", "user"}
+)
+"""Of these, what DuckDB calls where it is written without brackets, as a column is: `version` is a column."""
+
 ORDERED: Final = frozenset(
     {"any_value", "arbitrary", "array_agg", "first", "first_value", "group_concat", "histogram", "lag", "last"}
     | {"last_value", "lead", "list", "listagg", "mode", "nth_value", "row_number", "string_agg", "ntile"}

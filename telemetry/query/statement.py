@@ -17,7 +17,7 @@ import orjson
 
 from telemetry.errors import InvalidQuery, QueryRefused
 from telemetry.query.complaints import nearest, said
-from telemetry.query.functions import CHANGING, ORDERED, REFUSED, TABLE_FUNCTIONS
+from telemetry.query.functions import BARE, CHANGING, ORDERED, REFUSED, TABLE_FUNCTIONS
 from telemetry.query.narrow import Wanted, wanted
 from telemetry.query.rows.catalogue import KINDS
 
@@ -169,7 +169,7 @@ class _Walk:
     def _expression(self, node: Node, group: str) -> None:
         if group == "COLUMN_REF":
             names = node["column_names"]
-            if isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in CHANGING:
+            if isinstance(names, list) and len(names) == 1 and str(names[0]).lower() in BARE:
                 self._unsettled(str(names[0]).lower())
         elif group == "FUNCTION":
             self._function(node)

@@ -17,6 +17,7 @@ from telemetry.events.values import EventId
 from telemetry.log import open_log
 from telemetry.log.imports import import_lines
 from telemetry.query.engine import Limits
+from telemetry.query.rows.catalogue import KINDS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MOVES = "SELECT session, sources AS events, outcome FROM actions"
@@ -63,6 +64,13 @@ def test_what_was_built_stands_on_the_log_once(settings: Settings, tmp_path: Pat
         assert [one.built.pinned_position for one in page(log, limit=10)[0]] == [100]
         with pytest.raises(NotFound, match="did you mean 'world-modelling'"):
             known(log, "world-modeling")
+
+
+def test_every_column_of_a_view_may_be_asked_for_by_its_bare_name(settings: Settings, tmp_path: Path) -> None:
+    columns = ", ".join(column.name for column in KINDS["events"].columns)
+    recipe = Recipe(name="events", query=f"SELECT {columns}, [event] AS events FROM events")
+    built, _ = asked(settings, recipe, tmp_path / "events")
+    assert built.rows == 142
 
 
 def test_rows_as_of_a_position_are_those_that_stood_then_however_far_the_log_has_come(
