@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,13 @@ import pytest
 
 from telemetry.errors import InvalidEvent
 from telemetry.events import execute, feel, learn, reason, sense
-from telemetry.log import EventLog
+from telemetry.log import EventLog, open_log
+from telemetry.otel import names
+from telemetry.otel.files import OtlpFile, logs_line
+from telemetry.otel.ids import cycle_span_id
+from telemetry.otel.rebuild import rebuild
+from telemetry.otel.record import record_of
+from telemetry.otel.spans import session_spans
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.fold import TELLERS, Fold
 from telemetry.query.rows.kinds import COMMON, EVENT, SQL
@@ -308,3 +316,33 @@ def test_columns_are_called_in_queries_as_duckdb_calls_them(log: EventLog) -> No
             connection.register("rows", rows)
             found = connection.execute("SELECT column_name, column_type FROM (DESCRIBE rows)").fetchall()
         assert found == [(column.name, SQL[column.type]) for column in KINDS[kind].columns]
+
+
+def test_a_log_rebuilt_from_digests_has_its_events_and_its_lineage_and_nothing_that_was_withheld(
+    log: EventLog, tmp_path: Path
+) -> None:
+    fill_in_turns(log, ("refund",))
+    forked(log, "refund", "refund-again", at_version=list(closings("refund"))[3])
+    with OtlpFile(tmp_path / "logs.jsonl") as file:
+        records = [record_of(event, detail="digest") for event in log.read_all()]
+        file.append(logs_line(records, resource={names.LOG_ID: log.id}))
+    with closing(open_log(tmp_path / "rebuilt.db")) as rebuilt:
+        rebuild(rebuilt, [tmp_path / "logs.jsonl"])
+        tables = rows_of(rebuilt, after=0)
+        shared = ["event", "position", "type", "phase", "cause", "elapsed_ns"]
+        assert tables["events"].select(shared).equals(rows_of(log, after=0)["events"].select(shared))
+        assert {row["encoding"] for row in told(rebuilt, "events")} == {"withheld", "plain"}
+        assert {row["ancestor"] for row in told(rebuilt, "lineage", session="refund-again")} == {
+            "session/refund",
+            "session/refund-again",
+        }
+        assert tables["messages"].num_rows == tables["actions"].num_rows == 0
+
+
+def test_a_cycle_takes_as_long_as_its_span(log: EventLog) -> None:
+    fill_in_turns(log, SESSIONS)
+    for name in SESSIONS:
+        spans = {span.span_id: span for span in session_spans(log, f"session/{name}")}
+        for row in told(log, "cycles", session=name):
+            span = spans[cycle_span_id(row["stream"], row["cycle"])]
+            assert row["duration_ns"] == span.end - span.start
