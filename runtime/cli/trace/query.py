@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROWS = 50
 """Of a table, when nobody says otherwise."""
-LONG_WAY = 20_000
+LONG_WAY = 50_000
 """Events from which on it is said that rows are made of them first: about a second's work."""
 
 
