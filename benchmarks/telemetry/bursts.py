@@ -56,7 +56,7 @@ def report() -> None:
         for number, late_ms in enumerate(LATE_MS, start=1):
             progress(AREA, f"a burst of {events:,} beside an exporter of {late_ms} ms, {number} of {rounds}")
             lost.append(float(_ours(folder / str(late_ms), events, late_ms / 1e3)))
-            share = 100 * _sdks(events, late_ms / 1e3) / events
+            share = 100 * lost_by_the_sdk(events, late_ms / 1e3) / events
             figure(f"burst_lost_sdk_{late_ms}ms", value=share, unit="%", op="<=", samples=[share])
         figure("burst_lost", value=max(lost), unit="events and spans", op="<=", floor=LOST, samples=lost)
         _killed(filled(folder / "killed", events))
@@ -121,7 +121,7 @@ def _ours(folder: Path, events: int, late_s: float) -> int:
         return lost + len(expected - spans.taken)
 
 
-def _sdks(events: int, late_s: float) -> int:
+def lost_by_the_sdk(events: int, late_s: float) -> int:
     """Spans lost of the same burst by the SDK's processor with its defaults, which is shut down once all are ended."""
     exporter = Slow(late_s)
     logging.getLogger("opentelemetry.sdk").setLevel(logging.CRITICAL)  # it says once a minute that it drops

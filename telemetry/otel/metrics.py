@@ -77,6 +77,12 @@ LOOPBACK: Final[Endpoint] = ("localhost", 9464)
 """What OTEL_EXPORTER_PROMETHEUS_HOST and _PORT are where nobody sets them."""
 
 
+def beside(endpoint: Endpoint) -> Endpoint:
+    """For a second process where another has that one: the port after it. Port 0 is any, and so is the one after it."""
+    host, port = endpoint
+    return host, port and min(port + 1, 65_535)
+
+
 class Providing(NamedTuple):
     provider: MeterProvider
     by: tuple[str, ...]

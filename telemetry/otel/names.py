@@ -400,7 +400,7 @@ MODEL_S: Final = Measure(
     "gen_ai.client.operation.duration",
     "histogram",
     "s",
-    "How long a model's answer took, with what was tried again; of calls made at once, the longest.",
+    "How long a call of a model took, with what was tried again.",
     (*_MODEL, ERROR_TYPE),
     CALL_S,
 )

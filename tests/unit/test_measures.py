@@ -15,10 +15,12 @@ from telemetry.events.values import Action, Move, ToolCall, ToolCalls, Usage, di
 from telemetry.log import EventLog, open_log
 from telemetry.log.projection.project import Projected
 from telemetry.otel import names
+from telemetry.otel.content import Content
 from telemetry.otel.measures.fold import Live, Measures, count, totals_of
 from telemetry.otel.measures.totals import SERIES_KEPT, VALUES_KEPT, Spread, Totals, attributes
 from telemetry.otel.names import Measure
-from tests.golden.test_golden import FAITHFUL, read
+from telemetry.otel.spans import SpanFold
+from tests.golden.test_golden import FAITHFUL, SESSIONS, read
 
 NONE = "0" * 64
 MS = 1_000_000
@@ -173,9 +175,8 @@ def test_effects_are_counted_by_what_became_of_them_and_calls_of_tools_are_timed
         ("refund", "tool_calls", "read", "unknown"): 1,
         ("refund", "tool_calls", "read", "reconciled"): 1,
     }
-    assert {labels: one.total for labels, one in found.spreads[names.TOOL_S.name].items()} == {
-        ("refund", "pay", "timeout"): 0.02
-    }
+    assert found.spreads[names.TOOL_S.name].keys() == {("refund", "pay", "timeout"), ("refund", "pay", "unknown")}
+    assert spread(found, names.TOOL_S, "refund", "pay", "timeout").total == 0.02
 
 
 def test_what_is_asked_of_people_and_given_up_is_counted(log: EventLog) -> None:
@@ -211,6 +212,13 @@ def test_a_models_calls_have_their_duration_tokens_and_cost(log: EventLog) -> No
     named = ("chat", "openai", "m", "m-2026")
     took = spread(found, names.MODEL_S, *named, None)
     assert (took.count, took.total, took.counts[names.CALL_S.index(0.32)]) == (1, 0.3, 1)
+    requested, unanswered = (
+        next(log.read("session/a", types=[f"reason.{what}"])) for what in ("requested", "unanswered")
+    )
+    since = (
+        unanswered.at - requested.at
+    ) / 1e9  # a command that came to several events says how long it took at the first
+    assert spread(found, names.MODEL_S, "chat", "openai", "m", "m", "timeout").total == since
     assert spread(found, names.MODEL_TOKENS, *named, "input").total == 900
     assert spread(found, names.MODEL_TOKENS, *named, "output").counts[names.TOKENS.index(64)] == 1
     assert number(found, names.MODEL_COST_USD, "refund", "m-2026") == 0.25
@@ -289,3 +297,17 @@ def test_content_that_is_withheld_counts_by_what_its_header_says(log: EventLog) 
         count(found, live, event)
     assert found.numbers[names.CYCLE_COUNT.name] == {(None,): 1}
     assert names.SURPRISE_NATS.name not in found.spreads
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize(
+    ("measure", "span"),
+    [(names.CYCLE_S, names.INVOKE_AGENT), (names.TOOL_S, names.EXECUTE_TOOL), (names.MODEL_S, names.CHAT)],
+)
+def test_what_is_measured_lasts_as_long_as_its_spans(log: EventLog, name: str, measure: Measure, span: str) -> None:
+    for event in read(name):
+        log.restore([event]).result()
+    spans = [one for one in SpanFold(log, content=Content()).fold(log.read_all()) if one.name.startswith(f"{span} ")]
+    found = totals(log).spreads.get(measure.name, {}).values()
+    assert sum(one.count for one in found) == len(spans)
+    assert sum(one.total for one in found) == pytest.approx(sum(one.end - one.start for one in spans) / 1e9)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from telemetry.otel import names
 from telemetry.otel.measures.points import metrics_of
 from telemetry.otel.measures.totals import Totals
-from telemetry.otel.metrics import TrainingMeter, providing
+from telemetry.otel.metrics import LOOPBACK, TrainingMeter, beside, providing
 from tests.aether import ROOT
 from tests.collector import collecting
 
@@ -198,6 +198,12 @@ def test_prometheus_finds_what_is_measured_on_loopback_and_what_follows_from_eve
     assert said == []
     with pytest.raises(OSError, match="refused"):
         scraped(provided.url)
+
+
+def test_trainings_beside_sessions_are_found_at_the_port_after_theirs() -> None:
+    assert LOOPBACK == ("localhost", 9464)
+    assert beside(LOOPBACK) == ("localhost", 9465)
+    assert beside(("::1", 0)) == ("::1", 0)
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do_and_the_command_goes_on() -> None:

@@ -46,10 +46,10 @@ class Live:
     """How long the commands took that were appended then."""
     phases: dict[str, int] = field(default_factory=dict)
     """Nanoseconds that each worked in the open cycle."""
-    asked: dict[int, str | None] = field(default_factory=dict)
-    """Model of each request of the open cycle."""
-    effects: dict[str, tuple[str | None, str | None, str | None]] = field(default_factory=dict)
-    """Kind, class and tool of those without a final outcome."""
+    asked: dict[int, tuple[str | None, int]] = field(default_factory=dict)
+    """Model of each request of the open cycle, and when it was made."""
+    effects: dict[str, tuple[str | None, str | None, str | None, int]] = field(default_factory=dict)
+    """Kind, class and tool of those without a final outcome, and when each was intended."""
 
 
 _LIVE: TypeAdapter[Live] = TypeAdapter(Live)
@@ -178,32 +178,31 @@ def _intended(totals: Totals, live: Live, event: Recorded, content: Content) -> 
     calls = action.get("calls")
     call = calls[0] if isinstance(calls, list) and calls else None
     tool = _text(call, "tool") if isinstance(call, dict) else None
-    live.effects[effect] = _text(action, "kind"), _text(content, "effect_class"), tool
+    live.effects[effect] = _text(action, "kind"), _text(content, "effect_class"), tool, event.at
 
 
 def _outcome(totals: Totals, live: Live, event: Recorded, content: Content) -> None:
     effect, outcome = _text(content, "effect") or "", event.type.partition(".")[2]
-    kind, effect_class, tool = known = live.effects.pop(effect, (None, None, None))
+    kind, effect_class, tool, since = known = live.effects.pop(effect, (None, None, None, event.at))
     if outcome == "unknown" and effect:
         live.effects[effect] = known
         if len(live.effects) > UNKNOWN_KEPT:
             del live.effects[next(iter(live.effects))]
     totals.add(names.EFFECT_COUNT, live.agent, kind, effect_class, outcome)
-    if tool is not None and event.elapsed_ns and outcome in ("succeeded", "failed", "unknown"):
+    if tool is not None and outcome in ("succeeded", "failed", "unknown"):
         error = None if outcome == "succeeded" else _text(content, "kind") or outcome
-        totals.record(names.TOOL_S, live.agent, tool, error, value=event.elapsed_ns / 1e9)
+        totals.record(names.TOOL_S, live.agent, tool, error, value=_lasted_s(event, since))
 
 
 def _requested(totals: Totals, live: Live, event: Recorded, content: Content) -> None:
-    live.asked[_call(content)] = _text(content, "model")
+    live.asked[_call(content)] = _text(content, "model"), event.at
 
 
 def _answered(totals: Totals, live: Live, event: Recorded, content: Content) -> None:
     error = _text(content, "kind") if event.type == "reason.unanswered" else None
-    asked = live.asked.get(_call(content))
+    asked, since = live.asked.get(_call(content), (None, event.at))
     model = (names.CHAT, names.OPENAI, asked, _text(content, "model"))
-    if event.elapsed_ns:
-        totals.record(names.MODEL_S, *model, error, value=event.elapsed_ns / 1e9)
+    totals.record(names.MODEL_S, *model, error, value=_lasted_s(event, since))
     usage = content.get("usage")
     if not isinstance(usage, dict):
         return
@@ -251,6 +250,11 @@ def _content(event: Recorded) -> Content:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _lasted_s(event: Recorded, since: int) -> float:
+    """How long that took which ends here: as it was measured, or else since it was begun."""
+    return (event.elapsed_ns or max(0, event.at - since)) / 1e9
 
 
 def _text(content: Content, name: str) -> str | None:
