@@ -18,7 +18,7 @@ from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog
 from telemetry.log.lineage import FORKED
 from telemetry.log.projection.place import Cell, Rows
-from telemetry.log.projection.project import Projected, place_of
+from telemetry.log.projection.project import Projected
 from telemetry.log.retention.removed import begins_after
 from telemetry.log.verify import SYSTEM
 
@@ -231,13 +231,6 @@ def _stand_unread(entry: _Entry, recorded: Recorded) -> None:
         case "session.closed":
             entry.status = "closed"
     entry.cycles = max(entry.cycles, recorded.cycle)
-
-
-def forget(log: EventLog) -> None:
-    """Throws the rows away, to be made anew where events can be read now that could not before."""
-    place = place_of(log, Sessions.name)
-    place.discard()
-    place.close()
 
 
 def _found(rows: Rows, name: str) -> _Entry | None:

@@ -185,8 +185,8 @@ def import_(
 
     Example: aether log import maze.jsonl --log copy.db
     """
+    from runtime.disclosed import make_anew
     from runtime.errors import VerificationFailed
-    from runtime.ledger import forget
     from telemetry.log.imports import Imported, lacking
 
     sealed = None if seal is None else read_seal(seal)
@@ -195,7 +195,7 @@ def import_(
         for name in files:
             done += _take(store, name, quiet=as_json)
         if done.disclosed:
-            forget(store)
+            talk(make_anew(store))
         missing = [] if sealed is None else lacking(store, sealed)
         as_of = store.position()
     if as_json:

@@ -43,8 +43,8 @@ def rebuild(
     Example: aether log rebuild --from-otlp records --log rebuilt.db
     """
     from runtime.cli.log import read_seal
+    from runtime.disclosed import make_anew
     from runtime.errors import NotFound, VerificationFailed
-    from runtime.ledger import forget
     from telemetry.log.imports import lacking
     from telemetry.otel.reading import files_in
     from telemetry.otel.rebuild import rebuild as rebuilt_from
@@ -58,7 +58,7 @@ def rebuild(
         with progress_of("rebuild", size_bytes=size, quiet=as_json) as seen:
             done = rebuilt_from(store, from_otlp, seen=seen)
         if done.imported.disclosed:
-            forget(store)
+            talk(make_anew(store))
         lacks = [] if sealed is None else lacking(store, sealed)
         as_of, root = store.position(), store.seal().root
     if as_json:

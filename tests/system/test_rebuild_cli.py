@@ -112,6 +112,7 @@ def test_payloads_that_come_later_make_the_log_readable(
     assert aether("session", "list", *log).code == 0
     ran = aether("log", "rebuild", "--from-otlp", str(folder), *log)
     assert ran.out.startswith("nothing new, 289 stood already, 289 withheld payloads put where they belong")
+    assert f"Remove {withheld}.traces if it is there" in ran.err
     rows = aether("session", "list", "--json", *log).json["rows"]
     assert [(row["scenario"], row["outcome"]) for row in rows] == [("lava", "cycles"), ("maze", "cycles")]
     assert aether("replay", "maze", *log).code == 0
