@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from telemetry.query.answer import Answer
 from telemetry.query.complaints import complaint, nearest
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.statement import Scalar, Statement, read_statement
-from telemetry.query.stored import Stored, stored_at
+from telemetry.query.stored import stored_at
 from telemetry.query.views import Seen, Views, quoted
 
 MIB: Final = 1 << 20
@@ -56,10 +56,17 @@ class Engine:
     once; an answer is read to its end, or closed, before the next question."""
 
     def __init__(
-        self, log: EventLog, *, traces: str | None = None, as_of: int | None = None, limits: Limits | None = None
+        self,
+        log: EventLog,
+        *,
+        traces: str | None = None,
+        as_of: int | None = None,
+        limits: Limits | None = None,
+        once: bool = False,
     ) -> None:
         """`traces`: folder or fsspec URL where rows are kept in Parquet; with none, or nothing there, all rows are made
-        from the log. `as_of`: a position of the log, its end where left out.
+        from the log. `as_of`: a position of the log, its end where left out. `once`: one question will come, and
+        nothing can be opened but the files that it is about.
 
         Raises `InvalidQuery` for a position that the log does not have, `TracesDamaged` and what reading it raises."""
         end = log.position()
@@ -67,13 +74,15 @@ class Engine:
             raise InvalidQuery(f"{as_of} is no position of {log.name}, which ends at {end}")
         self.as_of = end if as_of is None else as_of
         self._limits = limits or Limits()
+        self._confined = False
         with ExitStack() as stack:
             aside = Path(tempfile.mkdtemp(prefix="aether-query-"))
             stack.callback(shutil.rmtree, aside, ignore_errors=True)
             self._connection = stack.enter_context(self._connected(aside))
-            stored = stored_at(log, traces)
-            self._confine(stored)
-            self._views = Views(self._connection, log, stored, as_of=self.as_of)
+            self._stored = stored_at(log, traces)
+            self._views = Views(self._connection, log, self._stored, as_of=self.as_of)
+            if not once:
+                self._confine([] if self._stored is None else self._stored.paths())
             self.from_log = self._views.from_log
             """Events up to `as_of` that are not in Parquet: rows are made of them for the views that are asked."""
             self._stack = stack.pop_all()
@@ -112,8 +121,11 @@ class Engine:
             )
         columns = {column.name for view in statement.views for column in KINDS[view].columns}
         explain = partial(complaint, memory=in_words(self._limits.memory_bytes), columns=columns)
+        streams = _streams(statement, given)
         try:
-            self._views.make(statement.views, streams=_streams(statement, given), seen=seen)
+            if not self._confined:
+                self._confine(self._views.files(statement.views, streams))
+            self._views.make(statement.views, streams=streams, seen=seen)
             self._connection.execute("BEGIN TRANSACTION READ ONLY")
             relation = self._connection.sql(sql, params=given or None)
             assert relation is not None, "a SELECT gives a relation"
@@ -143,11 +155,11 @@ class Engine:
             config["threads"] = self._limits.threads
         return duckdb.connect(":memory:", config=config)
 
-    def _confine(self, stored: Stored | None) -> None:
-        """From here on nothing can be opened but the traces' files, and nothing of this can be set otherwise."""
-        paths = [] if stored is None else stored.paths()
-        if stored is not None and stored.filesystem is not None:
-            self._connection.register_filesystem(stored.filesystem)
+    def _confine(self, paths: Iterable[str]) -> None:
+        """From here on nothing can be opened but `paths`, and nothing of this can be set otherwise."""
+        self._confined = True
+        if self._stored is not None and self._stored.filesystem is not None:
+            self._connection.register_filesystem(self._stored.filesystem)
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET enable_progress_bar = false")  # it would go to stdout
         self._connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
@@ -171,7 +183,7 @@ def ask(
     seen: Seen | None = None,
 ) -> Answer:
     """One question to an engine of its own, which ends with the answer. Meanings and errors are those of `Engine`."""
-    engine = Engine(log, traces=traces, as_of=as_of, limits=limits)
+    engine = Engine(log, traces=traces, as_of=as_of, limits=limits, once=True)
     try:
         return engine.ask(sql, parameters, repeatable=repeatable, seen=seen, close=engine.close)
     except BaseException:

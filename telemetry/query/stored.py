@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -46,10 +46,14 @@ class Stored:
         found = self.manifest.of(kind, to=to)
         if stretches is not None:
             found = [file for file in found if any(stretch.may_be_in(file) for stretch in stretches)]
-        return [self.place.full(file.path) for file in found]
+        return self._full(found)
 
     def paths(self) -> list[str]:
-        return [self.place.full(file.path) for file in self.manifest.files]
+        return self._full(self.manifest.files)
+
+    def _full(self, files: Iterable[File]) -> list[str]:
+        base = self.place.full("x").removesuffix("x")
+        return [f"{base}{file.path}" for file in files]
 
 
 def stored_at(log: EventLog, traces: str | None) -> Stored | None:

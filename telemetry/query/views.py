@@ -61,6 +61,10 @@ class Views:
         """Events that are not in Parquet up to `as_of`, whose rows are made from the log."""
         return self._as_of - self._after
 
+    def files(self, kinds: Iterable[str], streams: Mapping[str, frozenset[str]]) -> list[str]:
+        """Paths of the Parquet files that views are made of."""
+        return [path for kind in kinds for path in self._paths(kind, streams.get(kind))]
+
     def make(
         self,
         kinds: Iterable[str],
