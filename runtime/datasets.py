@@ -41,7 +41,7 @@ def wanted(named: str) -> Wanted:
     """The shipped recipe of that name, that of a file, or that of a dataset's folder with the position that it was
     built at. Raises `UsageError` with file, line and the nearest key for a recipe that cannot be meant, `NotFound`."""
     path = Path(named)
-    if path.is_dir():
+    if is_folder(named):
         from telemetry.datasets.manifest import read_manifest
 
         manifest = read_manifest(path)
@@ -53,6 +53,11 @@ def wanted(named: str) -> Wanted:
         path = there[named]
     recipe = read_recipe(path)
     return Wanted(recipe, recipe.at)
+
+
+def is_folder(named: str) -> bool:
+    """Whether a dataset's folder is meant; one that is called as a shipped recipe is meant by `./NAME`."""
+    return Path(named).is_dir() and named not in shipped()
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from telemetry.datasets import card, manifest
 from telemetry.datasets.canonical import FORM, Canonical, Digesting
+from telemetry.datasets.columns import SPLIT
 from telemetry.datasets.counting import Counting
 from telemetry.datasets.folder import aside, put, taken
 from telemetry.datasets.formats import Files
@@ -24,7 +25,7 @@ from telemetry.datasets.groups import Group, grouped
 from telemetry.datasets.manifest import FieldFound, Filtered, LeftOut, Manifest, altered, read_manifest
 from telemetry.datasets.recipe import Recipe
 from telemetry.datasets.rows import Everything, Filter, Lines, Rows, Written, type_name
-from telemetry.datasets.select import SPLIT, Ask, Selected, schema_of, selection
+from telemetry.datasets.select import Ask, Selected, schema_of, selection
 from telemetry.errors import DatasetDamaged
 from telemetry.files import write_file
 

@@ -7,7 +7,6 @@ that are equal in those are equal."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TypeAlias
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from telemetry.datasets.canonical import quoted
+from telemetry.datasets.columns import JUDGES, PLACE, SPLIT, SUBJECTS, WHOM, check
 from telemetry.datasets.recipe import Parameter, Recipe
 from telemetry.datasets.rows import Rows, runs
 from telemetry.datasets.split import place_sql
@@ -24,10 +24,6 @@ from telemetry.errors import RecipeRefused
 Ask: TypeAlias = Callable[[str, Mapping[str, Parameter]], AbstractContextManager[Iterator[pa.RecordBatch]]]
 """Runs one SELECT over the views of a log at a position, with what stands for its `$NAME`s, and streams what it gives
 in the order that it says: at least one batch, which may be empty. Raises for what is no such query."""
-
-SPLIT, SUBJECTS = "split", "subjects"
-PLACE, WHOM, JUDGES = "aether_place", "aether_subjects", "aether_evaluation"
-"""Columns that the selection adds for itself."""
 
 LONG = 64
 """Events of a row above which they are not compared each with each other where none stands twice."""
@@ -46,23 +42,7 @@ def schema_of(ask: Ask, recipe: Recipe) -> pa.Schema:
         pass  # it is a whole query, by itself
     with ask(f"SELECT * FROM ({_inner(recipe)}\n) AS found WHERE false", recipe.parameters) as batches:
         schema: pa.Schema = next(batches).schema
-    for name, fits, what in (
-        ("session", _is_text, "the session that a row is of, as text"),
-        ("events", _is_texts, "the ids of the events that a row came from, as a list of text: the views' `sources`"),
-    ):
-        if name not in schema.names or not fits(schema.field(name).type):
-            raise RecipeRefused(f"the query of recipe {recipe.name} must give a column {name!r}: {what}")
-    if SUBJECTS in schema.names and not _is_texts(schema.field(SUBJECTS).type):
-        raise RecipeRefused(f"the column {SUBJECTS!r} of recipe {recipe.name} must be a list of text: names of people")
-    if len(set(schema.names)) < len(schema.names):
-        raise RecipeRefused(f"two columns of recipe {recipe.name} have the same name: {', '.join(schema.names)}")
-    for reserved in (SPLIT, PLACE, WHOM, JUDGES):
-        if reserved in schema.names:
-            raise RecipeRefused(
-                f"the column {reserved!r} of recipe {recipe.name} is given by building; name yours otherwise"
-            )
-    for said, names in (("json_fields", recipe.json_fields), ("classes", recipe.classes), ("fields", recipe.fields)):
-        _check_columns(recipe, said, names, schema.names)
+    check(recipe, schema)
     return schema
 
 
@@ -101,7 +81,7 @@ class Selected:
                 continue
             if not self._evaluations:
                 batch = self._without_evaluations(batch)
-            _check(batch)
+            _check_sources(batch)
             names = [name for name in batch.schema.names if name not in (PLACE, WHOM, JUDGES)]
             for place, start, stop in runs(batch.column(PLACE)):
                 part = batch.slice(start, stop - start)
@@ -122,26 +102,10 @@ def _inner(recipe: Recipe) -> str:
     return recipe.query.strip().removesuffix(";")
 
 
-def _check(batch: pa.RecordBatch) -> None:
+def _check_sources(batch: pa.RecordBatch) -> None:
     """Every row says where it came from."""
     events = batch.column("events")
     if batch.column("session").null_count or events.null_count or pc.min(pc.list_value_length(events)).as_py() == 0:
         raise RecipeRefused(
             "a row has no session or no events, and where it came from cannot be said. Nothing was written"
         )
-
-
-def _check_columns(recipe: Recipe, said: str, names: Iterable[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; its columns: {', '.join(known)}"
-            raise RecipeRefused(f"{said} of recipe {recipe.name} names {name!r}, which its query does not give{hint}")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_texts(kind: pa.DataType) -> bool:
-    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type))

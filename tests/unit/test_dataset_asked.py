@@ -114,6 +114,15 @@ def test_a_recipe_of_a_file_is_told_by_line_and_nearest_key_where_it_cannot_be_m
         wanted(str(file))
 
 
+def test_a_folder_that_is_called_as_a_recipe_does_not_stand_in_for_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked(settings, wanted("world-modelling").recipe, tmp_path / "world-modelling", at=100)
+    assert wanted("world-modelling").at is None
+    assert wanted("./world-modelling").at == 100
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("conversations", "did you mean 'conversation'"), ("there/none.toml", "Shipped ones: active-inference")],

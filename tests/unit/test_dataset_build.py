@@ -252,6 +252,13 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
         ({"json_fields": ("actions",)}, "did you mean 'action'"),
         ({"fields": {"rewards": "what it brought"}}, "did you mean 'reward'"),
         ({"json_fields": ("outcome",)}, "cannot be written as JSON"),
+        ({"json_fields": ("seen",)}, "which is no text"),
+        (
+            {"query": "SELECT session, sources AS events, INTERVAL 1 DAY AS x FROM moves"},
+            "no format of a dataset holds",
+        ),
+        ({"query": "SELECT session, sources AS events, MAP {'a': 1} AS x FROM moves"}, "no format of a dataset holds"),
+        ({"query": "SELECT session, sources AS events, [{'a': 'x'::BLOB}] AS x FROM moves"}, "no format of a dataset"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused_and_leaves_nothing(
@@ -261,6 +268,32 @@ def test_a_recipe_that_cannot_be_meant_is_refused_and_leaves_nothing(
     with pytest.raises(RecipeRefused, match=words):
         built(tmp_path / "moves", recipe=recipe)
     assert list(tmp_path.iterdir()) == []
+
+
+TYPES = """
+SELECT session, sources AS events, step % 2 = 0 AS flag, step::UTINYINT AS small, step::DECIMAL(9, 2) AS money,
+    DATE '2026-11-26' + step::INTEGER AS day, TIMESTAMPTZ '2026-11-26 05:00:00+01' AS at_, TIME '12:00:00' AS hour,
+    {'x': step, 'why': [outcome]} AS both, [[step]] AS deep, NULL AS nothing
+FROM moves
+"""
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "csv", "huggingface"])
+def test_numbers_times_lists_and_structs_are_held_by_every_format(tmp_path: Path, format_: Format) -> None:
+    recipe = Recipe(name="types", query=TYPES, format=format_, split=Split(shares={"train": 1}))
+    made = built(tmp_path / "types", recipe=recipe)
+    assert made.manifest.rows == 1000
+    assert (
+        made.manifest.digest
+        == built(tmp_path / "lines", recipe=recipe.model_copy(update={"format": "jsonl"})).manifest.digest
+    )
+    first = json.loads((tmp_path / "lines" / "train.jsonl").read_text().splitlines()[0])
+    assert {name: first[name] for name in ("day", "at_", "both", "nothing")} == {
+        "day": "2026-11-26",
+        "at_": "2026-11-26 04:00:00+00",
+        "both": {"x": 0, "why": ["succeeded"]},
+        "nothing": None,
+    }
 
 
 def test_a_dataset_without_rows_is_one(tmp_path: Path) -> None:

@@ -86,16 +86,22 @@ def _first_words(recipe: Recipe) -> str:
 
 @command
 def show(
-    dataset: Annotated[str, typer.Argument(metavar="FOLDER|NAME|RECIPE.toml", help="A dataset's folder, or a recipe.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|NAME|RECIPE.toml",
+            help="A dataset's folder (./NAME if a recipe has that name), or a recipe.",
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show a dataset and check its files against its manifest, or show what a recipe would build.
 
     Example: aether dataset show conversation-at-4812
     """
-    from runtime.datasets import wanted
+    from runtime.datasets import is_folder, wanted
 
-    if Path(dataset).is_dir():
+    if is_folder(dataset):
         _show_folder(Path(dataset), as_json=as_json)
     else:
         _show_recipe(wanted(dataset).recipe, as_json=as_json)
