@@ -147,7 +147,7 @@ def test_calls_made_together_are_answered_in_the_order_of_the_calls(lived: Sessi
     lived.record(execute.Succeeded(effect=TWO, ordinal=1, result=fast))
     (slow,) = lived.record(execute.Failed(effect=ONE, ordinal=0, kind="raised", error="it broke"))
     messages = sorted(lived.rows("messages"), key=lambda row: (row["turn"], row["place"]))
-    assert [(row["role"], row["content"], row["by"]) for row in messages] == [
+    assert [(row["role"], row["content"], row["author"]) for row in messages] == [
         ("user", "go", "person"),
         ("assistant", "both", "model"),
         ("tool", "it broke", "tool"),
@@ -200,7 +200,7 @@ def test_what_nobody_knows_stays_unknown_and_what_is_found_out_is_a_row_of_its_o
     (action,) = lived.rows("actions")
     assert (action["outcome"], action["error"], action["outcome_event"]) == ("unknown", "its executor died", unknown)
     (row,) = lived.rows("feedback")
-    assert (row["about"], row["what"], row["happened"], row["by"]) == (unknown, "reconciled", True, "dora")
+    assert (row["about"], row["what"], row["happened"], row["author"]) == (unknown, "reconciled", True, "dora")
     assert row["sources"] == [unknown, reconciled]
     assert lived.rows("messages")[-1]["content"] == "whether this happened is unknown: its executor died"
 
@@ -262,7 +262,7 @@ def test_what_the_heart_says_in_place_of_an_answer_is_not_the_models(lived: Sess
     lived.record(feel.Inhibited(proposal=0, arguments=TWO, rules=("polite",)))
     lived.record(decided(Say(text="I cannot say that"), proposal=None))
     (message,) = lived.rows("messages")
-    assert (message["by"], message["content"], message["answer"]) == ("heart", "I cannot say that", None)
+    assert (message["author"], message["content"], message["answer"]) == ("heart", "I cannot say that", None)
     (appraisal,) = lived.rows("appraisals")
     assert (appraisal["rules"], appraisal["action"]) == (["polite"], '{"kind":"say","text":"rude"}')
     assert appraisal["sources"] == [f"{STREAM}@3", appraisal["event"]]
@@ -280,7 +280,7 @@ def test_a_conversation_that_a_gateway_saw_has_the_calls_of_the_messages_before_
         Feedback(rating=1.0, text="good"),
     )
     messages = lived.rows("messages")
-    assert [(row["role"], row["content"], row["by"], row["place"]) for row in messages] == [
+    assert [(row["role"], row["content"], row["author"], row["place"]) for row in messages] == [
         ("system", "Be brief.", "system", 0),
         ("user", "look", "person", 1),
         ("assistant", "I look.", "model", 2),
