@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -24,7 +25,7 @@ from telemetry.otel import names
 from telemetry.otel.export.follower import Lag, lag_of
 from telemetry.otel.measures.fold import Measures, totals_of
 from telemetry.otel.measures.standing import Standing, series_of, spread_of
-from telemetry.otel.measures.totals import Totals
+from telemetry.otel.measures.totals import VALUES_KEPT, Totals
 from telemetry.otel.metrics import Said, providing
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ _STARTED: Final = time.time_ns()
 
 
 def kept(log: EventLog, settings: Settings) -> Iterator[Standing]:
-    """How far behind the log's end each cursor is that is kept of it."""
-    for name, position in kept_places(cursors_of(log, settings), log.id).items():
+    """How far behind the log's end the cursors are that are kept of it: the first by name, as many as may be series."""
+    for name, position in islice(kept_places(cursors_of(log, settings), log.id).items(), VALUES_KEPT):
         yield standing(log, name, position)
 
 

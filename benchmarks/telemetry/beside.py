@@ -33,9 +33,9 @@ from runtime.settings import Settings, Telemetry
 
 AREA = "bench-telemetry"
 SESSIONS = 100
-ROUNDS, SHORT_ROUNDS = 3, 1
+PEAK_ROUNDS, PACED_ROUNDS, SHORT_ROUNDS = 3, 5, 1
 PEAK_S, SHORT_PEAK_S = 6.0, 4.0
-PACED_S, SHORT_PACED_S = 8.0, 4.0
+PACED_S, SHORT_PACED_S = 5.0, 4.0
 WARM_S = 2.0
 """Sessions are opened, and the exporter connects and catches up."""
 PEAK_WITH_EXPORT = 0.7
@@ -53,7 +53,7 @@ def report() -> None:
 
 def _peak(folder: Path, ways: dict[str, Telemetry]) -> float:
     """Events a second without export."""
-    rounds, window_s = (SHORT_ROUNDS, SHORT_PEAK_S) if short() else (ROUNDS, PEAK_S)
+    rounds, window_s = (SHORT_ROUNDS, SHORT_PEAK_S) if short() else (PEAK_ROUNDS, PEAK_S)
     found: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds):
         for way, telemetry in ways.items():
@@ -68,7 +68,7 @@ def _peak(folder: Path, ways: dict[str, Telemetry]) -> float:
 
 
 def _paced(folder: Path, ways: dict[str, Telemetry], cycles_per_s: float) -> None:
-    rounds = SHORT_ROUNDS if short() else ROUNDS
+    rounds = SHORT_ROUNDS if short() else PACED_ROUNDS
     found: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds):
         for way, telemetry in ways.items():

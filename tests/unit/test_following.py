@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from runtime.exporting import Target, exporting
 from runtime.following import Following, Maker, makers
 from runtime.settings import Settings, Telemetry
 from telemetry.errors import CursorHeld, LogUnwritable
 from telemetry.log import EventLog
+from telemetry.otel.account import Accounted
 from telemetry.otel.export.follower import Follower, Lag
+from telemetry.otel.measures.standing import Standing
 from tests.aether import wait_until
 from tests.collector import Collector, Manner, collecting, records_of
 from tests.contract.stores import fill
@@ -104,3 +107,25 @@ def test_what_another_process_does_is_no_trouble(log: EventLog, tmp_path: Path, 
 def test_without_a_word_in_the_settings_nothing_follows(tmp_path: Path) -> None:
     assert makers(Settings(home=tmp_path)) == []
     assert len(makers(Settings(home=tmp_path, telemetry=Telemetry(otlp="grpc://a:1", file=Path("out"))))) == 2
+
+
+def test_what_an_exporter_accounted_for_stays_when_another_takes_its_place(
+    log: EventLog, tmp_path: Path, collector: Collector
+) -> None:
+    wanted = settings(tmp_path, otlp=collector.url)
+    target = Target("otlp", collector.url)
+
+    @contextmanager
+    def short_of_patience(store: EventLog, said: Callable[[str], None]) -> Iterator[Follower]:
+        with exporting(store, target, wanted, patience_s=0.05, troubled=said) as exporter:
+            yield exporter
+
+    fill(log, "session/a", 10)
+    with closing(Following(log.url, [Maker("it", short_of_patience, "it")])) as following:
+        wait_until(lambda: [one.lag for one in following.standings()] == [0], timeout_s=30, what="the first events out")
+        collector.manner = Manner(status=503)
+        fill(log, "session/b", 5)
+        wait_until(lambda: "503" in lags(following)["it"].why, timeout_s=30, what="an end of its patience")
+        collector.manner = Manner()
+        following.finish()
+    assert following.standings() == [Standing("it", 0, 0.0, Accounted(handed_on=15))]
