@@ -76,7 +76,13 @@ class MetricsFollower:
             self._projected.advance()
             self._look()
             provided = stack.enter_context(
-                providing(self._exporters, said=self._said, endpoint=self._settings.prometheus, elsewhere=self.metrics)
+                providing(
+                    self._exporters,
+                    said=self._said,
+                    endpoint=self._settings.prometheus,
+                    protocol=self._settings.metrics_protocol,
+                    elsewhere=self.metrics,
+                )
             )
             if provided is not None:
                 self.by, self.url = provided.by, provided.url

@@ -23,6 +23,8 @@ BORROWED = {
     "RAY_ADDRESS": "address",
     "OPENAI_BASE_URL": "openai_base_url",
     "OTEL_METRICS_EXPORTER": "metrics",
+    "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "metrics_protocol",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "metrics_protocol",
     "OTEL_EXPORTER_PROMETHEUS_HOST": "prometheus_host",
     "OTEL_EXPORTER_PROMETHEUS_PORT": "prometheus_port",
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "telemetry.content",
@@ -99,6 +101,8 @@ class Settings(BaseModel):
     metrics: str = "none"
     """Where metrics of sessions and trainings go: none, console (stderr), otlp, prometheus, or several with commas
     between. The standard OTEL_ variables say the rest, such as OTEL_EXPORTER_OTLP_ENDPOINT."""
+    metrics_protocol: str = "http/protobuf"
+    """What metrics go by over OTLP: that, or grpc."""
     prometheus_host: str = "localhost"
     """Address that Prometheus finds metrics at; whoever can reach it can read them."""
     prometheus_port: int = Field(default=9464, ge=0, le=65535)

@@ -93,7 +93,14 @@ def _learn(settings: Settings, course: Course, rounds: int, path: Path, *, quiet
     try:
         with ExitStack() as stack:
             shown = stack.enter_context(_watching(course.name, quiet=quiet))
-            stack.enter_context(exporting(settings.metrics, said=shown.say, endpoint=beside(settings.prometheus)))
+            stack.enter_context(
+                exporting(
+                    settings.metrics,
+                    said=shown.say,
+                    endpoint=beside(settings.prometheus),
+                    protocol=settings.metrics_protocol,
+                )
+            )
             fleet = stack.enter_context(fleet_of(settings, course))
             for done, one in enumerate(learnt(fleet, course, rounds=rounds, told=shown.told, said=shown.say), start=1):
                 shown.say(f"round {one.number}: {one.model} was {one.verdict}" + (f": {one.why}" if one.why else ""))

@@ -136,7 +136,9 @@ def world_model(
         )
         if order.kind == "jepa" and not gpu:
             _connect(stack, settings, workers=order.workers, gpu=False)
-        stack.enter_context(exporting(settings.metrics, said=talk, endpoint=settings.prometheus))
+        stack.enter_context(
+            exporting(settings.metrics, said=talk, endpoint=settings.prometheus, protocol=settings.metrics_protocol)
+        )
         watch = stack.enter_context(watching(order, len(chosen), quiet=as_json))
         made, event = learn_from(
             log_url(settings),

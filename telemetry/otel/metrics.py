@@ -19,7 +19,7 @@ from telemetry.otel.resource import resource
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 
     from telemetry.otel.readers import Elsewhere
 
@@ -73,6 +73,9 @@ class TrainingMeter:
 
 Endpoint: TypeAlias = tuple[str, int]
 """Host and port that Prometheus finds metrics at."""
+HTTP: Final = "http/protobuf"
+GRPC: Final = "grpc"
+"""What OTEL_EXPORTER_OTLP_PROTOCOL may name here."""
 LOOPBACK: Final[Endpoint] = ("localhost", 9464)
 """What OTEL_EXPORTER_PROMETHEUS_HOST and _PORT are where nobody sets them."""
 
@@ -92,12 +95,12 @@ class Providing(NamedTuple):
 
 
 @contextmanager
-def exporting(exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK) -> Iterator[None]:
+def exporting(exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK, protocol: str = HTTP) -> Iterator[None]:
     """Until its end, and once more there, this process' metrics go to `exporters`, by the standard OTEL_ variables.
 
     For whoever owns the process, once: the global provider cannot be taken back. What cannot be exported to, or did not
     answer, is told to `said`, each of it once."""
-    with providing(exporters, said=said, endpoint=endpoint) as provided:
+    with providing(exporters, said=said, endpoint=endpoint, protocol=protocol) as provided:
         if provided is not None:
             metrics.set_meter_provider(provided.provider)
         yield
@@ -105,7 +108,12 @@ def exporting(exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK) -> I
 
 @contextmanager
 def providing(
-    exporters: str, *, said: Said, endpoint: Endpoint = LOOPBACK, elsewhere: Elsewhere = lambda: ()
+    exporters: str,
+    *,
+    said: Said,
+    endpoint: Endpoint = LOOPBACK,
+    protocol: str = HTTP,
+    elsewhere: Elsewhere = lambda: (),
 ) -> Iterator[Providing | None]:
     """The same for a provider of its own, beside whose instruments the metrics of `elsewhere` go out: nothing of those
     as long as it has no instrument that measured. None where nobody is to have any."""
@@ -118,7 +126,7 @@ def providing(
     from telemetry.otel.readers import Served
 
     with _complaints(said):
-        found = {name: _reader(name, said, endpoint, elsewhere) for name in by}
+        found = {name: _reader(name, said, endpoint, protocol, elsewhere) for name in by}
         readers = {name: reader for name, reader in found.items() if reader is not None}
         provider = MeterProvider(metric_readers=[*readers.values()], resource=resource(), shutdown_on_exit=False)
         try:
@@ -136,7 +144,7 @@ def wanted(exporters: str, said: Said) -> list[str]:
     return [name for name in found if name in EXPORTERS[1:]]
 
 
-def _reader(name: str, said: Said, endpoint: Endpoint, elsewhere: Elsewhere) -> MetricReader | None:
+def _reader(name: str, said: Said, endpoint: Endpoint, protocol: str, elsewhere: Elsewhere) -> MetricReader | None:
     """None where the variables of the exporter cannot be meant or its address is taken, which is said."""
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
@@ -147,9 +155,7 @@ def _reader(name: str, said: Said, endpoint: Endpoint, elsewhere: Elsewhere) -> 
             return Pushing(ConsoleMetricExporter(out=sys.stderr), elsewhere)  # stdout is for data
         if name == "prometheus":
             return Served(*endpoint, elsewhere)
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-        return Pushing(OTLPMetricExporter(), elsewhere)
+        return Pushing(_otlp(protocol), elsewhere)
     except ValueError as error:
         said(f"no metrics go out by {name}: {error}")
     except OSError as error:
@@ -158,6 +164,19 @@ def _reader(name: str, said: Said, endpoint: Endpoint, elsewhere: Elsewhere) -> 
             "Another process serves there, or choose another OTEL_EXPORTER_PROMETHEUS_HOST and _PORT"
         )
     return None
+
+
+def _otlp(protocol: str) -> MetricExporter:
+    """Raises ValueError for a protocol that there is no exporter for."""
+    if protocol == HTTP:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as OverHttp
+
+        return OverHttp()
+    if protocol == GRPC:
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as OverGrpc
+
+        return OverGrpc()
+    raise ValueError(f"there is no protocol {protocol!r} here, only {HTTP} and {GRPC}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from telemetry.otel import names
 from telemetry.otel.measures.points import metrics_of
 from telemetry.otel.measures.totals import Totals
-from telemetry.otel.metrics import LOOPBACK, TrainingMeter, beside, providing
+from telemetry.otel.metrics import HTTP, LOOPBACK, TrainingMeter, beside, providing
 from tests.aether import ROOT
 from tests.collector import collecting
 
@@ -35,7 +35,7 @@ GENERAL = {"otel.metric.overflow", "error.type", "server.address", "server.port"
 MEASURE = """
     import sys
     from telemetry.otel.metrics import TrainingMeter, exporting
-    with exporting(sys.argv[1], said=lambda text: print("said:", text, file=sys.stderr)):
+    with exporting(sys.argv[1], protocol=sys.argv[2], said=lambda text: print("said:", text, file=sys.stderr)):
         meter = TrainingMeter(model="maze", kind="jepa", workers=2)
         meter.stepped(30)
         meter.looked(loss=1.5, parts={"sigreg": 0.25}, held_out=0.5)
@@ -44,10 +44,10 @@ MEASURE = """
 """
 
 
-def measured(exporters: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def measured(exporters: str, protocol: str = HTTP, **variables: str) -> subprocess.CompletedProcess[str]:
     """A process of its own: a global provider is set once."""
     return subprocess.run(
-        (sys.executable, "-c", textwrap.dedent(MEASURE), exporters),
+        (sys.executable, "-c", textwrap.dedent(MEASURE), exporters, protocol),
         env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
         capture_output=True,
         text=True,
@@ -134,6 +134,21 @@ def test_a_collector_gets_them_over_http_with_whose_they_are() -> None:
     steps = found["aetherloop.training.steps"]
     assert (steps.sum.data_points[0].as_int, steps.sum.is_monotonic, steps.unit) == (30, True, "{step}")
     assert found["aetherloop.training.duration"].histogram.data_points[0].sum == 3.0
+
+
+def test_a_collector_gets_them_over_grpc_where_that_is_asked_for() -> None:
+    with collecting() as collector:
+        ran = measured("otlp", "grpc", OTEL_EXPORTER_OTLP_ENDPOINT=collector.grpc_url.replace("grpc:", "http:"))
+    assert (ran.stdout, ran.stderr) == ("done True\n", "")
+    assert collector.metrics["aetherloop.training.steps"].sum.data_points[0].as_int == 30
+
+
+def test_a_protocol_that_there_is_not_is_said() -> None:
+    ran = measured("otlp", "http/json")
+    assert (
+        ran.stderr
+        == "said: no metrics go out by otlp: there is no protocol 'http/json' here, only http/protobuf and grpc\n"
+    )
 
 
 def test_a_service_may_have_another_name_and_the_console_is_stderr() -> None:
