@@ -55,8 +55,8 @@ class Telemetry(BaseModel):
     content: str = ""
     """What of messages spans hold, in the words of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT. Left out:
     digests and references, no text."""
-    interval_s: float = Field(default=1.0, ge=0)
-    """How long what comes at the log's end waits for more that can go along."""
+    interval_s: float = Field(default=1.0, ge=0, le=10)
+    """At the log's end, how far apart requests are at least: what comes meanwhile goes along."""
     max_bytes: int = Field(default=4_000_000, ge=10_000)
     """Largest request that the collector takes, before compression. An event above it goes by reference."""
     parquet: str | None = None

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from telemetry.log import EventLog, open_log
-from tests.aether import Aether
+from tests.aether import Aether, wait_until
+from tests.clusters import Head
 from tests.collector import Manner
 from tests.collectors import CollectorProcess, collector_process
 from tests.exporting import events_received, spans_of_log, spans_received
+
+ENDLESS = """\
+name = "endless"
+seed = 5
+sessions = 2
+cycles = 100000
+
+[environment]
+id = "gymnasium:PointMaze_UMaze-v3"
+frames = 5
+max_frames = 150
+episodes = 100000
+
+[reasoner]
+kind = "greedy"
+"""
 
 
 @pytest.fixture
 def collector() -> Iterator[CollectorProcess]:
     with collector_process() as found:
         yield found
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A scenario whose sessions end when they are told to."""
+    file = tmp_path / "endless.toml"
+    file.write_text(ENDLESS, encoding="utf-8")
+    return file
 
 
 def check(log: EventLog, collector: CollectorProcess) -> None:
@@ -60,6 +88,45 @@ def test_what_a_slow_collector_has_not_taken_yet_does_not_hold_the_sessions_up(
     assert ran.code == 0, ran.err
     (waits,) = ran.json["telemetry"]
     assert "503 as it was told to" in waits
+
+
+def test_a_run_that_is_interrupted_sends_out_what_its_sessions_left(
+    aether: Aether, collector: CollectorProcess, endless: Path
+) -> None:
+    env = {"AETHER_TELEMETRY_OTLP": collector.url}
+    with aether.start("run", str(endless), "--json", env=env) as started:
+        wait_until(lambda: len(collector.records) > 100, timeout_s=90, what="records of a session that runs")
+        started.signal_group(signal.SIGINT)
+        ran = started.end()
+    assert ran.code == 130, (ran.code, ran.out, ran.err)
+    assert ran.json["telemetry"] == []
+    with closing(open_log(aether.log, mode="read")) as log:
+        check(log, collector)
+
+
+def test_a_killed_exporter_comes_back_beside_the_sessions(
+    attached: Aether, head: Head, collector: CollectorProcess, endless: Path
+) -> None:
+    env = {"AETHER_TELEMETRY_OTLP": collector.url}
+    with attached.start("run", str(endless), "--json", env=env) as started:
+        for _ in range(2):
+            before = len(collector.records)
+            wait_until(lambda before=before: len(collector.records) > before, timeout_s=90, what="more")  # type: ignore[misc]
+            (pid,) = head.actors("TelemetryActor")
+            os.kill(pid, signal.SIGKILL)
+            wait_until(
+                lambda pid=pid: pid not in (now := head.actors("TelemetryActor")) and len(now) == 1,  # type: ignore[misc]
+                timeout_s=60,
+                what="another one",
+            )
+        started.signal_group(signal.SIGINT)
+        ran = started.end()
+    assert ran.code == 130, (ran.code, ran.out, ran.err)
+    assert ran.json["telemetry"] == []
+    with closing(open_log(attached.log, mode="read")) as log:
+        events, spans = {event.id for event in log.read_all()}, spans_of_log(log).keys()
+    assert events_received(collector.records).keys() == events
+    assert spans_received(collector.spans).keys() == spans
 
 
 @pytest.mark.parametrize(

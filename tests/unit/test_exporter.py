@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_what_an_interrupted_step_had_under_way_goes_out_again(
         exporter.stop()
         assert not exporter.step(wait_s=0.0)
     assert exporter.position == 0
+
+
+def test_at_the_logs_end_what_comes_waits_for_more_that_can_go_along(
+    log: EventLog, collector: Collector, settings: Settings
+) -> None:
+    fill(log, "a", 10)
+    with exporting(log, Target("otlp", collector.url), settings, interval_s=3600) as exporter:
+        exporter.drain(log.position())
+        fill(log, "b", 10)
+        with ThreadPoolExecutor(1) as other:
+            step = other.submit(exporter.step, wait_s=10.0)
+            exporter.stop()
+            assert not step.result(60)
+        assert exporter.position == 10
 
 
 @pytest.mark.parametrize("record", ["stored", "digest", "none"])

@@ -6,6 +6,7 @@ taken or named among the refused; whatever ends this process, the next one begin
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -92,8 +93,8 @@ class Exporter:
         batch_bytes: int = BATCH_BYTES,
         troubled: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """From the place, or after position `begin` where it has none. At the log's end it waits `interval_s` for more
-        before it sends. Without success for `patience_s` a step raises `ExportFailed`; None for never.
+        """From the place, or after position `begin` where it has none. At the log's end loads are at least `interval_s`
+        apart. Without success for `patience_s` a step raises `ExportFailed`; None for never.
 
         `troubled` hears why nothing goes out, on another thread, and '' when something does."""
         self.name = sink.name
@@ -112,6 +113,7 @@ class Exporter:
         """What became of every event since this process began."""
         self._subscription = log.subscribe(after=self._done)
         self._fold = SpanFold(log, content=what.content) if what.spans else None
+        self._next_at = 0.0
         self._sending: Future[None] | None = None
         patience = Patience(self._stop.wait, total_s=patience_s)
         self._of_spans = Courier(
@@ -201,12 +203,18 @@ class Exporter:
             spans += self._fold.fold(batch.events) if self._fold is not None else ()
             if (detail := self._what.record) is not None:
                 records += [record_of(event, detail=detail) for event in batch.events]
-            if to is None and wait_s:
-                self._stop.wait(self._interval_s)  # more may come that can go along
+            if to is None:
+                self._pace(batch.position)
             to = batch.position
             positions += [event.position for event in batch.events]
             size += sum(len(event.content or event.payload) for event in batch.events)
         return None if to is None else _Load(to, positions, spans, records)
+
+    def _pace(self, position: int) -> None:
+        """At the log's end, waits until it is time for the next load: more may come that can go along."""
+        if self._log.position() - position < LOAD_EVENTS:
+            self._stop.wait(max(0.0, self._next_at - time.monotonic()))
+        self._next_at = time.monotonic() + self._interval_s
 
     def _sent(self) -> None:
         """Waits for the load under way."""
