@@ -21,7 +21,7 @@ from telemetry.datasets.columns import SPLIT
 from telemetry.datasets.counting import Counting
 from telemetry.datasets.folder import aside, put, taken
 from telemetry.datasets.formats import Files
-from telemetry.datasets.groups import Group, grouped
+from telemetry.datasets.groups import Group, gathered, grouped
 from telemetry.datasets.manifest import FieldFound, Filtered, LeftOut, Manifest, altered, read_manifest
 from telemetry.datasets.recipe import Recipe
 from telemetry.datasets.rows import Everything, Filter, Lines, Rows, Written, type_name
@@ -160,7 +160,7 @@ class _Making:
         canonical = Canonical(self._schema, json_fields=self._recipe.json_fields)
         with ThreadPoolExecutor(self._threads) as pool, ThreadPoolExecutor(1) as writing:
             under_way: Future[None] | None = None
-            for group in grouped(_with_lines(self._kept(selected), canonical, pool, ahead=self._threads)):
+            for group in grouped(_with_lines(gathered(self._kept(selected)), canonical, pool, ahead=self._threads)):
                 if under_way is not None:
                     under_way.result()
                 under_way = writing.submit(files.write, group)

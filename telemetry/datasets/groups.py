@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from telemetry.datasets.rows import Lines, Written
+from telemetry.datasets.rows import Lines, Rows, Written
+
+PIECE_BYTES = 16 * 1024 * 1024
+"""Rows are turned into lines so many at once, or GROUP_ROWS of them."""
 
 GROUP_ROWS = 65_536
 """Rows of a group where they are short: half of DuckDB's own row groups, so that two are held while two are read."""
@@ -30,6 +33,27 @@ class Group:
     def bytes(self) -> int:
         """Of its lines."""
         return sum(len(lines.bytes) for lines in self.lines)
+
+
+def gathered(pieces: Iterable[Rows]) -> Iterator[Rows]:
+    """The same rows in fewer pieces, each of one split and not much larger than PIECE_BYTES."""
+    held: list[Rows] = []
+    rows = size = 0
+    for piece in pieces:
+        if held and (held[0].split != piece.split or rows >= GROUP_ROWS or size >= PIECE_BYTES):
+            yield _joined(held)
+            held, rows, size = [], 0, 0
+        held.append(piece)
+        rows, size = rows + piece.fields.num_rows, size + piece.fields.nbytes
+    if held:
+        yield _joined(held)
+
+
+def _joined(pieces: list[Rows]) -> Rows:
+    if len(pieces) == 1:
+        return pieces[0]
+    fields = pa.concat_batches([piece.fields for piece in pieces])
+    return Rows(pieces[0].split, fields, pa.concat_arrays([piece.subjects for piece in pieces]))
 
 
 def grouped(pieces: Iterable[Written]) -> Iterator[Group]:

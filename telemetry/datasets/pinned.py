@@ -15,6 +15,9 @@ from telemetry.log import EventLog
 from telemetry.query.engine import Engine, Limits
 from telemetry.query.views import Seen
 
+BATCH_ROWS = 2048
+"""DuckDB's own vector: a row may be a conversation of a MiB, and a batch of them lies in memory."""
+
 
 @contextmanager
 def pinned(
@@ -27,6 +30,6 @@ def pinned(
         @contextmanager
         def ask(sql: str, parameters: Mapping[str, Parameter]) -> Iterator[Iterator[pa.RecordBatch]]:
             with engine.ask(sql, parameters, repeatable=True, seen=seen) as answer:
-                yield answer.batches()
+                yield answer.batches(BATCH_ROWS)
 
         yield Pin(log.id, engine.as_of, ask)
