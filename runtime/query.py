@@ -12,15 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from runtime.errors import UsageError
+from runtime.errors import NotFound, UsageError
 from runtime.settings import Settings, log_url, read_settings
 from runtime.traces import traces_url
 from telemetry.log import EventLog, open_log
-from telemetry.query.answer import BATCH_ROWS, Answer, Column
+from telemetry.query.answer import BATCH_ROWS, Answer
 from telemetry.query.engine import Limits, ask
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.saved import NAME, Saved, saved_in
+from telemetry.query.shape import Column
 from telemetry.query.statement import Scalar
+from telemetry.query.traces.manifest import read
+from telemetry.query.traces.place import place_of
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # it ships no types
@@ -112,6 +115,8 @@ def query(
             stack.callback(store.close)
         else:
             store = log
+        if traces is not None:
+            _check(str(traces))
         answer = ask(
             store,
             text,
@@ -122,6 +127,16 @@ def query(
             seen=seen,
         )
         return QueryResult(answer, stack.pop_all())
+
+
+def _check(traces: str) -> None:
+    """Raises `NotFound` where somebody names traces that are not there: all would be made from the log, slowly."""
+    place = place_of(traces)
+    if read(place) is None:
+        raise NotFound(
+            f"there are no traces in {place.name}. To make them: aether trace export --parquet {place.name}; without "
+            "--traces the query is answered from the log"
+        )
 
 
 def resolved(text: str, given: Mapping[str, Scalar], settings: Settings) -> tuple[str, dict[str, Scalar]]:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import duckdb
 import pyarrow as pa
 
 from telemetry.errors import QueryStopped, TelemetryError
+from telemetry.query.shape import Shape
 
 BATCH_ROWS: Final = 16_384
 """Rows of a batch where nobody says otherwise: an event's payload takes up to some KiB."""
@@ -26,18 +26,8 @@ _LOOK_S: Final = 0.05
 """How often the finder looks whether anybody still waits, and whoever stops it whether it has stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    type: str
-    """DuckDB's name of it, such as BIGINT, VARCHAR or DOUBLE[]."""
-
-
 Explain: TypeAlias = "Callable[[Exception], TelemetryError]"
 """Turns what DuckDB raised, or Arrow for it, into what is raised here."""
-
-_WIDE: Final = ("HUGEINT", "UHUGEINT")
-"""What DuckDB sums whole numbers to. Arrow has no such type, and would give decimals."""
 
 
 class Answer:
@@ -58,19 +48,15 @@ class Answer:
         """Position of the log that it is true of."""
         self.views = views
         """Which it is from."""
-        types = [str(type_) for type_ in relation.types]
-        self._wide = [place for place, type_ in enumerate(types) if type_ in _WIDE]
-        self.columns = tuple(
-            Column(name, "BIGINT" if type_ in _WIDE else type_)
-            for name, type_ in zip(_distinct(relation.columns), types, strict=True)
-        )
+        self._shape = Shape(relation.columns, [str(type_) for type_ in relation.types])
+        self.columns = self._shape.columns
         self._relation = relation
         self._connection = connection
         self._explain = explain
         self._close = close
         self._closed = False
         self._stop = threading.Event()
-        self._found: queue.Queue[pa.RecordBatch | TelemetryError | None] = queue.Queue(READ_AHEAD)
+        self._found: queue.Queue[pa.RecordBatch | Exception | None] = queue.Queue(READ_AHEAD)
         self._finder: threading.Thread | None = None
 
     def __enter__(self) -> Answer:
@@ -89,7 +75,7 @@ class Answer:
         self._finder.start()
         try:
             while not self._closed and (found := self._found.get()) is not None:
-                if isinstance(found, TelemetryError):
+                if isinstance(found, Exception):
                     raise found
                 yield found
         finally:
@@ -118,21 +104,22 @@ class Answer:
             self._finder.join(_LOOK_S)
 
     def _find(self, rows: int) -> None:
-        error: TelemetryError | None = None
+        error: Exception | None = None
         try:
-            reader = self._relation.to_arrow_reader(rows)
-            handed = False
-            for batch in reader:
-                if batch.num_rows:
-                    handed = True
-                    if not self._hand(self._shaped(batch)):
-                        break
-            if not handed:
-                self._hand(self._shaped(pa.RecordBatch.from_pylist([], schema=reader.schema)))
+            with self._relation.to_arrow_reader(rows) as reader:
+                handed = False
+                for batch in reader:
+                    if batch.num_rows:
+                        handed = True
+                        if not self._hand(self._shape(batch)):
+                            break
+                if not handed:
+                    self._hand(self._shape(pa.RecordBatch.from_pylist([], schema=reader.schema)))
         except (duckdb.Error, pa.ArrowException, OSError) as raised:
             error = self._explain(raised)
-        finally:
-            self._end(QueryStopped("the query was stopped") if self._stop.is_set() else error)
+        except Exception as raised:  # noqa: BLE001 - raised where the answer is read, or it would seem to end here
+            error = raised
+        self._end(QueryStopped("the query was stopped") if self._stop.is_set() else error)
 
     def _hand(self, found: pa.RecordBatch) -> bool:
         """False where nobody waits for it any more."""
@@ -142,7 +129,7 @@ class Answer:
                 return True
         return False
 
-    def _end(self, error: TelemetryError | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         """In place of what still waits, where it was stopped."""
         while True:
             with suppress(queue.Full):
@@ -151,28 +138,3 @@ class Answer:
             if self._stop.is_set():
                 with suppress(queue.Empty):
                     self._found.get_nowait()
-
-    def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """With names that differ, and whole numbers where DuckDB has them."""
-        arrays = list(batch.columns)
-        for place in self._wide:
-            try:
-                arrays[place] = arrays[place].cast(pa.int64())
-            except pa.ArrowInvalid:
-                name = self.columns[place].name
-                raise pa.ArrowInvalid(
-                    f"Conversion Error: a number of {name!r} has more than 64 bits. Cast it: {name}::DOUBLE"
-                ) from None
-        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self.columns])
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, each that was there before with a number behind it."""
-    given: dict[str, None] = {}
-    for name in names:
-        number, new = 0, name
-        while new in given:
-            number += 1
-            new = f"{name}_{number}"
-        given[new] = None
-    return list(given)

@@ -91,6 +91,7 @@ def test_what_failed_leaves_the_file_that_stood_there(aether: Aether, log: Event
         (["SELECT 1", "--memory", "lots"], 2, "'lots' is no size; one looks like 512MB or 4GiB"),
         (["SELECT 1", "--as-of", "99999"], 2, "99999 is no position of"),
         (["SELECT 1", "--log", "/nowhere/a.db"], 3, "/nowhere/a.db"),
+        (["SELECT 1", "--traces", "nowhere"], 3, "there are no traces in"),
         (["SELECT list(a.payload) FROM events a, events b, events c", "--memory", "64MiB"], 1, "more than the 64 MiB"),
     ],
 )

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from telemetry.errors import InvalidQuery, QueryRefused, QueryStopped, QueryTooLarge, TracesDamaged, TracesRefused
+from telemetry.errors import InvalidQuery, QueryRefused, TracesDamaged, TracesRefused
 from telemetry.events import Draft, session
 from telemetry.log import EventLog, open_log
-from telemetry.query.answer import Column
-from telemetry.query.engine import MIB, Engine, Limits, ask
+from telemetry.query.engine import Engine, Limits, ask
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.tables import rows_of
+from telemetry.query.shape import Column
 from telemetry.query.statement import Scalar, read_statement
 from telemetry.query.traces.writer import Traces
 from telemetry.query.views import type_in_sql
 from tests.in_turns import closings, fill_in_turns, fill_with_shapes, forked
-
-ENDLESS = "SELECT a.payload FROM events a, events b, events c, events d, events e"
 
 
 def told(
@@ -195,81 +189,6 @@ def test_what_may_answer_otherwise_another_time_is_not_repeatable(log: EventLog,
     with pytest.raises(InvalidQuery, match="may answer otherwise another time"):
         ask(log, sql, repeatable=True)
     ask(log, sql).close()
-
-
-def test_sums_of_whole_numbers_are_whole_numbers_and_equal_names_are_told_apart(log: EventLog) -> None:
-    fill_in_turns(log, ("maze",))
-    with ask(log, "SELECT sum(cycle) AS n, 1 AS n, 2 AS n_1 FROM events") as answer:
-        assert [column.name for column in answer.columns] == ["n", "n_1", "n_1_1"]
-        table = answer.read()
-        assert table.schema.types == [pa.int64(), pa.int32(), pa.int32()]
-
-
-def test_an_answer_without_rows_has_its_columns(log: EventLog) -> None:
-    with ask(log, "SELECT type, cycle FROM events") as answer:
-        (batch,) = answer.batches()
-        assert (batch.num_rows, batch.schema.names) == (0, ["type", "cycle"])
-
-
-def test_a_query_that_needs_more_memory_than_it_may_take_ends_with_what_to_do(log: EventLog) -> None:
-    fill_in_turns(log)
-    limits = Limits(memory_bytes=64 * MIB, disk_bytes=MIB)
-    sql = "SELECT list(a.payload || b.payload) FROM events a, events b"
-    with pytest.raises(QueryTooLarge, match="more than the 64 MiB of memory that it may take"):
-        told(log, sql, limits=limits)
-    assert told(log, "SELECT count(*) AS n FROM events", limits=limits) == [{"n": log.position()}]
-
-
-def test_what_does_not_fit_in_memory_is_put_aside_on_disk_and_removed_after(
-    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
-    (tmp_path / "aside").mkdir()
-    limits = Limits(memory_bytes=64 * MIB, threads=1)
-    sql = "SELECT repeat('x', 100) || (n * 7919 % 1000003) AS t FROM range(1000000) AS r(n) ORDER BY t DESC"
-    with ask(log, sql, limits=limits) as answer:
-        assert sum(batch.num_rows for batch in answer.batches()) == 1_000_000
-    assert list((tmp_path / "aside").iterdir()) == []
-
-
-def test_it_is_stopped_from_another_thread_and_the_next_question_is_answered(log: EventLog) -> None:
-    fill_in_turns(log)
-    with Engine(log) as engine:
-        with engine.ask(f"SELECT count(*) FROM ({ENDLESS})") as answer:
-            threading.Timer(0.2, answer.cancel).start()
-            with pytest.raises(QueryStopped):
-                answer.read()
-        with engine.ask("SELECT count(*) AS n FROM events") as answer:
-            assert answer.read().to_pylist() == [{"n": log.position()}]
-
-
-def test_who_reads_only_the_beginning_pays_for_no_more(log: EventLog) -> None:
-    fill_in_turns(log)
-    with ask(log, ENDLESS) as answer:
-        batches = answer.batches(rows=100)
-        assert next(batches).num_rows > 0
-    assert next(batches, None) is None
-
-
-def test_answers_of_any_size_take_bounded_memory(tmp_path: Path) -> None:
-    """A gigabyte of rows is read in a process that may take a third of that."""
-    script = (
-        "import resource, sys\n"
-        "from telemetry.log import open_log\n"
-        "from telemetry.query.engine import MIB, Limits, ask\n"
-        "log = open_log(sys.argv[1])\n"
-        "ask(log, 'SELECT 1').close()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "sql = \"SELECT n, repeat('x', 1000) AS t FROM range(1000000) AS r(n)\"\n"
-        "with ask(log, sql, limits=Limits(memory_bytes=128 * MIB)) as answer:\n"
-        "    print(sum(batch.num_rows for batch in answer.batches()))\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "log.db")], capture_output=True, text=True, check=True
-    )
-    rows, grown_mib = done.stdout.split()
-    assert (rows, int(grown_mib) < 330) == ("1000000", True), done.stdout
 
 
 def test_a_log_that_grows_is_read_while_it_is_written(log: EventLog) -> None:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 CELL: Final = 60
 """Characters of a cell that a table shows at most."""
 GAP: Final = 2
+AT_ONCE: Final = 2_048
+"""Rows that are turned into text together: payloads may have many KiB each."""
 
 
 def json_lines(result: QueryResult, target: BinaryIO) -> None:
     """A JSON object a row."""
-    for batch in result.batches():
+    for batch in result.batches(AT_ONCE):
         target.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in _rows(batch))
 
 
@@ -39,7 +41,7 @@ def csv_lines(result: QueryResult, target: BinaryIO) -> None:
     text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    for batch in result.batches():
+    for batch in result.batches(AT_ONCE):
         writer.writerows([_field(row[name]) for name in names] for row in _rows(batch))
     text.detach()
 
@@ -48,7 +50,7 @@ def parquet(result: QueryResult, target: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
     writer: pq.ParquetWriter | None = None
-    for batch in result.batches():
+    for batch in result.batches(AT_ONCE * 8):
         writer = writer or pq.ParquetWriter(target, batch.schema, compression="zstd")
         writer.write_batch(batch)
     assert writer is not None, "an answer has a batch, if an empty one"
@@ -60,7 +62,7 @@ def table(result: QueryResult, target: BinaryIO, *, limit: int) -> tuple[int, bo
     are more; with a limit of 0 all are, a batch at a time."""
     names = [column.name for column in result.columns]
     printed, widths = 0, {}
-    for batch in result.batches():
+    for batch in result.batches(AT_ONCE):
         rows = list(_rows(batch))
         more = bool(limit) and printed + len(rows) > limit
         shown = [{name: _cell(row[name]) for name in names} for row in (rows[: limit - printed] if more else rows)]
