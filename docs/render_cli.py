@@ -31,7 +31,7 @@ which print a document a line.
 | 0 | done |
 | 1 | failed: a session ended by an error, or an error of ours |
 | 2 | usage: a scenario, setting or argument that cannot be meant |
-| 3 | not found: no such session, environment, model, event or log |
+| 3 | not found: no such session, environment, model, event or log; or it is archived and removed, or withheld |
 | 4 | verification failed: a log, a replay or a model is not what was recorded |
 | 5 | refused: ethics or consent |
 | 6 | unavailable: somebody else holds it, or there is no room or resource |

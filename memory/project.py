@@ -20,7 +20,7 @@ from memory.edge import EdgeIndex, Lineage, MemoryPoint
 from memory.embed import TextEmbedder
 from memory.errors import IndexDamaged, MemoryFault, ProjectionFailed, RecallLate
 from telemetry.errors import LogClosed
-from telemetry.events.envelope import Recorded, split_id
+from telemetry.events.envelope import WITHHELD, Recorded, split_id
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import EventId, Hit, ModelId
 from telemetry.files import replace_file
@@ -48,6 +48,9 @@ class _Cursor(BaseModel):
     log: str
     position: int
     points: dict[str, int]
+    withheld: int = 0
+    """Events whose payloads were not in the log. The sessions that they are of cannot be taken up, so nobody recalls
+    them; should their payloads come, the index is made anew."""
     forgotten: dict[EventId, tuple[EventId, ...]]
     """Episodes and the events by which they were forgotten: the point stays, for those who recall as of before."""
 
@@ -55,14 +58,15 @@ class _Cursor(BaseModel):
 class EpisodeProjection:
     """The index in `folder`, following `log` in a thread of its own from construction to `close`.
 
-    It goes on from its saved cursor. Where that is missing, unreadable, of another log, ahead of this one, or
-    vouches for points that are not there, the index is thrown away and rebuilt from the first event. When the
-    thread fails, every later call raises `ProjectionFailed` with the cause."""
+    It goes on from its saved cursor. Where that is missing, unreadable, of another log, ahead of this one, vouches for
+    points that are not there, or is of before payloads came that were withheld, the index is thrown away and rebuilt
+    from the first event. When the thread fails, every later call raises `ProjectionFailed` with the cause."""
 
     def __init__(self, log: EventLog, *, folder: Path) -> None:
         """Raises `IndexHeld` when another process has the folder."""
         self._log = log
         self._forgotten: dict[EventId, tuple[EventId, ...]] = {}
+        self._withheld = 0
         self._cursor_path = folder / "cursor.json"
         self._index = EdgeIndex(folder)
         try:
@@ -185,6 +189,9 @@ class EpisodeProjection:
         """Adds what was remembered to the index, and notes what was forgotten."""
         points: list[MemoryPoint] = []
         for recorded in events:
+            if recorded.encoding == WITHHELD:
+                self._withheld += 1
+                continue
             match recorded.event:
                 case Remembered() as remembered:
                     points.append(_point(recorded, remembered))
@@ -218,8 +225,9 @@ class EpisodeProjection:
         """The position to go on from; 0 with an emptied index when the saved cursor cannot be trusted."""
         try:
             cursor = _Cursor.model_validate_json(self._cursor_path.read_bytes())
-            if cursor.log == self._log.id and cursor.position <= head and _holds(self._index.counts(), cursor.points):
-                self._forgotten = dict(cursor.forgotten)
+            of_log = cursor.log == self._log.id and cursor.position <= head and self._still_withheld(cursor)
+            if of_log and _holds(self._index.counts(), cursor.points):
+                self._forgotten, self._withheld = dict(cursor.forgotten), cursor.withheld
                 return cursor.position
         except (OSError, ValidationError, IndexDamaged):
             pass  # all three mean that the cursor vouches for nothing
@@ -227,12 +235,23 @@ class EpisodeProjection:
         self._index.clear()
         return 0
 
+    def _still_withheld(self, cursor: _Cursor) -> bool:
+        """Whether the payloads that the index lacks have not come since."""
+        if not cursor.withheld:
+            return True
+        passed = self._log.read_all(to=cursor.position, types=FOLLOWED)
+        return sum(recorded.encoding == WITHHELD for recorded in passed) == cursor.withheld
+
     def _save(self) -> None:
         """Flushes the index, then replaces the cursor."""
         position = self._position
         self._index.flush()
         cursor = _Cursor(
-            log=self._log.id, position=position, points=dict(self._index.counts()), forgotten=self._forgotten
+            log=self._log.id,
+            position=position,
+            points=dict(self._index.counts()),
+            withheld=self._withheld,
+            forgotten=self._forgotten,
         )
         replace_file(self._cursor_path, cursor.model_dump_json().encode())
         self._saved = position

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from runtime.models.entry import DATASETS, Said, enter_kept, stream_of_dataset
 from runtime.settings import Settings, in_upload, log_url
 from runtime.traces import traces_url
 from telemetry.datasets.recipe import Format, Parameter, Recipe, parse, shipped
+from telemetry.errors import PayloadWithheld
 from telemetry.events.learn import DatasetBuilt
 from telemetry.events.values import EventId
 from telemetry.log import EventLog, open_log
@@ -173,11 +175,19 @@ def entries(log: EventLog, name: str) -> Iterator[Entry]:
             yield Entry(recorded.id, recorded.at, recorded.event)
 
 
-def page(log: EventLog, *, after: str = "", limit: int) -> tuple[list[Entry], str | None]:
-    """The newest builds of up to `limit` datasets in the order of their names, and the name to continue after."""
+def page(
+    log: EventLog, *, after: str = "", limit: int, untold: Callable[[str], None] = lambda _: None
+) -> tuple[list[Entry], str | None]:
+    """The newest builds of up to `limit` datasets in the order of their names, and the name to continue after. `untold`
+    hears of each that is left out, as what the log says of its newest build is withheld."""
     heads = log.heads(prefix=DATASETS, after=DATASETS + after if after else "", limit=limit + 1)
     names = [head.stream.removeprefix(DATASETS) for head in heads]
-    found = [entry for name in names[:limit] if (entry := next(entries(log, name), None)) is not None]
+    found: list[Entry] = []
+    for name in names[:limit]:
+        try:
+            found += islice(entries(log, name), 1)
+        except PayloadWithheld:
+            untold(name)
     return found, names[limit - 1] if len(names) > limit else None
 
 

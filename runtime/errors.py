@@ -2,7 +2,7 @@
 
 RuntimeFailure            1
 ├── UsageError            2  a scenario, setting or argument that cannot be meant
-├── NotFound              3  no such session, environment, model, event or log
+├── NotFound              3  no such session, environment, model, event or log; or it is archived or withheld
 ├── VerificationFailed    4  a log, a replay or a model is not what was recorded
 ├── Refused               5  ethics or consent
 └── Unavailable           6  somebody else holds it, or there is no room or resource"""
@@ -28,6 +28,7 @@ from telemetry.errors import (
     LogHeld,
     LogNotFound,
     LogUnwritable,
+    PayloadWithheld,
     QueryRefused,
     QueryStopped,
     RecipeRefused,
@@ -90,6 +91,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (LogNotFound, NotFound.exit_code),
     (StreamNotFound, NotFound.exit_code),
     (EventsPruned, NotFound.exit_code),
+    (PayloadWithheld, NotFound.exit_code),
     (LogDamaged, VerificationFailed.exit_code),
     (ArchiveDamaged, VerificationFailed.exit_code),
     (ImportRefused, VerificationFailed.exit_code),

@@ -6,7 +6,7 @@ changed or lost, so `name@digest` means the same for ever."""
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
 from runtime.people.mailbox import Mailbox, NobodyThere
-from telemetry.errors import LogNotFound
+from telemetry.errors import LogNotFound, PayloadWithheld
 from telemetry.events import Draft
 from telemetry.events.learn import PlaybookWritten
 from telemetry.events.values import EventId, ModelId, Playbook
@@ -116,20 +116,27 @@ def version(log: EventLog, name: str) -> Version:
     raise NotFound(f"there is no playbook {plain!r} in {log.name}{hint}")
 
 
-def page(log: EventLog, *, after: str = "", limit: int = 100) -> tuple[list[Version], str | None]:
-    """The newest versions of up to `limit` playbooks in the order of their names, and the name to continue after."""
+def page(
+    log: EventLog, *, after: str = "", limit: int = 100, untold: Callable[[str], None] = lambda _: None
+) -> tuple[list[Version], str | None]:
+    """The newest versions of up to `limit` playbooks in the order of their names, and the name to continue after.
+    `untold` hears of each that is left out, as its newest version is withheld."""
     found: list[Version] = []
-    for newest in _newest(log, after=after):
+    for newest in _newest(log, after=after, untold=untold):
         if len(found) == limit:
             return found, found[-1].playbook.name
         found.append(newest)
     return found, None
 
 
-def _newest(log: EventLog, *, after: str = "") -> Iterator[Version]:
+def _newest(log: EventLog, *, after: str = "", untold: Callable[[str], None] = lambda _: None) -> Iterator[Version]:
     """The newest version of every playbook; other models have streams among theirs."""
     stream = PREFIX + after if after else ""
     while heads := log.heads(prefix=PREFIX, after=stream, limit=500):
         for head in heads:
-            yield from islice(versions(log, head.stream.removeprefix(PREFIX)), 1)
+            name = head.stream.removeprefix(PREFIX)
+            try:
+                yield from islice(versions(log, name), 1)
+            except PayloadWithheld:
+                untold(name)
         stream = heads[-1].stream

@@ -15,6 +15,7 @@ from runtime.errors import UsageError, VerificationFailed
 from runtime.sessions import PREFIX, check_there, stream_of
 from telemetry.errors import InvalidEvent, LogDamaged
 from telemetry.events import Event, Unknown, session
+from telemetry.events.envelope import WITHHELD
 from telemetry.events.registry import decode
 from telemetry.log import EventLog
 
@@ -35,9 +36,14 @@ class ReplayReport(BaseModel):
     """Events of types or schemas that this version does not know."""
     unreadable: int
     """Events whose payload is not there to be read: erased, or withheld."""
+    withheld: int
+    """How many of them did not come with the record that the log was rebuilt from."""
     unreadable_from: int | None
     """The cycle from which the state cannot be checked because of that."""
+    state_version: int
+    """The last event that could be folded."""
     state_hash: str
+    """After it."""
     differs_at: int | None = None
     recorded: str | None = None
 
@@ -58,11 +64,11 @@ def replay(log: EventLog, session_id: str, *, to: int | None = None, checked: bo
         raise UsageError(f"session {session_id} has the versions 1 to {head.version}; {to} is not among them")
     fold = _Fold()
     try:
-        for _, _, version, type_, schema, _, _, _, body in log.facts(stream, to=to, checked=checked):
+        for _, _, version, type_, schema, _, _, encoding, body in log.facts(stream, to=to, checked=checked):
             fold.version = version
-            if body is None or fold.unreadable:
-                fold.unreadable += body is None  # from the first one on there is no state to fold onto
-            elif not fold.see(decode(type_, schema, body)):
+            if body is None:
+                fold.miss(encoding)
+            elif not (fold.unreadable or fold.see(decode(type_, schema, body))):
                 break
     except (LogDamaged, InvalidEvent) as error:
         report = log.verify(streams=[stream])
@@ -84,12 +90,20 @@ class _Fold:
     not_comparable: int = 0
     unknown: int = 0
     unreadable: int = 0
+    withheld: int = 0
+    folded: int = 0
     differs: str | None = None
     """The recorded hash that did not come out."""
     state: SessionState = field(default_factory=SessionState)
 
+    def miss(self, encoding: str) -> None:
+        """The next event cannot be read; from the first one on there is no state to fold onto."""
+        self.unreadable += 1
+        self.withheld += encoding == WITHHELD
+
     def see(self, event: Event | Unknown) -> bool:
         """Folds it; whether it agrees."""
+        self.folded = self.version
         kind = type(event)  # not `isinstance`, which pydantic's models answer slowly
         apply_to(self.state, event)
         said = _SAID.get(kind)
@@ -121,7 +135,9 @@ class _Fold:
             not_comparable=self.not_comparable,
             unknown=self.unknown,
             unreadable=self.unreadable,
+            withheld=self.withheld,
             unreadable_from=self.state.cycle if self.unreadable else None,
+            state_version=self.folded,
             state_hash=state_hash(self.state),
             differs_at=None if self.differs is None else self.version,
             recorded=self.differs,

@@ -18,9 +18,10 @@ from runtime.learning.course import scheduled
 from runtime.learning.fleet import Fleet, Watch, ran
 from runtime.ledger import ledger
 from runtime.scenario import Scenario, ScenarioFile
-from runtime.sessions import OBSERVED, PREFIX, SessionRow, new_session, opened, stream_of
+from runtime.sessions import OBSERVED, PREFIX, SessionRow, is_told, new_session, opened, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.events import execute, feel, learn, reason, sense, session
+from telemetry.events.envelope import WITHHELD
 from telemetry.events.values import Message
 from telemetry.log import EventLog, is_postgres, open_log
 
@@ -132,11 +133,19 @@ def new_orders(
     ]
 
 
-def resume_orders(log: EventLog, sessions: Sequence[str]) -> list[SessionOrder]:
-    """Orders for sessions that are on the log and not closed; all of those when none is named."""
+def resume_orders(
+    log: EventLog, sessions: Sequence[str], *, untold: Callable[[str], None] = lambda _: None
+) -> list[SessionOrder]:
+    """Orders for sessions that are on the log and not closed. When none is named all of those, but for the ones that
+    cannot be taken up as what they opened with is withheld; `untold` hears of each."""
     if not sessions:
         with ledger(log) as found:
-            return [SessionOrder(session=name) for name in found.to_resume()]
+            names = found.to_resume()
+        told = {name: is_told(log, stream_of(name)) for name in names}
+        for name in names:
+            if not told[name]:
+                untold(name)
+        return [SessionOrder(session=name) for name in names if told[name]]
     for name in sessions:
         if _observed(log, name):
             raise UsageError(
@@ -154,7 +163,9 @@ def at_work(log: EventLog, sessions: Collection[str]) -> set[str]:
     found = set()
     for name in sessions:
         latest = next(iter(log.read_back(stream_of(name), types=_OWNED)), None)
-        match latest and latest.event:
+        if latest is None or latest.encoding == WITHHELD:  # it cannot be taken up, and says so itself
+            continue
+        match latest.event:
             case session.Resumed(owner=owner) | execute.Dispatched(executor=owner):
                 executor = parse(owner)
                 if executor is not None and life_here(executor) == "alive":

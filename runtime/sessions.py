@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import NotFound, Unavailable
 from runtime.explain import nearest
-from telemetry.errors import EventsPruned, InvalidEvent
-from telemetry.events import execute, session
+from telemetry.errors import EventsPruned, InvalidEvent, PayloadWithheld
+from telemetry.events import Recorded, execute, session
+from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog, Head, is_postgres
 
 PREFIX = "session/"
@@ -69,6 +70,8 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
     error: str | None = None
     answered = False
     for recorded in log.read_back(head.stream, types=_TELLING):
+        if recorded.encoding == WITHHELD:
+            return _untold_row(log, head, recorded, status)
         event = recorded.event
         match event:
             case session.Closed():
@@ -104,11 +107,24 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
     raise NotFound(f"{head.stream} has no event that opens it; try: aether log verify")
 
 
+def _untold_row(log: EventLog, head: Head, recorded: Recorded, status: Status | None) -> SessionRow:
+    """What can be said of a session where the newest that tells how far it came is withheld: its type and cycle."""
+    resting: dict[str, Status] = {"session.closed": "closed", "session.suspended": "suspended"}
+    return SessionRow(
+        session=head.stream.removeprefix(PREFIX),
+        status=status or resting.get(recorded.type, "open"),
+        cycles=recorded.cycle,
+        version=head.version,
+        state_hash=None,
+        scenario=_scenario(log, head.stream),
+    )
+
+
 def _scenario(log: EventLog, stream: str) -> str:
-    """The scenario's name; empty where the session's beginning was archived and removed."""
+    """The scenario's name; empty where the session's beginning is withheld, or was archived and removed."""
     try:
         return opened(log, stream).scenario
-    except EventsPruned:
+    except (EventsPruned, PayloadWithheld):
         return ""
 
 
@@ -135,6 +151,15 @@ def check_there(log: EventLog, stream: str) -> None:
     """Raises as `opened` does where it is not; what it opened with may be withheld or erased."""
     with suppress(InvalidEvent):
         opened(log, stream)
+
+
+def is_told(log: EventLog, stream: str) -> bool:
+    """Whether what the session opened with can be read; not where it is withheld. Raises as `opened` does else."""
+    try:
+        opened(log, stream)
+    except PayloadWithheld:
+        return False
+    return True
 
 
 def owner_of(log: EventLog, stream: str) -> str | None:

@@ -3,6 +3,7 @@
     TelemetryError
     ├── EventError
     │   ├── InvalidEvent          a payload that is not of its declared type
+    │   │   └── PayloadWithheld   it did not come with the record that the log was rebuilt from
     │   ├── UnknownCriticalEvent  a critical type this version does not know
     │   ├── VocabularyBroken      a type of this version cannot read its own older shapes; raised at import
     │   └── PayloadTooLarge       above MAX_PAYLOAD_BYTES, refused before anything is written
@@ -56,6 +57,10 @@ class EventError(TelemetryError):
 
 
 class InvalidEvent(EventError):
+    pass
+
+
+class PayloadWithheld(InvalidEvent):
     pass
 
 

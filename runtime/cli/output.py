@@ -24,6 +24,9 @@ LogUrl = Annotated[
     typer.Option("--log", metavar="URL", help="Path or URL of the log.  [default: aether.db in $AETHER_HOME]"),
 ]
 
+MAX_SHOWN = 6
+"""Ids that a line lists."""
+
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Ends a command as the table of exit codes says; an exception nobody foresaw keeps its traceback."""
@@ -58,6 +61,13 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 def talk(text: str) -> None:
     """A line for people, on stderr."""
     typer.echo(text, err=True)
+
+
+def told_of(untold: Sequence[str], *, what: str = "sessions") -> None:
+    """Says that these are left out, as what the log says of them is withheld."""
+    if untold:
+        ids = ", ".join(untold[:MAX_SHOWN]) + (" …" if len(untold) > MAX_SHOWN else "")
+        talk(f"{len(untold):,} {what} are left out, as what the log says of them is withheld: {ids}")
 
 
 def document(body: Mapping[str, object]) -> None:

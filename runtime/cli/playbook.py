@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.cli.output import Json, LogUrl, answer, command, reading, table
+from runtime.cli.output import Json, LogUrl, answer, command, reading, table, told_of
 
 if TYPE_CHECKING:
     from runtime.playbooks import Version
@@ -58,9 +58,11 @@ def list_playbooks(
     """
     from runtime.playbooks import page
 
+    untold: list[str] = []
     with reading(log) as store:
-        rows, following = page(store, after=after, limit=limit)
+        rows, following = page(store, after=after, limit=limit, untold=untold.append)
         as_of = store.position()
+    told_of(untold, what="playbooks or models")
     shown = [_row(row) for row in rows]
     if as_json:
         answer(shown, as_of=as_of, next_after=following)

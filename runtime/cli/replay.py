@@ -46,8 +46,16 @@ def replay(
             f"chain verified, state not checkable from cycle {report.unreadable_from}: "
             f"{report.unreadable} events cannot be read"
         )
+    if report.withheld:
+        typer.echo(
+            f"{report.withheld} of them are withheld: their payloads did not come with the record that this log was "
+            "rebuilt from. To get them: aether log rebuild --from-otlp with a record that holds what is stored"
+        )
     if report.not_comparable:
         typer.echo(f"{report.not_comparable} hashes are of another reducer version and not comparable")
     if report.unknown:
         typer.echo(f"{report.unknown} events are of types that this version does not know")
-    typer.echo(f"state {report.state_hash}")
+    if report.unreadable_from is None:
+        typer.echo(f"state {report.state_hash}")
+    elif report.state_version:
+        typer.echo(f"state {report.state_hash} at version {report.state_version}, the last before them")

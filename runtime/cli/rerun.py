@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.cli.output import Json, LogUrl, answer, command, reading, table, talk
+from runtime.cli.output import Json, LogUrl, answer, command, reading, table, talk, told_of
 
 if TYPE_CHECKING:
     from runtime.rerun.many import Watch
@@ -64,14 +64,16 @@ def rerun(
         _organs(replaced or []), live=live, models=settings.model_defaults, registry=registry_of(settings)
     )
     with reading(log) as store:
-        names = sessions or chosen(store, scenario=scenario)
+        untold: list[str] = []
+        names = sessions or chosen(store, scenario=scenario, untold=untold.append)
         with _watching(len(names), quiet=as_json) as watch:
             report = compare(store, names, policy, cycles=cycles, keep=differences, watch=watch)
     if as_json:
         figures = report.model_dump(exclude={"sessions", "as_of"})
-        answer([row.model_dump() for row in report.sessions], as_of=report.as_of, more=figures)
+        answer([row.model_dump() for row in report.sessions], as_of=report.as_of, more={**figures, "withheld": untold})
     else:
         _print(report)
+        told_of(untold)
 
 
 def _organs(given: list[str]) -> dict[str, str]:

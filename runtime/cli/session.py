@@ -13,7 +13,7 @@ import typer
 
 from runtime.cli.effects import effects, reconcile
 from runtime.cli.events import event_line, event_row
-from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table, talk
+from runtime.cli.output import Json, LogUrl, answer, command, document, reading, table, talk, told_of
 from runtime.cli.run import Address, finish, watching
 
 if TYPE_CHECKING:
@@ -278,17 +278,19 @@ def resume(
     if bool(sessions) == everything:
         raise UsageError("name the sessions to resume, or give --all; nothing was resumed")
     with reading(log) as store:
-        orders = resume_orders(store, sessions or [])
+        untold: list[str] = []
+        orders = resume_orders(store, sessions or [], untold=untold.append)
         busy = at_work(store, [order.session for order in orders]) if everything else set()
         as_of = store.position()
     orders = [order for order in orders if order.session not in busy]
+    told_of(untold)
     if busy:
         talk(f"{len(busy)} sessions are at work at living hosts and were left there; one that is named is taken over")
     if not orders:
         if as_json:
             answer([], as_of=as_of)
         else:
-            others = "Every other" if busy else "Every"
+            others = "Every other" if busy or untold else "Every"
             typer.echo(f"{others} session of this log is closed; there is nothing to resume.")
         return
     settings = read_settings({"log": log, "address": address}).settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
+from runtime.cli.output import Json, LogUrl, answer, command, reading, talk, told_of
 from runtime.cli.run import Address
 from runtime.cli.training_bar import watching
 
@@ -164,8 +164,12 @@ def _connect(stack: ExitStack, settings: Settings, *, workers: int, gpu: bool) -
 def _chosen(log: str | None, sessions: Sequence[str], *, scenario: str | None, where: str | None) -> list[Source]:
     from runtime.models.training.sources import sources
 
+    untold: list[str] = []
     with reading(log) as store:
-        return sources(store, sessions, scenario=scenario, where=where)
+        try:
+            return sources(store, sessions, scenario=scenario, where=where, untold=untold.append)
+        finally:
+            told_of(untold)
 
 
 def _name(chosen: Sequence[Source]) -> str:

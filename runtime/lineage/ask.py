@@ -19,6 +19,7 @@ from runtime.models.entry import STREAM, stream_of_model
 from runtime.models.registry.succession import succession
 from runtime.sessions import PREFIX
 from telemetry.events import Recorded
+from telemetry.events.envelope import WITHHELD, unreadable
 from telemetry.events.learn import ModelTrained
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
@@ -70,7 +71,7 @@ def meant(log: EventLog, what: str, *, shelf: Shelf) -> Asked:
 
 def meant_model(log: EventLog, which: str, *, shelf: Shelf) -> ModelId:
     """The model `NAME@DIGEST`, with the digest's first digits at least; of a `NAME` alone the one that stands, or
-    that its stream spoke of last. Raises `NotFound` with the nearest."""
+    that its stream spoke of last. Raises `NotFound` with the nearest, `PayloadWithheld` where that cannot be known."""
     name, at, digest = which.partition("@")
     spoken = dict.fromkeys(event.model for event in _said(log, stream_of_model(name)))
     if not at and spoken:
@@ -83,6 +84,8 @@ def meant_model(log: EventLog, which: str, *, shelf: Shelf) -> ModelId:
         return kept.model
     if not matching and at and base_of_log(log, which, limit=1) is not None:
         return which
+    if not matching:
+        _check_said(log, stream_of_model(name))
     known = [*spoken, *(stream.removeprefix(STREAM) for stream in model_streams(log))]
     hint = nearest(which, matching or known) if known else "; it speaks of no model yet"
     raise NotFound(f"{'several models are' if matching else 'there is no model'} {which!r} in {log.name}{hint}")
@@ -93,6 +96,13 @@ def _said(log: EventLog, stream: str) -> Iterator[Said]:
         event = readable(recorded)
         if isinstance(event, Said):
             yield event
+
+
+def _check_said(log: EventLog, stream: str) -> None:
+    """Raises `PayloadWithheld` where what it says of models is, so that nobody knows which there are."""
+    for recorded in log.read_back(stream, types=SAID):
+        if recorded.encoding == WITHHELD:
+            raise unreadable(recorded.id, recorded.encoding)
 
 
 def _unknown(log: EventLog, what: str) -> NotFound:

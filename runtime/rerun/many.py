@@ -16,6 +16,7 @@ from runtime.rerun.policy import Composer, Policy
 from runtime.rerun.tally import Tally
 from runtime.rerun.values import RerunReport, SessionRerun
 from runtime.sessions import OBSERVED, PREFIX, all_heads, opened, stream_of
+from telemetry.errors import PayloadWithheld
 from telemetry.events import session
 from telemetry.log import EventLog
 from world_model.errors import WorldModelError
@@ -71,12 +72,17 @@ def rerun(
     )
 
 
-def chosen(log: EventLog, *, scenario: str | None = None) -> list[str]:
-    """The ids of all sessions, or of those of one scenario. Raises `NotFound` when it has none."""
+def chosen(log: EventLog, *, scenario: str | None = None, untold: Callable[[str], None] = lambda _: None) -> list[str]:
+    """The ids of all sessions, or of those of one scenario. Left out are those that nobody can tell the scenario of,
+    as what they opened with is withheld; `untold` hears of each. Raises `NotFound` when none is of the scenario."""
     found: list[str] = []
     others: set[str] = set()
     for head in all_heads(log):
-        name = opened(log, head.stream).scenario
+        try:
+            name = opened(log, head.stream).scenario
+        except PayloadWithheld:
+            untold(head.stream.removeprefix(PREFIX))
+            continue
         if scenario is None or name == scenario:
             found.append(head.stream.removeprefix(PREFIX))
         else:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import orjson
 
-from telemetry.errors import InvalidEvent
+from telemetry.errors import InvalidEvent, PayloadWithheld
 from telemetry.events.event import Event, Unknown
 from telemetry.events.registry import decode
 
@@ -116,9 +116,10 @@ class Recorded:
 def unreadable(event_id: str, encoding: str) -> InvalidEvent:
     """The error of an event whose payload is not there to be read."""
     if encoding == WITHHELD:
-        return InvalidEvent(
+        return PayloadWithheld(
             f"the payload of event {event_id} is withheld: it was not in the record that this log was rebuilt from. "
-            "Its header is intact. To get it: aether log rebuild --from-otlp with a record that holds what is stored"
+            "Its header, the chain and what is not withheld are intact; aether log verify counts them. "
+            "To get it: aether log rebuild --from-otlp with a record that holds what is stored"
         )
     return InvalidEvent(
         f"the content of event {event_id} is stored as {encoding!r} and is missing or altered. "

@@ -101,7 +101,35 @@ def test_commands_on_a_log_without_payloads_say_what_can_be_said(aether: Aether,
     assert aether("session", "tail", "maze", "-n", "1", *log).out.endswith("session.closed             (withheld)\n")
     assert aether("session", "tail", "maze", "-n", "1", "--json", *log).json["rows"][0]["payload"] is None
     shown = aether("session", "show", "maze", *log)
-    assert (shown.code, "the payload of event session/maze@1 is withheld" in shown.err) == (1, True)
+    assert (shown.code, "the payload of event session/maze@1 is withheld" in shown.err) == (3, True)
+
+
+def test_sessions_run_on_a_log_without_payloads_recall_what_they_remember_and_are_resumed_beside_it(
+    aether: Aether, tmp_path: Path, source: EventLog
+) -> None:
+    from telemetry.otel.rebuild import rebuild
+
+    path, cut = str(tmp_path / "log.db"), tmp_path / "cut"
+    with OtlpFile(cut / "logs.jsonl") as file:
+        for event in source.read_all():
+            detail: Detail = "digest" if event.version > 40 else "stored"
+            if event.version <= 100:
+                file.append(logs_line([record_of(event, detail=detail)], resource={names.LOG_ID: source.id}))
+    with closing(open_log(path)) as log:
+        rebuild(log, [cut])
+    scenario = tmp_path / "recalls.toml"
+    scenario.write_text(
+        'name = "recalls"\n[environment]\nid = "gymnasium:PointMaze_UMaze-v3"\n[memory]\nwhen = "always"\nrecall = 2\n'
+    )
+    ran = aether("run", str(scenario), "--cycles", "3", "--log", path, "--json")
+    assert ran.code == 0, ran.err
+    (name,) = (row["session"] for row in ran.rows)
+    with closing(open_log(path, mode="read")) as log:
+        assert sum(1 for _ in log.read(f"session/{name}", types=("sense.recalled",))) == 2, "from the second cycle on"
+    resumed = aether("session", "resume", "--all", "--log", path)
+    assert resumed.code == 3
+    for each in ("lava", "maze"):
+        assert f"{each}: the payload of event session/{each}@41 is withheld" in resumed.err
 
 
 def test_payloads_that_come_later_make_the_log_readable(

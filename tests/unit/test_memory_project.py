@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from telemetry.events.envelope import Draft, Recorded
 from telemetry.events.learn import Forgotten, Remembered, Rewarded
 from telemetry.events.values import Array, Episode, Hit
 from telemetry.log import EventLog, open_log
+from telemetry.otel.record import event_of, record_of
+from tests.contract.test_payloads_withheld import take
 
 REPOSITORY = Path(__file__).parents[2]
 EMBEDDER = "vector-2@1"
@@ -116,11 +119,35 @@ def test_it_goes_on_where_it_stopped(log: EventLog, folder: Path) -> None:
     with EpisodeProjection(log, folder=folder) as memory:
         write(log, "session/a", 1.0, None)
         memory.wait(2, timeout_s=SOON_S)
-    assert saved(folder) == {"log": log.id, "position": 2, "points": {EMBEDDER: 1}, "forgotten": {}}
+    assert saved(folder) == {
+        "log": log.id,
+        "position": 2,
+        "points": {EMBEDDER: 1},
+        "withheld": 0,
+        "forgotten": {},
+    }
     write(log, "session/a", 2.0)
     with EpisodeProjection(log, folder=folder) as memory:
         assert memory.position >= 2
         assert recall(memory, log) == ["session/a@1", "session/a@3"]
+
+
+def test_what_is_withheld_is_passed_over_and_the_index_made_anew_when_it_has_come(
+    log: EventLog, folder: Path, tmp_path: Path
+) -> None:
+    with closing(open_log(tmp_path / "whole.db")) as whole:
+        write(whole, "session/a", 1.0, None, 2.0)
+        take(log, (event_of(record_of(event, detail="digest")) for event in whole.read_all()))
+        write(log, "session/b", 3.0)
+        for _ in range(2):
+            with EpisodeProjection(log, folder=folder) as memory:
+                assert (recall(memory, log), recall(memory, log, stream="session/b")) == ([], ["session/b@1"])
+            assert saved(folder)["withheld"] == 2
+        take(log, whole.read_all())
+    with EpisodeProjection(log, folder=folder) as memory:
+        assert recall(memory, log) == ["session/a@1", "session/a@3"]
+        assert recall(memory, log, stream="session/b") == ["session/b@1"]
+    assert saved(folder)["withheld"] == 0
 
 
 @pytest.mark.parametrize("damage", ["no cursor", "no json", "another log", "ahead", "shard gone", "shard damaged"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runtime.cli.dataset.build import lines, summary
-from runtime.cli.output import Json, LogUrl, answer, command, reading, table
+from runtime.cli.output import Json, LogUrl, answer, command, reading, table, told_of
 
 if TYPE_CHECKING:
     from runtime.datasets import Entry
@@ -41,9 +41,14 @@ def list_datasets(
     if recipes:
         _list_recipes(as_json=as_json)
         return
+    untold: list[str] = []
     with reading(log) as store:
-        found, following = page(store, after=after, limit=limit) if name is None else (known(store, name), None)
+        if name is None:
+            found, following = page(store, after=after, limit=limit, untold=untold.append)
+        else:
+            found, following = known(store, name), None
         as_of = store.position()
+    told_of(untold, what="datasets")
     rows = [_row(one) for one in found]
     if as_json:
         answer(rows, as_of=as_of, next_after=following)

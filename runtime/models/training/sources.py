@@ -5,7 +5,7 @@ an expression asks for them. Invariant: nobody gets sessions of two worlds witho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from runtime.ledger import LedgerRow, ledger
 from runtime.models.training.where import COUNTED, SessionFacts, Where
 from runtime.rerun.many import chosen
 from runtime.sessions import PREFIX, all_heads, opened, stream_of
-from telemetry.errors import EventsPruned, InvalidEvent
+from telemetry.errors import EventsPruned, InvalidEvent, PayloadWithheld
 from telemetry.events import learn
 from telemetry.log import EventLog
 
@@ -24,10 +24,16 @@ SHOWN = 6
 
 
 def sources(
-    log: EventLog, sessions: Sequence[str] = (), *, scenario: str | None = None, where: str | None = None
+    log: EventLog,
+    sessions: Sequence[str] = (),
+    *,
+    scenario: str | None = None,
+    where: str | None = None,
+    untold: Callable[[str], None] = lambda _: None,
 ) -> list[Source]:
     """The sessions that are named, or those of one scenario, or all that move in the log's one world; of these only
-    the ones of which the expression `where` is true.
+    the ones of which the expression `where` is true. `untold` hears of each that is not named and was left out because
+    what it opened with is withheld.
 
     Raises `NotFound` where there are none, and `UsageError` for both kinds of choice, for none where the log holds
     several worlds, and for a `where` that cannot be meant."""
@@ -35,10 +41,10 @@ def sources(
         raise UsageError("name sessions or give --scenario NAME, not both. Nothing was learnt")
     condition = None if where is None else Where(where)
     if sessions or scenario is not None:
-        names = sessions or chosen(log, scenario=scenario)
+        names = sessions or chosen(log, scenario=scenario, untold=untold)
         named = [Source(stream, opened(log, stream)) for stream in dict.fromkeys(map(stream_of, names))]
         return named if condition is None else _true_of(log, named, condition)
-    found = _all(log)
+    found = _all(log, untold)
     if not found:
         raise NotFound(
             f"no session of {log.name} moves in a world, so there is nothing to learn. Try: aether run SCENARIO.toml"
@@ -55,13 +61,16 @@ def sources(
     return found
 
 
-def _all(log: EventLog) -> list[Source]:
+def _all(log: EventLog, untold: Callable[[str], None]) -> list[Source]:
     """Every session that moves and whose beginning is still there."""
     found: list[Source] = []
     for head in all_heads(log):
         try:
             source = Source(head.stream, opened(log, head.stream))
         except EventsPruned:
+            continue
+        except PayloadWithheld:
+            untold(head.stream.removeprefix(PREFIX))
             continue
         if source.layout is not None:
             found.append(source)

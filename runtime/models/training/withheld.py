@@ -11,9 +11,10 @@ from typing import Final, Literal, NamedTuple
 
 from loops.lessons import Source
 from telemetry.events import privacy
+from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog
 
-Why = Literal["evaluation", "withdrawn", "erased"]
+Why = Literal["evaluation", "withdrawn", "erased", "unreadable"]
 
 SUBJECT: Final = "subject/"
 """The streams on which a person's consent stands, each by the name that the sessions know the person by."""
@@ -47,7 +48,8 @@ def withheld(log: EventLog, source: Source) -> Why | None:
     """Why nothing of a session may be learnt from; None where it may. A fork is judged by its ancestor's opening.
 
     An evaluation judges models and teaches none. Where a session serves a person, what that person withdrew stays
-    withdrawn until the same purposes are granted again, and what was erased stays erased."""
+    withdrawn until the same purposes are granted again, and what was erased stays erased. Where it cannot be read what
+    they said, as its payload did not come with the log, nothing is learnt either."""
     if source.opened.purpose == "evaluation":
         return "evaluation"
     person = source.opened.person
@@ -63,6 +65,8 @@ def _of_person(log: EventLog, person: str, stream: str) -> Why | None:
     )
     withdrawn: set[str] = set()
     for recorded in said:
+        if recorded.encoding == WITHHELD:
+            return "unreadable"
         match recorded.event:
             case privacy.SubjectErased(subject=name) if name == person:
                 return "erased"
