@@ -1,10 +1,11 @@
 """What is lost of a burst that comes faster than it can be exported, and of one whose collector is killed meanwhile.
 
-Ours beside the SDK's BatchSpanProcessor as it comes, by turns: the same exporter of OpenTelemetry, which takes so many
-milliseconds a call, behind each. The peer is handed spans as fast as a loop hands them and shut down properly; ours
-follows a log to which a session host's writer appends as fast. Whether an event is lost is decided by its record, one
-each, whether a span is, by its id. The collector that is killed keeps what it acknowledged on disk, as ours does its
-place; how often what it keeps came twice is a figure of its own, as back ends may keep repeats."""
+Ours beside the SDK's BatchSpanProcessor as it comes, by turns: the same exporter of OpenTelemetry, which takes so
+many milliseconds a call, behind each. The peer is handed spans as fast as a loop ends them and shut down properly;
+ours follows a log to which sessions append as fast as they run, and events wait there. Whether an event is lost is
+decided by its record, one each, whether a span is, by its id. The collector that is killed keeps what it acknowledged
+on disk, as ours does its place; how often what it keeps came twice is a figure of its own, as back ends may keep
+repeats."""
 
 from __future__ import annotations
 
@@ -128,8 +129,9 @@ def lost_by_the_sdk(events: int, late_s: float) -> int:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("bench")
-    for number in range(events):
-        tracer.start_span("step", attributes={"number": number}).end()
+    spans = [tracer.start_span("step", attributes={"number": number}) for number in range(events)]
+    for span in spans:
+        span.end()
     provider.shutdown()
     return events - len(exporter.taken)
 
@@ -193,8 +195,8 @@ def _kill(collector: CollectorProcess, exporter: Exporter, log: EventLog) -> boo
     while collector.taken_bytes == before and time.monotonic() < until:
         if exporter.position == log.position():
             return False
-        time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.02))
+        time.sleep(0.0002)
+    time.sleep(random.choice((0.0, random.uniform(0, 0.02))))  # before it could say so, or anywhere
     collector.kill()
     time.sleep(DOWN_S)
     collector.start()
