@@ -31,9 +31,13 @@ WRITES = "the rebuild writes"
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
     """A log of 30,000 events of ten streams by turns, and of a fork of each."""
     log = open_log(tmp_path_factory.mktemp("source") / "log.db")
-    for number in range(APPENDS):
-        stream, version = f"session/{number % 10}", number // 10 * EACH
-        log.submit(stream, notes(EACH, command=f"{number}"), expected_version=version, epoch=1)
+    kept = [
+        log.submit(
+            f"session/{number % 10}", notes(EACH, command=f"{number}"), expected_version=number // 10 * EACH, epoch=1
+        )
+        for number in range(APPENDS)
+    ]
+    kept[-1].result()
     for number in range(10):
         fork(log, f"session/{number}", 1_000, f"session/fork-{number}", then=3)
     yield log
