@@ -85,7 +85,7 @@ def main() -> None:
     events = EVENTS // 10 if short() else EVENTS
     with workplace() as folder:
         progress(AREA, f"queries: a log of {events:,} events, and its rows in Parquet")
-        log = _made(folder, events)
+        log = made(folder, events)
         with closing(log), closing(sqlite3.connect(folder / "log.db")) as database:
             _ask(log, str(folder / "traces"), database, sessions=events // LONG)
 
@@ -96,7 +96,7 @@ def _ask(log: EventLog, traces: str, database: sqlite3.Connection, *, sessions: 
     answers: dict[str, int] = {}
     for number in range(-1, ROUNDS):
         progress(AREA, f"queries: round {number + 1} of {ROUNDS}")
-        session = _session(chosen.randrange(sessions))
+        session = session_of(chosen.randrange(sessions))
 
         def grouped() -> int:
             with ask(log, GROUPED, traces=traces) as answer:
@@ -137,7 +137,8 @@ def _timed(one: Callable[[], int]) -> tuple[float, int]:
     return time.perf_counter() - begin, rows
 
 
-def _made(folder: Path, events: int) -> EventLog:
+def made(folder: Path, events: int) -> EventLog:
+    """The log, opened to be read, beside its traces."""
     with closing(open_log(str(folder / "log.db"))) as log:
         id_ = log.id
     place, buckets, told = Folder(folder / "traces"), Buckets(BUCKETS), _told()
@@ -185,7 +186,7 @@ def _told() -> list[Told]:
 
 
 @cache
-def _session(number: int) -> str:
+def session_of(number: int) -> str:
     """As ids are: of no order."""
     return sha256(str(number).encode()).hexdigest()[:12]
 
@@ -193,7 +194,7 @@ def _session(number: int) -> str:
 def _of(number: int, told: list[Told]) -> tuple[str, Told]:
     """Whose event that is, and which of its events: AT_ONCE sessions take turns until they are told."""
     turn, place = divmod(number, AT_ONCE)
-    return _session(turn // LONG * AT_ONCE + place), told[turn % LONG]
+    return session_of(turn // LONG * AT_ONCE + place), told[turn % LONG]
 
 
 def _payload(number: int, event: Told) -> str:

@@ -41,6 +41,7 @@ class Answer:
         *,
         as_of: int,
         views: tuple[str, ...],
+        from_log: int,
         explain: Explain,
         close: Callable[[], None],
     ) -> None:
@@ -48,6 +49,8 @@ class Answer:
         """Position of the log that it is true of."""
         self.views = views
         """Which it is from."""
+        self.from_log = from_log
+        """Events up to `as_of` that are not in Parquet: rows were made of them, or of those of the session asked of."""
         self._shape = Shape(relation.columns, [str(type_) for type_ in relation.types])
         self.columns = self._shape.columns
         self._relation = relation

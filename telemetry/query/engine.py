@@ -121,14 +121,8 @@ class Engine:
             )
         columns = {column.name for view in statement.views for column in KINDS[view].columns}
         explain = partial(complaint, memory=in_words(self._limits.memory_bytes), columns=columns)
-        streams = _streams(statement, given)
         try:
-            if not self._confined:
-                self._confine(self._views.files(statement.views, streams))
-            self._views.make(statement.views, streams=streams, seen=seen)
-            self._connection.execute("BEGIN TRANSACTION READ ONLY")
-            relation = self._connection.sql(sql, params=given or None)
-            assert relation is not None, "a SELECT gives a relation"
+            relation = self._bound(statement, given, seen)
         except duckdb.Error as error:
             self._roll_back()
             raise explain(error) from None
@@ -137,7 +131,26 @@ class Engine:
             self._roll_back()
             close()
 
-        return Answer(relation, self._connection, as_of=self.as_of, views=statement.views, explain=explain, close=end)
+        return Answer(
+            relation,
+            self._connection,
+            as_of=self.as_of,
+            views=statement.views,
+            from_log=self.from_log,
+            explain=explain,
+            close=end,
+        )
+
+    def _bound(self, statement: Statement, given: Mapping[str, Scalar], seen: Seen | None) -> duckdb.DuckDBPyRelation:
+        """The question over its views, in a transaction that only reads. Raises what DuckDB raises."""
+        streams = _streams(statement, given)
+        if not self._confined:
+            self._confine(self._views.files(statement.views, streams))
+        self._views.make(statement.views, streams=streams, seen=seen)
+        self._connection.execute("BEGIN TRANSACTION READ ONLY")
+        relation = self._connection.sql(statement.sql, params=dict(given) or None)
+        assert relation is not None, "a SELECT gives a relation"
+        return relation
 
     def _connected(self, aside: Path) -> duckdb.DuckDBPyConnection:
         """An empty database that looks for nothing outside: no extension, no variable of the caller's, no secret."""

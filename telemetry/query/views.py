@@ -148,8 +148,8 @@ def stretch_of(log: EventLog, stream: str) -> Iterator[Stretch]:
         yield Stretch(stream, 0, max(log.position() if head is None else head.position, 0))
     elif head is not None:
         shared = _shared(log, stream)
-        first = next(log.read(stream, after=shared, to=shared + 1))
-        yield Stretch(stream, first.position, head.position)
+        first = next(log.read(stream, after=shared, to=shared + 1), None)
+        yield Stretch(stream, 0 if first is None else first.position, head.position)
 
 
 def _shared(log: EventLog, stream: str) -> int:
