@@ -101,7 +101,7 @@ class Views:
                 if rows:
                     self._insert(f"INSERT INTO {TAIL}.{kind}", kind, rows)
             done += len(events)
-            if seen is not None:
+            if seen is not None and None in kinds.values():
                 seen(done, self.from_log)
         return True
 
