@@ -17,8 +17,8 @@ from runtime.exporting import Record, Target, exporting
 from runtime.settings import Settings, Telemetry
 from telemetry.errors import ExportFailed
 from telemetry.log import EventLog
-from telemetry.otel.export.exporter import Exporter
-from tests.aether import ROOT
+from telemetry.otel.export.exporter import LAST_REQUEST_S, Exporter
+from tests.aether import ROOT, wait_until
 from tests.collector import Collector, Manner, collecting, records_of, spans_of
 from tests.contract.stores import fill, note
 from tests.exporting import body_of, events_received, spans_of_log, spans_received
@@ -173,6 +173,21 @@ def test_what_an_interrupted_step_had_under_way_goes_out_again(
         exporter.stop()
         assert not exporter.step(wait_s=0.0)
     assert exporter.position == 0
+
+
+def test_an_answer_that_comes_after_the_end_moves_no_place(
+    log: EventLog, collector: Collector, settings: Settings
+) -> None:
+    fill(log, "a", 10)
+    collector.manner = Manner(delay_s=LAST_REQUEST_S + 1)
+    with exporting(log, Target("otlp", collector.url), settings, spans=False) as exporter:
+        exporter.step(wait_s=0.0)
+    collector.manner = Manner()
+    wait_until(lambda: len(collector.requests) == 1, timeout_s=30, what="the late answer")
+    with exporting(log, Target("otlp", collector.url), settings, spans=False) as exporter:
+        assert exporter.position == 0
+        exporter.drain(log.position())
+    assert events_received(records_of(collector.requests)) == {event.id: 2 for event in log.read_all()}
 
 
 def test_at_the_logs_end_what_comes_waits_for_more_that_can_go_along(

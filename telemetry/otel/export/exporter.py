@@ -114,6 +114,7 @@ class Exporter:
         self._subscription = log.subscribe(after=self._done)
         self._fold = SpanFold(log, content=what.content) if what.spans else None
         self._next_at = 0.0
+        self._given_up = False
         self._sending: Future[None] | None = None
         patience = Patience(self._stop.wait, total_s=patience_s)
         self._of_spans = Courier(
@@ -146,12 +147,16 @@ class Exporter:
     def close(self) -> None:
         """Waits for the request under way, though not long. May be called twice."""
         self.stop()
-        if self._sending is not None:
-            with suppress(Stopped, ExportFailed, TimeoutError):
-                self._sending.result(LAST_REQUEST_S)
-            self._sending = None
-        self._subscription.close()
-        self._sink.close()
+        sending, self._sending = self._sending, None
+        try:
+            if sending is not None:
+                with suppress(Stopped, ExportFailed):
+                    sending.result(LAST_REQUEST_S)
+        except TimeoutError:
+            self._given_up = True  # the place may be another's by the time that the answer comes
+        finally:
+            self._subscription.close()
+            self._sink.close()
 
     @property
     def position(self) -> int:
@@ -226,6 +231,8 @@ class Exporter:
     def _send(self, load: _Load) -> None:
         named = [named_span(span, why) for span, why in self._of_spans.deliver(load.spans)]
         refused = self._of_records.deliver(load.records)
+        if self._given_up:
+            return
         named += [named_record(record, why) for record, why in refused]
         if named:
             self._refused.keep(named, position=load.to)
