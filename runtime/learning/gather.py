@@ -18,6 +18,7 @@ from runtime.run import at_work
 from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, new_session
 from telemetry.events import session
+from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog, open_log
 
 MOVED = "execute.succeeded"
@@ -50,13 +51,16 @@ class Gathered:
 
 
 def gathered(log: EventLog, scenario: str, *, since: int) -> Gathered:
-    """What the sessions of the scenario of that name did after position `since`; evaluations are left out."""
+    """What the sessions of the scenario of that name did after position `since`; evaluations are left out, and sessions
+    that nobody can tell the scenario of, as what they opened with is withheld: nothing is learnt from them either."""
     position = log.position()
     closed: dict[str, bool] = {}
     for recorded in log.read_all(to=position, types=("session.opened", CLOSED)):
         if recorded.type == CLOSED:
             if recorded.stream in closed:
                 closed[recorded.stream] = True
+            continue
+        if recorded.encoding == WITHHELD:
             continue
         match recorded.event:
             case session.Opened(scenario=name, purpose=None) if name == scenario:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from runtime.cli import app
 from runtime.errors import NotFound, exit_code_of
+from runtime.learning.gather import gathered
 from runtime.models.training.withheld import withheld
 from runtime.run import resume_orders
 from runtime.sessions import row_of
@@ -24,7 +25,7 @@ from telemetry.log.imports import Importer
 from telemetry.otel.record import event_of, record_of
 from tests.golden.shapes import SHAPES
 from tests.local import Local
-from tests.unit.test_withheld import source
+from tests.unit.test_withheld import LINE, source
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -179,6 +180,17 @@ def _row(log: EventLog, name: str) -> tuple[str, int, str | None]:
     assert head is not None
     row = row_of(log, head)
     return row.status, row.cycles, row.scenario
+
+
+def test_learning_passes_over_sessions_that_nobody_can_tell_the_scenario_of(local: Local, tmp_path: Path) -> None:
+    source(local, "line")
+    before = gathered(local.log, "line", since=0)
+    with closing(open_log(tmp_path / "other.db")) as other:
+        with closing(Local(other)) as theirs:
+            theirs.run("other", LINE, seed=3, cycles=4)
+        take(local.log, map(without_payload, other.read_all()))
+    assert gathered(local.log, "line", since=0) == before
+    assert before.moves > 0
 
 
 def test_an_archive_of_withheld_events_can_be_pruned_and_brought_back(tmp_path: Path, path: Path) -> None:

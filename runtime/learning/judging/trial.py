@@ -6,7 +6,7 @@ in what scenario, so the same trial finds its sessions on the log and goes on wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from runtime.models.standing import base_id
 from runtime.scenario import LearningSettings, ScenarioFile
 from runtime.sessions import stream_of
 from telemetry.events import session
+from telemetry.events.envelope import WITHHELD
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 
@@ -84,14 +85,16 @@ class Trial:
 
 
 def seeds_of(trial: Trial, pairs: Iterable[int], log: EventLog) -> dict[int, int]:
-    """What each pair begins with: what it began with where it is on the log, else a seed that no session of it has.
+    """What each pair begins with: what it began with where it is on the log, else a seed that no session of it has
+    that can be learnt from.
 
-    Raises `VerificationFailed` where a session of the trial is on the log that was opened as another."""
+    Raises `PayloadWithheld` where what it began with is withheld, `VerificationFailed` where a session of the trial is
+    on the log that was opened as another."""
     asked = list(pairs)
     ours = {stream_of(trial.session(pair, arm)): (pair, arm) for pair in asked for arm in ARMS}
     begun: dict[int, int] = {}
     taken: set[int] = set()
-    for stream, opened in _openings(log):
+    for stream, opened in _openings(log, ours):
         if stream not in ours:
             taken.add(opened.seed)
             continue
@@ -105,8 +108,10 @@ def seeds_of(trial: Trial, pairs: Iterable[int], log: EventLog) -> dict[int, int
     return begun | drawn
 
 
-def _openings(log: EventLog) -> Iterator[tuple[str, session.Opened]]:
+def _openings(log: EventLog, ours: Collection[str]) -> Iterator[tuple[str, session.Opened]]:
     for recorded in log.read_all(types=("session.opened",)):
+        if recorded.encoding == WITHHELD and recorded.stream not in ours:
+            continue  # nobody learns from it
         if isinstance(recorded.event, session.Opened):
             yield recorded.stream, recorded.event
 
