@@ -63,6 +63,11 @@ class QueryResult:
         """Position of the log that it is true of: asked again with it, the same rows are seen."""
         return self._answer.as_of
 
+    @property
+    def from_log(self) -> int:
+        """Events up to there that were not in Parquet."""
+        return self._answer.from_log
+
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Arrow record batches, as they are found: memory stays bounded however many rows there are."""
         try:

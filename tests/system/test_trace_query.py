@@ -16,7 +16,7 @@ import pytest
 import aetherloop
 from telemetry.log import EventLog, open_log
 from tests.aether import Aether, wait_until
-from tests.in_turns import fill_in_turns
+from tests.in_turns import fill_in_turns, fill_with_shapes
 
 BY_TYPE = "SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC, type LIMIT 2"
 ENDLESS = "SELECT count(*) FROM events a, events b, events c, events d, events e WHERE a.payload < e.payload"
@@ -143,3 +143,16 @@ def test_python_gets_arrow_pandas_polars_and_batches(log: EventLog) -> None:
     with aetherloop.query("SELECT * FROM events", log=log.url) as stopped:
         assert next(stopped.batches(rows=1)).num_rows == 1
     assert aetherloop.query("returns", log=log).arrow().num_rows == 3
+
+
+def test_rows_that_are_kept_beside_the_log_are_found_there_and_what_came_since_is_added(
+    aether: Aether, log: EventLog
+) -> None:
+    before = log.position()
+    assert aether("trace", "export", "--parquet", "beside").code == 0
+    fill_with_shapes(log)
+    with aetherloop.query("SELECT count(*) AS n FROM events", log=log) as found:
+        assert found.from_log == log.position() - before
+        assert found.arrow().to_pylist() == [{"n": log.position()}]
+    done = aether("trace", "query", "SELECT count(*) AS n FROM events", "--as-of", str(before))
+    assert done.out == f'{{"n":{before}}}\n'
