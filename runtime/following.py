@@ -21,7 +21,7 @@ from runtime.traces import named_place, parquet_follower, traces_url
 from telemetry.errors import CursorHeld, TracesHeld
 from telemetry.log import EventLog, open_log
 from telemetry.log.latency import Latencies
-from telemetry.otel.account import Accounted
+from telemetry.otel.export.account import Accounted
 from telemetry.otel.export.exporter import Exporter
 from telemetry.otel.export.follower import Follower, Lag
 from telemetry.otel.export.patience import Patience, Stopped

@@ -14,7 +14,7 @@ from runtime.cli.output import Json, LogUrl, answer, command, progress_of, talk,
 
 if TYPE_CHECKING:
     from telemetry.log.stretches import Stretches
-    from telemetry.otel.history import Rebuilt
+    from telemetry.otel.rebuild import Rebuilt
 
 MAX_SHOWN = 20
 """Lines of one kind; `--json` has all of them."""
@@ -46,8 +46,8 @@ def rebuild(
     from runtime.disclosed import make_anew
     from runtime.errors import NotFound, VerificationFailed
     from telemetry.log.imports import lacking
-    from telemetry.otel.reading import files_in
     from telemetry.otel.rebuild import rebuild as rebuilt_from
+    from telemetry.otel.rebuild.reading import files_in
 
     for path in from_otlp:
         if not path.exists():

@@ -19,9 +19,8 @@ from telemetry.log import EventLog, open_log
 from telemetry.log.stretches import Stretches
 from telemetry.otel import names
 from telemetry.otel.files import OtlpFile, logs_line
-from telemetry.otel.history import Rebuilt
-from telemetry.otel.reading import read_logs
-from telemetry.otel.rebuild import rebuild
+from telemetry.otel.rebuild import Rebuilt, rebuild
+from telemetry.otel.rebuild.reading import read_logs
 from telemetry.otel.record import Detail, is_ours, record_of
 from tests.anything import JSON
 from tests.contract.stores import notes

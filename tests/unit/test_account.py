@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from telemetry.events import Recorded
 from telemetry.log import EventLog
-from telemetry.otel.account import LOOKED_AGAIN, Account
+from telemetry.otel.export.account import LOOKED_AGAIN, Account
 from tests.contract.stores import fill
 
 

@@ -13,7 +13,7 @@ from runtime.following import Following, Maker, makers
 from runtime.settings import Settings, Telemetry
 from telemetry.errors import CursorHeld, LogUnwritable
 from telemetry.log import EventLog
-from telemetry.otel.account import Accounted
+from telemetry.otel.export.account import Accounted
 from telemetry.otel.export.follower import Follower, Lag
 from telemetry.otel.measures.standing import Standing
 from tests.aether import wait_until

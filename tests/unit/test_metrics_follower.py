@@ -13,7 +13,7 @@ from runtime.metrics import MetricsFollower, counted, kept
 from runtime.settings import Settings
 from telemetry.log import EventLog
 from telemetry.otel import names
-from telemetry.otel.account import Account
+from telemetry.otel.export.account import Account
 from telemetry.otel.measures.standing import Standing
 from tests.contract.stores import fill
 

@@ -17,8 +17,8 @@ from typing import Final, Protocol, Self
 
 from telemetry.errors import ExportFailed
 from telemetry.log.store import EventLog
-from telemetry.otel.account import Account
 from telemetry.otel.content import Content
+from telemetry.otel.export.account import Account
 from telemetry.otel.export.courier import Counts, Courier
 from telemetry.otel.export.follower import Lag, lag_of
 from telemetry.otel.export.parts import named_record, named_span, record_reference, span_bytes, span_reference

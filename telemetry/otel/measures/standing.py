@@ -15,7 +15,7 @@ from telemetry.otel.names import Measure
 
 if TYPE_CHECKING:
     from telemetry.log.latency import Latencies
-    from telemetry.otel.account import Accounted
+    from telemetry.otel.export.account import Accounted
 
 
 @dataclass(frozen=True, slots=True)

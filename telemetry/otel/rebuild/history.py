@@ -16,7 +16,7 @@ from telemetry.log.rows import pointer
 from telemetry.log.store import EventLog
 from telemetry.log.stretches import Stretches
 from telemetry.log.verify import SYSTEM
-from telemetry.otel.spool import Link, Spool
+from telemetry.otel.rebuild.spool import Link, Spool
 
 MAX_TOLD: Final = 1_000
 """How many faults of records are kept in words; all are counted."""

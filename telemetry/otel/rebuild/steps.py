@@ -13,10 +13,10 @@ from telemetry.events.system import Pruned
 from telemetry.log.imports import Importer
 from telemetry.log.store import EventLog
 from telemetry.log.verify import SYSTEM
-from telemetry.otel.history import Gap, Histories, Rebuilt
-from telemetry.otel.reading import files_in, read_logs
+from telemetry.otel.rebuild.history import Gap, Histories, Rebuilt
+from telemetry.otel.rebuild.reading import files_in, read_logs
+from telemetry.otel.rebuild.spool import Spool
 from telemetry.otel.record import event_of, is_ours
-from telemetry.otel.spool import Spool
 
 Seen = Callable[[int], None]
 
