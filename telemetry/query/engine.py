@@ -9,7 +9,6 @@ under a configuration that is locked. The last alone would not do: `COPY … TO`
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -76,9 +75,9 @@ class Engine:
         self._limits = limits or Limits()
         self._confined = False
         with ExitStack() as stack:
-            aside = Path(tempfile.mkdtemp(prefix="aether-query-"))
-            stack.callback(shutil.rmtree, aside, ignore_errors=True)
-            self._connection = stack.enter_context(self._connected(aside))
+            aside = tempfile.TemporaryDirectory(prefix="aether-query-", ignore_cleanup_errors=True)
+            stack.enter_context(aside)  # one that nobody closes goes with the process
+            self._connection = stack.enter_context(self._connected(Path(aside.name)))
             self._stored = stored_at(log, traces)
             self._views = Views(self._connection, log, self._stored, as_of=self.as_of)
             if not once:
