@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from runtime.entry import DATASETS, Said, enter_kept, stream_of_dataset
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
-from runtime.models.entry import DATASETS, Said, enter_kept, stream_of_dataset
 from runtime.settings import Settings, in_upload, log_url
 from runtime.traces import traces_url
 from telemetry.datasets.recipe import Format, Parameter, Recipe, parse, shipped

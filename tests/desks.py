@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.entry import stream_of_entry
 from runtime.errors import NotFound
-from runtime.models.entry import stream_of_entry
 from runtime.people.desk import Ended, Notice
 from runtime.people.letters import address_of
 from runtime.people.serving import Serving, serve

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.entry import entered
 from runtime.lineage.ask import walk
 from runtime.lineage.records import acting
 from runtime.lineage.values import Node
-from runtime.models.entry import entered
 from runtime.models.learnt import Learnt
 from telemetry.events import Draft, learn, reason
 from telemetry.events.values import EventId, ModelId, Move, digest_of

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from loops.lessons import Source
 from loops.randomness import derive
+from runtime.entry import enter
 from runtime.learning.course import Course
 from runtime.learning.history import Round
-from runtime.models.entry import enter
 from runtime.models.training.order import INTERRUPTED, Order
 from telemetry.events.learn import ModelRejected
 from telemetry.events.values import ModelId

@@ -36,7 +36,7 @@ class Ran(NamedTuple):
 
 
 class Fleet:
-    """A context. On SQLite its host holds the log: what is read is read beside it, and `runtime.models.entry.enter`
+    """A context. On SQLite its host holds the log: what is read is read beside it, and `runtime.entry.enter`
     says through it what the log is to say."""
 
     def __init__(self, settings: Settings, orders: Sequence[SessionOrder] = ()) -> None:

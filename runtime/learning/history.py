@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from runtime.models.entry import stream_of_model
+from runtime.entry import stream_of_model
 from telemetry.events import Recorded, learn
 from telemetry.events.values import EventId, ModelId
 from telemetry.log import EventLog

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from runtime.entry import STREAM, stream_of_model
 from runtime.errors import NotFound
 from runtime.explain import nearest
 from runtime.lineage.back import Back
@@ -15,7 +16,6 @@ from runtime.lineage.forward import Forward
 from runtime.lineage.records import SAID, About, Said, event_at, model_streams, readable
 from runtime.lineage.values import Node, Shelf
 from runtime.lineage.words import told
-from runtime.models.entry import STREAM, stream_of_model
 from runtime.models.registry.succession import succession
 from runtime.sessions import PREFIX
 from telemetry.events import Recorded

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from runtime.entry import stream_of_model
 from runtime.errors import NotFound
 from runtime.lineage.learnt import MOST_LOOKED, learnt
 from runtime.lineage.records import (
@@ -27,7 +28,6 @@ from runtime.lineage.records import (
 )
 from runtime.lineage.values import Links, Node, Shelf, one
 from runtime.lineage.words import told
-from runtime.models.entry import stream_of_model
 from runtime.models.using import PINNED
 from runtime.sessions import opened
 from telemetry.events import Recorded

@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
+from runtime.entry import STREAM, stream_of_model
 from runtime.errors import UsageError
-from runtime.models.entry import STREAM, stream_of_model
 from runtime.models.standing import base_id
 from runtime.models.using import PINNED
 from runtime.scenario import parse_scenario

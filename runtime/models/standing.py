@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
-from runtime.models.entry import STREAM, stream_of_model
+from runtime.entry import STREAM, stream_of_model
 from runtime.models.registry.pointers import is_of
 from runtime.models.registry.succession import WORDS, Succession
 from runtime.scenario import Scenario, ScenarioFile

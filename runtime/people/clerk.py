@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
 from runtime.effects import append_reconciled, command_of, finding
+from runtime.entry import entered
 from runtime.errors import NotFound
 from runtime.fork import fork
 from runtime.hosting.live import Live
 from runtime.hosting.orders import SessionOrder
-from runtime.models.entry import entered
 from runtime.people.approvals import append_answer
 from runtime.people.desk import Notice
 from runtime.people.talk import Evicted

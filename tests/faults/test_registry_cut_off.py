@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.entry import enter
 from runtime.errors import Unavailable, exit_code_of
-from runtime.models.entry import enter
 from runtime.models.registry.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.registry.place import ASIDE
 from runtime.models.registry.promotion import promoted

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.models.entry import entered
+from runtime.entry import entered
 from telemetry.errors import LogError
 from telemetry.events import session
 from telemetry.events.learn import ModelRejected, ModelTrained

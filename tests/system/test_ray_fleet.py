@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from runtime.learning.fleet import Fleet
-from runtime.models.entry import enter
+from runtime.entry import enter
 from runtime.run import new_orders
 from runtime.scenario import read_scenario
 from runtime.settings import read_settings

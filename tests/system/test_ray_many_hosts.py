@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.models.entry import enter
+from runtime.entry import enter
 from telemetry.events import execute, learn
 from telemetry.log import open_log
 from tests import many, postgres

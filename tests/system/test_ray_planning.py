@@ -12,7 +12,7 @@ import pytest
 
 from loops.scene import PINNED
 from loops.state import state_hash
-from runtime.models.entry import enter
+from runtime.entry import enter
 from runtime.sessions import all_heads, opened
 from telemetry.events import learn, reason
 from telemetry.log import open_log

@@ -18,9 +18,9 @@ from loops.snapshot import read as read_snapshot
 from loops.snapshot import stand
 from loops.snapshot import write as write_snapshot
 from runtime.compose import compose
+from runtime.entry import entered
 from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.fork import fork
-from runtime.models.entry import entered
 from runtime.models.registry.store import Registry
 from runtime.models.standing import Standing, base_id, drawn, followed, standing
 from runtime.models.using import Reader, pinned_by

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from runtime.entry import entered
 from runtime.learning.judging.sequential import Design
 from runtime.learning.scheduled.canary import Flight, flight_of, sent, settle
-from runtime.models.entry import entered
 from runtime.models.registry.store import Registry
 from runtime.models.registry.succession import succession
 from runtime.scenario import ScenarioFile, parse_scenario

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from runtime.entry import entered
 from runtime.learning.curve import curve
 from runtime.learning.history import history
-from runtime.models.entry import entered
 from runtime.models.using import PINNED
 from telemetry.events import Draft, Event, sense, session
 from telemetry.events.learn import ModelEvaluated, ModelPromoted, ModelRejected, ModelTrained

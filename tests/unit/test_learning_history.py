@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.entry import entered
 from runtime.learning.history import history
-from runtime.models.entry import entered
 from telemetry.events.learn import (
     ModelEntry,
     ModelEvaluated,

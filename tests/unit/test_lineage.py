@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime.entry import MOST_REFS, entered
 from runtime.errors import NotFound
 from runtime.lineage.ask import walk, walk_model
 from runtime.lineage.values import Node, edges, nodes
-from runtime.models.entry import MOST_REFS, entered
 from runtime.retention import archive, prune
 from telemetry.errors import EventsPruned
 from telemetry.events import Draft, learn, split_id

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.entry import enter
 from runtime.errors import NotFound, UsageError
-from runtime.models.entry import enter
 from runtime.models.registry.by_hand import Moved, promote_by_hand, roll_back_by_hand
 from runtime.models.registry.pointers import PROMOTED
 from runtime.models.registry.promotion import promoted

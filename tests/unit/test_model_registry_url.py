@@ -12,8 +12,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from runtime.entry import enter
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
-from runtime.models.entry import enter
 from runtime.models.registry import remote
 from runtime.models.registry.by_hand import promote_by_hand, roll_back_by_hand
 from runtime.models.registry.pointers import LATEST, PROMOTED

@@ -14,9 +14,9 @@ import pytest
 
 from loops.errors import NothingToLearn
 from loops.lessons import read_lessons
+from runtime.entry import enter, entered
 from runtime.errors import NotFound, Unavailable, UsageError, VerificationFailed
 from runtime.hosting.cluster import connected
-from runtime.models.entry import enter, entered
 from runtime.models.learnt import FILE, read_learnt
 from runtime.models.reading import opened_model, subject
 from runtime.models.registry.store import Registry, find, kept

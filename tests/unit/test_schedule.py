@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.entry import entered
 from runtime.learning.scheduled.schedule import WINDOW, Mark, Sessions, Tally, level, mark_of
-from runtime.models.entry import entered
 from runtime.scenario import Schedule
 from telemetry.events import learn
 from telemetry.log import EventLog, open_log

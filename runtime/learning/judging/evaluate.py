@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from loops.randomness import derive
+from runtime.entry import enter, said
 from runtime.errors import Unavailable, UsageError
 from runtime.hosting.orders import SessionOrder
 from runtime.learning.fleet import Ran
@@ -17,7 +18,6 @@ from runtime.learning.judging.outcomes import Episode, first_episode
 from runtime.learning.judging.sequential import Design
 from runtime.learning.judging.trial import ARMS, Trial, seeds_of
 from runtime.learning.judging.verdict import HeldOut, Judgement, Pair, foresees, judge
-from runtime.models.entry import enter, said
 from runtime.models.registry.store import Registry, find
 from runtime.sessions import stream_of
 from telemetry.events.learn import ModelEvaluated

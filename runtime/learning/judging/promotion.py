@@ -9,9 +9,9 @@ from contextlib import closing
 
 from pydantic import JsonValue
 
+from runtime.entry import enter, stream_of_model
 from runtime.learning.judging.evaluate import Evaluation
 from runtime.learning.judging.trial import Trial
-from runtime.models.entry import enter, stream_of_model
 from runtime.models.registry.promotion import follow
 from runtime.models.registry.store import Registry
 from runtime.models.registry.succession import WORDS

@@ -13,6 +13,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
 
+from runtime.entry import stream_of_model
 from runtime.errors import EXPECTED
 from runtime.learning.candidate import order_of, reject_unfit
 from runtime.learning.course import Course
@@ -27,7 +28,6 @@ from runtime.learning.scheduled.canary import Flight, flight_of
 from runtime.learning.scheduled.canary import settle as settle_canary
 from runtime.learning.scheduled.handed import Handed, RunEnds, Starts
 from runtime.learning.scheduled.schedule import MARKS, Sessions, Tally, mark_of
-from runtime.models.entry import stream_of_model
 from runtime.models.registry.store import registry_of
 from runtime.models.standing import incumbent as incumbent_of
 from runtime.models.training.learn_from import learn_from

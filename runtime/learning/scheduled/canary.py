@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
+from runtime.entry import enter, stream_of_model
 from runtime.learning.judging.outcomes import TYPES as OUTCOME
 from runtime.learning.judging.outcomes import episodes
 from runtime.learning.judging.sequential import Design
@@ -18,7 +19,6 @@ from runtime.learning.judging.trial import Trial
 from runtime.learning.judging.verdict import Judgement, Outcome, judge_apart
 from runtime.learning.scheduled.schedule import Sessions
 from runtime.lineage.records import acting, base_of
-from runtime.models.entry import enter, stream_of_model
 from runtime.models.registry.promotion import follow
 from runtime.models.registry.store import Registry
 from runtime.models.registry.succession import succession

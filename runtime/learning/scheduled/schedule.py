@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Final, NamedTuple
 
-from runtime.models.entry import stream_of_model
+from runtime.entry import stream_of_model
 from runtime.models.registry.succession import WORDS
 from runtime.scenario import Schedule
 from runtime.sessions import PREFIX, opened

@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import NamedTuple
 
+from runtime.entry import enter
 from runtime.errors import NotFound, Unavailable, UsageError
 from runtime.lineage.records import begun
-from runtime.models.entry import enter
 from runtime.models.registry.pointers import is_of, read_in, succession_in
 from runtime.models.registry.promotion import follow
 from runtime.models.registry.store import Registry, find, meant

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from runtime.models.entry import stream_of_model
+from runtime.entry import stream_of_model
 from telemetry.events import Event, Unknown
 from telemetry.events.learn import ModelPromoted, ModelRejected, ModelRolledBack
 from telemetry.events.values import ModelId

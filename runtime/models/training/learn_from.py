@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from loops.lessons import Source
-from runtime.models.entry import Said
+from runtime.entry import Said
 from runtime.models.learnt import Kind
 from runtime.models.registry.store import Registry
 from runtime.models.training.order import Order, Told, Watch

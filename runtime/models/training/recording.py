@@ -10,8 +10,8 @@ from collections import deque
 from types import TracebackType
 from typing import Final, Self
 
+from runtime.entry import Said, enter, enter_kept
 from runtime.errors import RuntimeFailure
-from runtime.models.entry import Said, enter, enter_kept
 from telemetry.errors import IdempotencyConflict, TelemetryError
 from telemetry.events.learn import ModelTrained, TrainingProgressed
 from telemetry.events.values import EventId
