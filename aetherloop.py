@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:
-    from runtime.query import QueryResult
     from runtime.replay import ReplayReport
     from runtime.rerun.values import RerunReport
     from runtime.run import RunResult
+    from runtime.telemetry.query import QueryResult
 
 __all__ = ["EventLog", "open_log", "query", "replay", "rerun", "run"]
 
@@ -111,6 +111,6 @@ def query(
     or `.batches()` as they are found.
 
     Raises `InvalidQuery`, `QueryRefused` for what is not one SELECT over the views, and `QueryTooLarge`."""
-    from runtime.query import query as ask
+    from runtime.telemetry.query import query as ask
 
     return ask(sql, parameters=parameters, log=log, traces=traces, as_of=as_of, memory=memory)

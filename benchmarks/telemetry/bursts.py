@@ -25,8 +25,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from benchmarks.report import figure, progress, short
 from benchmarks.telemetry.filled import filled, workplace
-from runtime.exporting import Target, exporting
 from runtime.settings import Settings, Telemetry
+from runtime.telemetry.exporting import Target, exporting
 from telemetry.log import EventLog, open_log
 from telemetry.log.projection.cursor import Cursor
 from telemetry.otel import names

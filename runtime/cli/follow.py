@@ -49,8 +49,8 @@ def follow(
 
     Example: aether log follow --from 0 --type session.closed --as billing
     """
-    from runtime.cursors import cursor_of
     from runtime.settings import read_settings
+    from runtime.telemetry.cursors import cursor_of
 
     with reading(log) as store:
         stream = _checked(store, types or (), session, name)
@@ -101,10 +101,10 @@ def _nobody_reads() -> bool:
 
 def _checked(store: EventLog, types: Collection[str], session: str | None, name: str | None) -> str | None:
     """The stream of `session`. Raises `UsageError` and `NotFound` for what cannot be followed."""
-    from runtime.cursors import check_name
     from runtime.errors import UsageError
     from runtime.explain import nearest
     from runtime.sessions import check_there, stream_of
+    from runtime.telemetry.cursors import check_name
     from telemetry.events.registry import CLASSES
 
     if name is not None:

@@ -185,8 +185,8 @@ def import_(
 
     Example: aether log import maze.jsonl --log copy.db
     """
-    from runtime.disclosed import make_anew
     from runtime.errors import VerificationFailed
+    from runtime.telemetry.disclosed import make_anew
     from telemetry.log.imports import Imported, lacking
 
     sealed = None if seal is None else read_seal(seal)

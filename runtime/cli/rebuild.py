@@ -43,8 +43,8 @@ def rebuild(
     Example: aether log rebuild --from-otlp records --log rebuilt.db
     """
     from runtime.cli.log import read_seal
-    from runtime.disclosed import make_anew
     from runtime.errors import NotFound, VerificationFailed
+    from runtime.telemetry.disclosed import make_anew
     from telemetry.log.imports import lacking
     from telemetry.otel.rebuild import rebuild as rebuilt_from
     from telemetry.otel.rebuild.reading import files_in

@@ -1,8 +1,8 @@
 """What follows the log beside the sessions of a driver, as an actor of its own on the driver's node, where a SQLite log
 and the cursors lie.
 
-Knows Ray; what follows and how, `runtime.following` knows. Invariant: the sessions neither wait for it nor end with it,
-and it takes from their cores only what they leave."""
+Knows Ray; what follows and how, `runtime.telemetry.following` knows. Invariant: the sessions neither wait for it nor end
+with it, and it takes from their cores only what they leave."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from runtime.following import JOIN_S, LAST_S, Following, Told, makers
 from runtime.hosting.pools import Handle
 from runtime.hosting.room import here
 from runtime.settings import Settings, log_url, standard_variables, take_variables
+from runtime.telemetry.following import JOIN_S, LAST_S, Following, Told, makers
 from telemetry.log.latency import Latencies
 from telemetry.otel.export.follower import Lag
 

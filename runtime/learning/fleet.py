@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from runtime.errors import DONE, FAILED, Unavailable, exit_code_of
-from runtime.following import makers
 from runtime.hosting.orders import RunStatus, SessionOrder
 from runtime.sessions import SessionRow, row_of, stream_of
 from runtime.settings import Settings, log_url
+from runtime.telemetry.following import makers
 from telemetry.log import EventLog, open_log
 
 if TYPE_CHECKING:

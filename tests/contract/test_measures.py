@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.metrics import counted
+from runtime.telemetry.metrics import counted
 from telemetry.log import EventLog
 from telemetry.log.projection.project import Projected
 from telemetry.otel import names

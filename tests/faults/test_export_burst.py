@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.following import Following, makers
 from runtime.settings import Settings, Telemetry
+from runtime.telemetry.following import Following, makers
 from telemetry.log import EventLog
 from telemetry.otel.export.follower import Lag
 from tests.collector import Manner

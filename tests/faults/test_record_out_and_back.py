@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cursors import cursors_of
 from runtime.settings import Settings
+from runtime.telemetry.cursors import cursors_of
 from telemetry.log import EventLog
 from telemetry.log.export import export_lines
 from telemetry.otel.rebuild import rebuild

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from runtime.metrics import counted
+from runtime.telemetry.metrics import counted
 from telemetry.events.session import Opened
 from telemetry.log import EventLog, open_log
 from telemetry.otel import names

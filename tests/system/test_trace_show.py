@@ -13,7 +13,7 @@ import pytest
 from runtime.errors import NotFound
 from runtime.fork import fork_in
 from runtime.retention import archive, prune
-from runtime.timeline import cycle_of, timeline
+from runtime.telemetry.timeline import cycle_of, timeline
 from telemetry.errors import EventsPruned
 from telemetry.events.values import Say
 from telemetry.log import open_log

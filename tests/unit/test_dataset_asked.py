@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.datasets import build, changed, entries, known, page, wanted
 from runtime.errors import NotFound, RuntimeFailure, UsageError
 from runtime.settings import Settings
+from runtime.telemetry.datasets import build, changed, entries, known, page, wanted
 from telemetry.datasets.recipe import Recipe
 from telemetry.errors import InvalidQuery, QueryRefused, TelemetryError
 from telemetry.events.learn import DatasetBuilt

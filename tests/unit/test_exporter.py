@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.exporting import Record, Target, exporting
 from runtime.settings import Settings, Telemetry
+from runtime.telemetry.exporting import Record, Target, exporting
 from telemetry.errors import ExportFailed
 from telemetry.log import EventLog
 from telemetry.otel.export.exporter import LAST_REQUEST_S, Exporter
@@ -224,7 +224,7 @@ def test_the_same_target_has_the_same_cursor_and_another_has_another() -> None:
 
 
 def test_what_runs_beside_sessions_loads_no_sdk_until_something_goes_out() -> None:
-    code = "import sys, runtime.following; print([name for name in sys.modules if name in sys.argv])"
+    code = "import sys, runtime.telemetry.following; print([name for name in sys.modules if name in sys.argv])"
     heavy = ("opentelemetry.sdk", "requests", "grpc", "duckdb", "pyarrow")
     ran = subprocess.run(
         (sys.executable, "-c", code, *heavy), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.exporting import Target, exporting
-from runtime.following import Following, Maker, makers
 from runtime.settings import Settings, Telemetry
+from runtime.telemetry.exporting import Target, exporting
+from runtime.telemetry.following import Following, Maker, makers
 from telemetry.errors import CursorHeld, LogUnwritable
 from telemetry.log import EventLog
 from telemetry.otel.export.account import Accounted

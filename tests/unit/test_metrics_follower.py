@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cursors import cursor_of
-from runtime.metrics import MetricsFollower, counted, kept
 from runtime.settings import Settings
+from runtime.telemetry.cursors import cursor_of
+from runtime.telemetry.metrics import MetricsFollower, counted, kept
 from telemetry.log import EventLog
 from telemetry.otel import names
 from telemetry.otel.export.account import Account

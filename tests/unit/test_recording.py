@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime import entry
 from runtime.errors import Unavailable
-from runtime.models import entry
 from runtime.models.training.recording import Looks, enter_trained
 from runtime.models.training.unfinished import unfinished
 from runtime.people import letters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.cli.trace.drawing import BAR, drawn, lasted
-from runtime.timeline import Cycle
+from runtime.telemetry.timeline import Cycle
 from telemetry.otel import names
 from telemetry.otel.span import Span, SpanEvent
 

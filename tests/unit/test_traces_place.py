@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import UsageError
-from runtime.following import makers
 from runtime.settings import Settings, Telemetry
-from runtime.traces import traces_url
+from runtime.telemetry.following import makers
+from runtime.telemetry.traces import traces_url
 from telemetry.log import EventLog
 
 

@@ -14,7 +14,7 @@ import typer
 from runtime.cli.output import Json, LogUrl, answer, command, talk
 
 if TYPE_CHECKING:
-    from runtime.datasets import Done
+    from runtime.telemetry.datasets import Done
     from telemetry.datasets.manifest import Manifest
 
 MEGABYTE = 1024 * 1024
@@ -70,8 +70,8 @@ def build(
 
     Example: aether dataset build conversation --format huggingface --out talks
     """
-    from runtime import datasets
     from runtime.settings import read_settings
+    from runtime.telemetry import datasets
     from telemetry.query.engine import Limits
 
     asked = datasets.wanted(recipe)

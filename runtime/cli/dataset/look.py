@@ -13,7 +13,7 @@ from runtime.cli.dataset.build import lines, summary
 from runtime.cli.output import Json, LogUrl, answer, command, reading, table, told_of
 
 if TYPE_CHECKING:
-    from runtime.datasets import Entry
+    from runtime.telemetry.datasets import Entry
     from telemetry.datasets.recipe import Recipe
 
 COLUMNS = ("dataset", "rows", "position", "digest", "built")
@@ -36,7 +36,7 @@ def list_datasets(
 
     Example: aether dataset list --recipes
     """
-    from runtime.datasets import known, page
+    from runtime.telemetry.datasets import known, page
 
     if recipes:
         _list_recipes(as_json=as_json)
@@ -73,7 +73,7 @@ def _row(entry: Entry) -> dict[str, object]:
 
 
 def _list_recipes(*, as_json: bool) -> None:
-    from runtime.datasets import read_recipe
+    from runtime.telemetry.datasets import read_recipe
     from telemetry.datasets.recipe import shipped
 
     found = [(read_recipe(path), path) for path in shipped().values()]
@@ -104,7 +104,7 @@ def show(
 
     Example: aether dataset show conversation-at-4812
     """
-    from runtime.datasets import is_folder, wanted
+    from runtime.telemetry.datasets import is_folder, wanted
 
     if is_folder(dataset):
         _show_folder(Path(dataset), as_json=as_json)

@@ -20,8 +20,8 @@ def show(name: str | None, *, as_json: bool) -> None:
     """Prints all of them, or the one of that name. Raises `NotFound`."""
     from runtime.errors import NotFound
     from runtime.explain import nearest
-    from runtime.query import saved_questions
     from runtime.settings import read_settings
+    from runtime.telemetry.query import saved_questions
     from telemetry.query.rows.catalogue import KINDS
 
     saved = saved_questions(read_settings().settings)

@@ -24,7 +24,7 @@ def compact(traces: Traces = None, log: LogUrl = None, as_json: Json = False) ->
     Example: aether trace compact
     """
     from runtime.settings import read_settings
-    from runtime.traces import traces_url
+    from runtime.telemetry.traces import traces_url
     from telemetry.query.traces.compact import compact as join
     from telemetry.query.traces.place import place_of
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from runtime.people.chat import clean
-from runtime.timeline import Cycle
+from runtime.telemetry.timeline import Cycle
 from runtime.why import shortened, told
 from telemetry.events.values import Action, Move
 from telemetry.otel import names

@@ -16,8 +16,8 @@ from runtime.cli.output import LogUrl, answer, command, reading, talk
 from runtime.cli.trace.keep import keep
 
 if TYPE_CHECKING:
-    from runtime.exporting import Target
     from runtime.settings import Telemetry
+    from runtime.telemetry.exporting import Target
     from telemetry.log import EventLog
     from telemetry.otel.export.exporter import Exporter
 
@@ -85,10 +85,10 @@ def export(
 
     Example: aether trace export --otlp http://localhost:4318 --follow
     """
-    from runtime.cursors import check_name
-    from runtime.exporting import exporting
     from runtime.settings import read_settings
-    from runtime.traces import traces_url
+    from runtime.telemetry.cursors import check_name
+    from runtime.telemetry.exporting import exporting
+    from runtime.telemetry.traces import traces_url
     from telemetry.errors import ExportFailed
 
     if name is not None:
@@ -143,7 +143,7 @@ def _check_alone(*others: object, console: bool, begin: int) -> None:
 def _target(otlp: str | None, file: Path | None, *, console: bool, telemetry: Telemetry) -> Target:
     """Raises `UsageError` for none and for several."""
     from runtime.errors import UsageError
-    from runtime.exporting import Target, targets
+    from runtime.telemetry.exporting import Target, targets
 
     named = [Target("otlp", otlp)] if otlp is not None else []
     named += [Target("file", str(file.absolute()))] if file is not None else []

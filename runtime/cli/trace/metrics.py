@@ -54,7 +54,7 @@ def metrics(
 
 def _follow(store: EventLog, settings: Settings) -> None:
     from runtime.errors import Unavailable
-    from runtime.metrics import MetricsFollower
+    from runtime.telemetry.metrics import MetricsFollower
 
     exporters = settings.metrics if settings.metrics != "none" else "prometheus"
     with MetricsFollower(store, settings, exporters=exporters, said=talk) as follower:
@@ -71,7 +71,7 @@ def _follow(store: EventLog, settings: Settings) -> None:
 def _text(store: EventLog, settings: Settings) -> str:
     from opentelemetry.sdk.metrics import MeterProvider
 
-    from runtime.metrics import counted, kept, measure_log, metrics_now
+    from runtime.telemetry.metrics import counted, kept, measure_log, metrics_now
     from telemetry.otel import names
     from telemetry.otel.readers import Exposed
     from telemetry.otel.resource import resource
@@ -87,7 +87,7 @@ def _text(store: EventLog, settings: Settings) -> str:
 
 
 def _print(store: EventLog, settings: Settings, *, as_json: bool) -> None:
-    from runtime.metrics import counted, kept
+    from runtime.telemetry.metrics import counted, kept
     from telemetry.otel.measures.standing import series_of
 
     totals, position = counted(store)

@@ -16,7 +16,7 @@ import typer
 from runtime.cli.output import LogUrl, command, reading, talk
 
 if TYPE_CHECKING:
-    from runtime.query import QueryResult
+    from runtime.telemetry.query import QueryResult
 
 ROWS = 50
 """Of a table, when nobody says otherwise."""
@@ -86,8 +86,8 @@ def query(
         form = Format.TABLE if out is None and sys.stdout.isatty() else _of_file(out)
     given = dict(_pair(text) for text in param or ())
     asked = sys.stdin.read() if sql == "-" else sql
-    from runtime.query import query as ask
     from runtime.settings import read_settings
+    from runtime.telemetry.query import query as ask
 
     settings = read_settings({"log": log}).settings
     with (

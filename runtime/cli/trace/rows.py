@@ -20,7 +20,7 @@ import orjson
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from runtime.query import QueryResult
+    from runtime.telemetry.query import QueryResult
 
 CELL: Final = 60
 """Characters of a cell that a table shows at most."""

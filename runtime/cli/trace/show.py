@@ -14,7 +14,7 @@ from runtime.cli.output import Json, LogUrl, answer, command, reading, talk
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from runtime.timeline import Cycle
+    from runtime.telemetry.timeline import Cycle
     from telemetry.log import EventLog, Head
     from telemetry.otel.span import Span
 
@@ -36,7 +36,7 @@ def show(
     Example: aether trace show 7f3a9c01d2e4 --cycle 3
     """
     from runtime.sessions import stream_of
-    from runtime.timeline import Page, cycle_of, timeline
+    from runtime.telemetry.timeline import Page, cycle_of, timeline
 
     with reading(log) as store:
         stream = stream_of(session)

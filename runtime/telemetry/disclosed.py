@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from runtime.ledger import Sessions
 from runtime.settings import read_settings
-from runtime.traces import traces_url
+from runtime.telemetry.traces import traces_url
 from telemetry.log import EventLog
 from telemetry.log.projection.project import place_of
 from telemetry.otel.measures.fold import Measures

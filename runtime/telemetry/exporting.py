@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from runtime.cursors import cursor_of, cursors_of
 from runtime.errors import UsageError
 from runtime.settings import Settings, Telemetry
+from runtime.telemetry.cursors import cursor_of, cursors_of
 from telemetry.log import EventLog
 from telemetry.otel import names
 from telemetry.otel.content import Content, content_of

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from runtime.cursors import cursors_of
 from runtime.settings import Settings
+from runtime.telemetry.cursors import cursors_of
 from telemetry.log import EventLog
 from telemetry.log.latency import Latencies
 from telemetry.log.projection.cursor import kept_places

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from runtime.errors import EXPECTED
-from runtime.exporting import Target, content, exporting, targets
-from runtime.metrics import MetricsFollower, kept
 from runtime.settings import Settings
-from runtime.traces import named_place, parquet_follower, traces_url
+from runtime.telemetry.exporting import Target, content, exporting, targets
+from runtime.telemetry.metrics import MetricsFollower, kept
+from runtime.telemetry.traces import named_place, parquet_follower, traces_url
 from telemetry.errors import CursorHeld, TracesHeld
 from telemetry.log import EventLog, open_log
 from telemetry.log.latency import Latencies

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from runtime.errors import NotFound, UsageError
 from runtime.settings import Settings, log_url, read_settings
-from runtime.traces import traces_url
+from runtime.telemetry.traces import traces_url
 from telemetry.log import EventLog, open_log
 from telemetry.query.answer import BATCH_ROWS, Answer
 from telemetry.query.engine import Limits, ask

@@ -18,7 +18,7 @@ from runtime.entry import DATASETS, Said, enter_kept, stream_of_dataset
 from runtime.errors import NotFound, UsageError
 from runtime.explain import explain_validation, nearest
 from runtime.settings import Settings, in_upload, log_url
-from runtime.traces import traces_url
+from runtime.telemetry.traces import traces_url
 from telemetry.datasets.recipe import Format, Parameter, Recipe, parse, shipped
 from telemetry.errors import PayloadWithheld
 from telemetry.events.learn import DatasetBuilt
