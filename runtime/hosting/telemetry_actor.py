@@ -1,7 +1,7 @@
 """What follows the log beside the sessions of a driver, as an actor of its own on the driver's node, where a SQLite log
 and the cursors lie.
 
-Knows Ray; what follows and how, `runtime.telemetry.following` knows. Invariant: the sessions neither wait for it nor end
+Knows Ray; what follows and how, `runtime.telemetry.following` knows. Invariant: sessions neither wait for it nor end
 with it, and it takes from their cores only what they leave."""
 
 from __future__ import annotations
