@@ -20,7 +20,7 @@ from memory.edge import EdgeIndex, Lineage, MemoryPoint
 from memory.embed import TextEmbedder
 from memory.errors import IndexDamaged, MemoryFault, ProjectionFailed, RecallLate
 from telemetry.errors import LogClosed
-from telemetry.events.envelope import WITHHELD, Recorded, split_id
+from telemetry.events.envelope import Recorded, split_id
 from telemetry.events.learn import Forgotten, Remembered
 from telemetry.events.values import EventId, Hit, ModelId
 from telemetry.files import replace_file
@@ -189,7 +189,7 @@ class EpisodeProjection:
         """Adds what was remembered to the index, and notes what was forgotten."""
         points: list[MemoryPoint] = []
         for recorded in events:
-            if recorded.encoding == WITHHELD:
+            if recorded.withheld:
                 self._withheld += 1
                 continue
             match recorded.event:
@@ -240,7 +240,7 @@ class EpisodeProjection:
         if not cursor.withheld:
             return True
         passed = self._log.read_all(to=cursor.position, types=FOLLOWED)
-        return sum(recorded.encoding == WITHHELD for recorded in passed) == cursor.withheld
+        return sum(recorded.withheld for recorded in passed) == cursor.withheld
 
     def _save(self) -> None:
         """Flushes the index, then replaces the cursor."""

@@ -14,7 +14,6 @@ from runtime.errors import NotFound
 from runtime.sessions import OBSERVED, PREFIX, UNANSWERED, WAITING, SessionRow, opened
 from telemetry.errors import InvalidEvent
 from telemetry.events import Event, Recorded, Unknown, execute, session, system
-from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog
 from telemetry.log.lineage import FORKED
 from telemetry.log.projection.place import Cell, Rows
@@ -157,7 +156,7 @@ class Sessions:
             rows.execute("UPDATE session SET scenario = '', environment = '' WHERE session = ?", (name,))
 
     def _change(self, rows: Rows, entry: _Entry, recorded: Recorded) -> None:
-        if recorded.encoding == WITHHELD:
+        if recorded.withheld:
             _stand_unread(entry, recorded)
             return
         match recorded.event:
@@ -191,7 +190,7 @@ class Sessions:
         entry.status = "suspended"
         cut = self._log.read_back(forked.parent, before=forked.at_version + 1, types=("session.cycle_closed",))
         for recorded in cut:
-            if recorded.encoding == WITHHELD:
+            if recorded.withheld:
                 entry.cycles = recorded.cycle
                 return
             if isinstance(recorded.event, session.CycleClosed):

@@ -21,7 +21,6 @@ from runtime.scenario import Scenario, ScenarioFile
 from runtime.sessions import OBSERVED, PREFIX, SessionRow, is_told, new_session, opened, stream_of
 from runtime.settings import Settings, log_url
 from telemetry.events import execute, feel, learn, reason, sense, session
-from telemetry.events.envelope import WITHHELD
 from telemetry.events.values import Message
 from telemetry.log import EventLog, is_postgres, open_log
 
@@ -163,7 +162,7 @@ def at_work(log: EventLog, sessions: Collection[str]) -> set[str]:
     found = set()
     for name in sessions:
         latest = next(iter(log.read_back(stream_of(name), types=_OWNED)), None)
-        if latest is None or latest.encoding == WITHHELD:  # it cannot be taken up, and says so itself
+        if latest is None or latest.withheld:  # it cannot be taken up, and says so itself
             continue
         match latest.event:
             case session.Resumed(owner=owner) | execute.Dispatched(executor=owner):

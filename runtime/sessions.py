@@ -13,7 +13,6 @@ from runtime.errors import NotFound, Unavailable
 from runtime.explain import nearest
 from telemetry.errors import EventsPruned, InvalidEvent, PayloadWithheld
 from telemetry.events import Recorded, execute, session
-from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog, Head, is_postgres
 
 PREFIX = "session/"
@@ -70,7 +69,7 @@ def row_of(log: EventLog, head: Head) -> SessionRow:
     error: str | None = None
     answered = False
     for recorded in log.read_back(head.stream, types=_TELLING):
-        if recorded.encoding == WITHHELD:
+        if recorded.withheld:
             return _untold_row(log, head, recorded, status)
         event = recorded.event
         match event:

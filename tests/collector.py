@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 import threading
 import time
@@ -124,6 +125,17 @@ class Collector:
     def metrics(self) -> dict[str, Metric]:
         """The last of each name."""
         return metrics_of(self.requests)
+
+
+def cut(path: Path) -> None:
+    """Removes what a kill cut off in the middle: it was not acknowledged, and nothing could be read behind it."""
+    content, end = path.read_bytes(), 0
+    while len(content) >= end + 4:
+        beyond = end + 4 + int.from_bytes(content[end : end + 4], "big")
+        if beyond > len(content):
+            break
+        end = beyond
+    os.truncate(path, end)
 
 
 def kept(folder: Path, signal: str) -> Iterator[Request]:
@@ -274,6 +286,9 @@ def _serve_grpc(collector: Collector, port: int) -> tuple[grpc.Server, int]:
 @contextmanager
 def collecting(folder: Path | None = None, *, port: int = 0, grpc_port: int = 0) -> Iterator[Collector]:
     """In this process; the ports are free ones unless they are given."""
+    if folder is not None:
+        for path in folder.iterdir():
+            cut(path)
     collector = Collector(folder)
     server = ThreadingHTTPServer(("127.0.0.1", port), _handler(collector))
     over_grpc, grpc_port = _serve_grpc(collector, grpc_port)

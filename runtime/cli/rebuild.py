@@ -38,7 +38,8 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Rebuild a log from its records: every stream ends in the same hash, or what is missing is listed and the command
-    ends in 4. What stands there already stays as it is.
+    ends in 4, as it does after what could not be read, unless a seal says that nothing is lacking. What stands there
+    already stays as it is.
 
     Example: aether log rebuild --from-otlp records --log rebuilt.db
     """
@@ -69,7 +70,9 @@ def rebuild(
             typer.echo(line)
         if lacks:
             talk("the seal names what is not in this log: " + ", ".join(lacks))
-    if lacks or not done.whole:
+    if (
+        lacks or not done.whole or (done.faulty and sealed is None)
+    ):  # what a seal names is here, whatever was unreadable
         raise typer.Exit(VerificationFailed.exit_code)
 
 

@@ -33,6 +33,8 @@ START_TIMEOUT_S = 120.0
 JOIN_TIMEOUT_S = 15.0
 """The others have so long after the first; one that comes later is given sessions when it does."""
 CLOSE_TIMEOUT_S = 60.0
+LAST_WORD_S = 2.0
+"""How long hosts may take to say how they stand before they are closed."""
 FRUITLESS_DEATHS = 5
 """Hosts that die so often in a row around a session that does not get on are being killed by what it runs."""
 
@@ -233,12 +235,16 @@ class Hosts:
 
     def status(self) -> RunStatus:
         """How the hosts stand now, as far as they say so at once."""
-        for member in self._members:
-            member.ask()
-        asked = {member.asked: member for member in self._members if member.asked is not None}
-        for reference in ray.wait(list(asked), num_returns=len(asked), timeout=POLL_S)[0] if asked else ():
-            asked[reference].hear()
+        self._hear(POLL_S)
         return self._standing()
+
+    def _hear(self, patience_s: float, *, again: bool = False) -> None:
+        """What hosts say of themselves within that time. `again`: as `Member.ask`."""
+        for member in self._members:
+            member.ask(again=again)
+        asked = {member.asked: member for member in self._members if member.asked is not None}
+        for reference in ray.wait(list(asked), num_returns=len(asked), timeout=patience_s)[0] if asked else ():
+            asked[reference].hear()
 
     def _standing(self) -> RunStatus:
         return RunStatus.of(
@@ -265,7 +271,8 @@ class Hosts:
         Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
         try:
             if self._telemetry is not None:
-                self.status()  # the hosts' last word on how long their appends took
+                for _ in range(2):  # the hosts' last word on how long appends took; what was asked before is older
+                    self._hear(LAST_WORD_S, again=True)
             self._all([member.actor.close.remote for member in self._members if member.up])
             if self._telemetry is not None:
                 self.telemetry = tuple(self._telemetry.finish(self._appends()))

@@ -108,10 +108,11 @@ class Member:
         """It said so: it is given nothing for a moment."""
         self._full_until = time.monotonic() + POLL_S
 
-    def ask(self) -> None:
-        """Asks how it stands, unless that is awaited or was asked a moment ago."""
+    def ask(self, *, again: bool = False) -> None:
+        """Asks how it stands, unless that is awaited or was asked a moment ago; with `again` also then."""
         now = time.monotonic()
-        if self.asked is None and now - self._asked_at >= (POLL_S if self.up else REVIVAL_POLL_S):
+        rest_s = POLL_S if self.up else REVIVAL_POLL_S
+        if self.asked is None and ((again and self.up) or now - self._asked_at >= rest_s):
             self._asked_at = now
             with suppress(RayActorError, PendingCallsLimitExceeded):
                 self.asked = self.actor.status.remote()

@@ -18,7 +18,6 @@ from runtime.run import at_work
 from runtime.scenario import ScenarioFile
 from runtime.sessions import PREFIX, new_session
 from telemetry.events import session
-from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog, open_log
 
 MOVED = "execute.succeeded"
@@ -60,7 +59,7 @@ def gathered(log: EventLog, scenario: str, *, since: int) -> Gathered:
             if recorded.stream in closed:
                 closed[recorded.stream] = True
             continue
-        if recorded.encoding == WITHHELD:
+        if recorded.withheld:
             continue
         match recorded.event:
             case session.Opened(scenario=name, purpose=None) if name == scenario:

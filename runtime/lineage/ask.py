@@ -19,7 +19,7 @@ from runtime.lineage.words import told
 from runtime.models.registry.succession import succession
 from runtime.sessions import PREFIX
 from telemetry.events import Recorded
-from telemetry.events.envelope import WITHHELD, unreadable
+from telemetry.events.envelope import unreadable
 from telemetry.events.learn import ModelTrained
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
@@ -101,7 +101,7 @@ def _said(log: EventLog, stream: str) -> Iterator[Said]:
 def _check_said(log: EventLog, stream: str) -> None:
     """Raises `PayloadWithheld` where what it says of models is, so that nobody knows which there are."""
     for recorded in log.read_back(stream, types=SAID):
-        if recorded.encoding == WITHHELD:
+        if recorded.withheld:
             raise unreadable(recorded.id, recorded.encoding)
 
 

@@ -74,6 +74,11 @@ class Recorded:
     """What a blob reference in `payload` points to, filled in by the log on reading; never stored here."""
 
     @property
+    def withheld(self) -> bool:
+        """Whether the payload stayed behind when the event was taken here."""
+        return self.encoding == WITHHELD
+
+    @property
     def id(self) -> str:
         """`stream@version`."""
         return f"{self.stream}@{self.version}"

@@ -28,7 +28,7 @@ class Disclose:
 
     def __post_init__(self) -> None:
         for event in self.events:
-            if event.encoding == WITHHELD or hashlib.sha256(event.payload).digest() != event.digest:
+            if event.withheld or hashlib.sha256(event.payload).digest() != event.digest:
                 raise InvalidEvent(f"the payload of event {event.id} is not here, or was altered")
 
     def __call__(self, tables: Tables) -> Recorded | LogError:

@@ -83,7 +83,7 @@ def check_columns(event: Recorded, names: Iterable[str] = COLUMNS) -> None:
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value <= MAX_INTEGER):
             raise InvalidEvent(f"its {name} is {value!r:.80}, which no column holds")
     check_stream(event.stream)
-    if event.encoding == WITHHELD:
+    if event.withheld:
         _check_withheld(event)
         return
     digest = hashlib.sha256(event.payload).digest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from telemetry.errors import ImportRefused, InvalidEvent, LogClosed, LogError, LogUnwritable
-from telemetry.events.envelope import GENESIS, WITHHELD, Recorded, chain_hash
+from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.log.export import MAX_LINE_BYTES, event_of
 from telemetry.log.lineage import FORKED
 from telemetry.log.retention.archive import ArchiveFile, verify_archive
@@ -119,7 +119,7 @@ def _put_back(log: EventLog, file: ArchiveFile, removed: Removed, name: str, see
         done.new += len(events)
         done.without_content += sum(event.encoding == "blob" and event.content is None for event in events)
         seen(sum(len(event.payload) + len(event.content or b"") for event in events))
-        done.withheld += sum(event.encoding == WITHHELD for event in events)
+        done.withheld += sum(event.withheld for event in events)
     done.streams = int(done.new > 0)
     return done
 
@@ -255,9 +255,9 @@ class Importer:
                 )
             if stood.content is None and event.content is not None:
                 self.log.put_blob(event.content)
-            if stood.encoding == WITHHELD and event.encoding == WITHHELD:
+            if stood.withheld and event.withheld:
                 self.withheld.add(event.stream, event.version)
-            elif stood.encoding == WITHHELD:
+            elif stood.withheld:
                 disclosed.append(event)
         if disclosed:
             self.done.disclosed += self.log.disclose(disclosed)
@@ -290,7 +290,7 @@ class Importer:
         self.done.new += len(run)
         self.done.without_content += sum(event.encoding == "blob" and event.content is None for _, event in run)
         for _, event in run:
-            if event.encoding == WITHHELD:
+            if event.withheld:
                 self.done.withheld += 1
                 self.withheld.add(event.stream, event.version)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from telemetry.events.envelope import WITHHELD
 from telemetry.log.lineage import FORKED, OriginOf, owner
 from telemetry.log.seal import Seal
 from telemetry.log.stretches import Stretch, Stretches
@@ -149,7 +148,7 @@ class Checker:
         problem = self._fault(event, chain)
         if problem is None:
             chain.version, chain.hash, chain.position = event.version, event.hash, event.position
-            if event.encoding == WITHHELD:
+            if event.withheld:
                 self._withheld.add(event.stream, event.version)
             if event.encoding == "blob" and not chain.lost:
                 self._judge_content(event, chain)
@@ -236,7 +235,7 @@ class Checker:
         if event.position <= chain.position:
             return _problem(event, "position", str(event.position), f"one after {chain.position}")
         digest = hashlib.sha256(_bytes(event.payload)).digest()
-        if digest != event.digest and event.encoding != WITHHELD:
+        if digest != event.digest and not event.withheld:
             return _problem(event, "digest", _short(digest), _short(event.digest))
         hash_ = self.chain(chain.hash, event.header(), event.digest)
         if hash_ != event.hash:

@@ -75,7 +75,7 @@ def record_of(event: Recorded, *, detail: Detail) -> LogRecord:
         cause,
         event.refs,
         event.mode,
-        event.payload.decode(errors="replace") if event.encoding == WITHHELD else event.encoding,
+        event.payload.decode(errors="replace") if event.withheld else event.encoding,
         event.keys,
         base64.b64encode(event.digest).decode(),
         base64.b64encode(event.hash).decode(),
@@ -150,7 +150,7 @@ def _ids(stream: str, cycle: int) -> tuple[int, int]:
 def _body(event: Recorded) -> str | bytes | None:
     """What travels of a payload; nothing where it is withheld, or is a blob whose content is not here."""
     body: bytes | None = event.payload
-    if event.encoding == WITHHELD:
+    if event.withheld:
         return None
     if event.encoding == "blob":
         body = event.content

@@ -19,7 +19,6 @@ from runtime.models.standing import base_id
 from runtime.scenario import LearningSettings, ScenarioFile
 from runtime.sessions import stream_of
 from telemetry.events import session
-from telemetry.events.envelope import WITHHELD
 from telemetry.events.values import ModelId
 from telemetry.log import EventLog
 
@@ -110,7 +109,7 @@ def seeds_of(trial: Trial, pairs: Iterable[int], log: EventLog) -> dict[int, int
 
 def _openings(log: EventLog, ours: Collection[str]) -> Iterator[tuple[str, session.Opened]]:
     for recorded in log.read_all(types=("session.opened",)):
-        if recorded.encoding == WITHHELD and recorded.stream not in ours:
+        if recorded.withheld and recorded.stream not in ours:
             continue  # nobody learns from it
         if isinstance(recorded.event, session.Opened):
             yield recorded.stream, recorded.event

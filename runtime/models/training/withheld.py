@@ -11,7 +11,6 @@ from typing import Final, Literal, NamedTuple
 
 from loops.lessons import Source
 from telemetry.events import privacy
-from telemetry.events.envelope import WITHHELD
 from telemetry.log import EventLog
 
 Why = Literal["evaluation", "withdrawn", "erased", "unreadable"]
@@ -65,7 +64,7 @@ def _of_person(log: EventLog, person: str, stream: str) -> Why | None:
     )
     withdrawn: set[str] = set()
     for recorded in said:
-        if recorded.encoding == WITHHELD:
+        if recorded.withheld:
             return "unreadable"
         match recorded.event:
             case privacy.SubjectErased(subject=name) if name == person:
