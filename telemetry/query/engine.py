@@ -31,6 +31,9 @@ from telemetry.query.views import Seen, Views, quoted
 
 MIB: Final = 1 << 20
 
+INTERRUPTED: Final = "Query interrupted"
+"""What DuckDB raises, as a bare RuntimeError, when Ctrl-C falls into its work on the main thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -125,6 +128,11 @@ class Engine:
         except duckdb.Error as error:
             self._roll_back()
             raise explain(error) from None
+        except RuntimeError as error:
+            if str(error) != INTERRUPTED:
+                raise
+            self._roll_back()
+            raise KeyboardInterrupt from None
 
         def end() -> None:
             self._roll_back()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -98,6 +100,21 @@ def test_it_is_stopped_from_another_thread_and_the_next_question_is_answered(log
             threading.Timer(0.2, answer.cancel).start()
             with pytest.raises(QueryStopped):
                 answer.read()
+        with engine.ask("SELECT count(*) AS n FROM events") as answer:
+            assert answer.read().to_pylist() == [{"n": log.position()}]
+
+
+def test_ctrl_c_in_the_middle_of_duckdbs_work_is_a_keyboard_interrupt(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_in_turns(log)
+    with Engine(log) as engine:
+        work = "CREATE TABLE made_long AS SELECT count(*) AS n FROM range(1_000_000_000_000)"
+        with monkeypatch.context() as rows_take_long:
+            rows_take_long.setattr(engine._views, "make", lambda *_, **__: engine._connection.execute(work))
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            with pytest.raises(KeyboardInterrupt):
+                engine.ask("SELECT count(*) AS n FROM events")
         with engine.ask("SELECT count(*) AS n FROM events") as answer:
             assert answer.read().to_pylist() == [{"n": log.position()}]
 

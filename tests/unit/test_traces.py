@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -102,7 +103,8 @@ def test_a_writer_that_is_left_by_an_error_has_added_nothing(begun: EventLog, ur
 
 def test_no_path_names_a_person_or_a_session(lived: EventLog, tmp_path: Path) -> None:
     write(lived, tmp_path / "traces")
-    paths = [str(file.relative_to(tmp_path)) for file in (tmp_path / "traces").rglob("*")]
+    files = [str(file.relative_to(tmp_path)) for file in (tmp_path / "traces").rglob("*")]
+    paths = [re.sub(r"[0-9a-f]{12,}", "", file) for file in files]  # in hex any of these may come up
     assert len(paths) > len(KINDS)
     for name in ("ada", "dora", "refund", "maze", "lava"):
         assert not [path for path in paths if name in path.removeprefix("traces/").replace("lava", name)]
