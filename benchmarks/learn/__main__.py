@@ -7,12 +7,11 @@ about ten minutes."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks.learn import gain, promotions, training
-from benchmarks.report import progress
+from benchmarks.parts import run_parts
 
 PARTS: dict[str, Callable[[], None]] = {
     "training": training.report,
@@ -21,20 +20,8 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 
-def _part(word: str) -> str:
-    """Not `choices`, by which argparse of Python 3.11 refuses a list of none."""
-    if word not in PARTS:
-        raise argparse.ArgumentTypeError(f"{word!r} is no part; there are: {', '.join(PARTS)}")
-    return word
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.learn", description=__doc__)
-    parser.add_argument("part", nargs="*", type=_part, metavar="PART", help="all of them when none is named")
-    for part in parser.parse_args(arguments).part or [*PARTS]:
-        progress("bench-learn", part)
-        PARTS[part]()
-    return 0
+    return run_parts("learn", PARTS, arguments, about=__doc__)
 
 
 if __name__ == "__main__":

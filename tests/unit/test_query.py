@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -14,28 +12,15 @@ import pytest
 from telemetry.errors import InvalidQuery, QueryRefused, TracesDamaged, TracesRefused
 from telemetry.events import Draft, session
 from telemetry.log import EventLog, open_log
-from telemetry.query.engine import Engine, Limits, ask
+from telemetry.query.engine import Engine, ask
 from telemetry.query.rows.catalogue import KINDS
 from telemetry.query.rows.tables import rows_of
 from telemetry.query.shape import Column
-from telemetry.query.statement import Scalar, read_statement
+from telemetry.query.statement import read_statement
 from telemetry.query.traces.writer import Traces
 from telemetry.query.views import type_in_sql
 from tests.in_turns import closings, fill_in_turns, fill_with_shapes, forked
-
-
-def told(
-    log: EventLog,
-    sql: str,
-    parameters: Mapping[str, Scalar] | None = None,
-    *,
-    traces: str | None = None,
-    as_of: int | None = None,
-    limits: Limits | None = None,
-) -> list[dict[str, Any]]:
-    with ask(log, sql, parameters, traces=traces, as_of=as_of, limits=limits) as answer:
-        rows: list[dict[str, Any]] = answer.read().to_pylist()
-        return rows
+from tests.questions import told
 
 
 def keep(log: EventLog, folder: Path, *, to: int | None = None) -> str:

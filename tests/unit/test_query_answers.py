@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,24 +15,10 @@ import pytest
 from telemetry.errors import InvalidQuery, QueryStopped, QueryTooLarge
 from telemetry.log import EventLog
 from telemetry.query.engine import MIB, Engine, Limits, ask
-from telemetry.query.statement import Scalar
 from tests.in_turns import fill_in_turns
+from tests.questions import told
 
 ENDLESS = "SELECT a.payload FROM events a, events b, events c, events d, events e"
-
-
-def told(
-    log: EventLog,
-    sql: str,
-    parameters: Mapping[str, Scalar] | None = None,
-    *,
-    traces: str | None = None,
-    as_of: int | None = None,
-    limits: Limits | None = None,
-) -> list[dict[str, Any]]:
-    with ask(log, sql, parameters, traces=traces, as_of=as_of, limits=limits) as answer:
-        rows: list[dict[str, Any]] = answer.read().to_pylist()
-        return rows
 
 
 def test_sums_of_whole_numbers_are_whole_numbers_and_equal_names_are_told_apart(log: EventLog) -> None:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 from telemetry.errors import ExportFailed
 from telemetry.log.store import EventLog
 from telemetry.otel.content import Content
 from telemetry.otel.export.account import Account
+from telemetry.otel.export.answers import Answer
 from telemetry.otel.export.courier import Counts, Courier
 from telemetry.otel.export.follower import Lag, lag_of
 from telemetry.otel.export.parts import named_record, named_span, record_reference, span_bytes, span_reference
@@ -28,6 +29,8 @@ from telemetry.otel.export.sink import Sink
 from telemetry.otel.record import Detail, LogRecord, event_of, record_of, size_bytes
 from telemetry.otel.span import Span
 from telemetry.otel.spans import SpanFold
+
+T = TypeVar("T")
 
 BATCH_BYTES: Final = 1 << 20
 """Of one request, about; a collector takes 4 MiB by gRPC's default and 20 MiB by its own over HTTP."""
@@ -117,24 +120,22 @@ class Exporter:
         self._given_up = False
         self._sending: Future[None] | None = None
         patience = Patience(self._stop.wait, total_s=patience_s)
-        self._of_spans = Courier(
-            sink.spans,
-            name=sink.name,
-            weight=span_bytes,
-            by_reference=span_reference,
-            patience=patience,
-            batch_bytes=batch_bytes,
-            troubled=self._said,
-        )
-        self._of_records = Courier(
-            sink.records,
-            name=sink.name,
-            weight=size_bytes,
-            by_reference=record_reference,
-            patience=patience,
-            batch_bytes=batch_bytes,
-            troubled=self._said,
-        )
+
+        def courier(
+            ask: Callable[[Sequence[T]], Answer], weight: Callable[[T], int], by_reference: Callable[[T], T | None]
+        ) -> Courier[T]:
+            return Courier(
+                ask,
+                name=sink.name,
+                weight=weight,
+                by_reference=by_reference,
+                patience=patience,
+                batch_bytes=batch_bytes,
+                troubled=self._said,
+            )
+
+        self._of_spans = courier(sink.spans, span_bytes, span_reference)
+        self._of_records = courier(sink.records, size_bytes, record_reference)
 
     def __enter__(self) -> Self:
         return self
