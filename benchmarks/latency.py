@@ -27,6 +27,7 @@ from loops.cycle import Result, run_cycle
 from loops.frame import Cycle
 from runtime import runner
 from runtime.hosting.host import SessionHost
+from runtime.hosting.orders import HostStatus
 from runtime.hosting.pools import Handle
 from runtime.sessions import SessionRow
 from telemetry.log import open_log
@@ -77,9 +78,9 @@ class SteppingHost(SessionHost):
         self._turn.release()
         await self._done.acquire()
 
-    async def close(self) -> None:
+    async def close(self) -> HostStatus:
         self._turn.release()  # the session rests after a whole cycle, and waits at the gate for it
-        await super().close()
+        return await super().close()
 
 
 class Stepped:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -124,10 +124,12 @@ class Server:
     def stop(self, how: Stop = "fast") -> None:
         """`fast` ends connections and then the server; `immediate` and `kill` leave recovery to the next start."""
         assert self._process is not None
-        if how == "kill":  # what the server's parent leaves behind ends by itself, but not at once
-            for line in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
-                os.kill(int(line), signal.SIGKILL)
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split() if how == "kill" else ()
         self._process.send_signal(_SIGNALS[how])
+        for child in children:  # what the server's parent leaves behind ends by itself, but not at once
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self._process.wait(timeout=START_TIMEOUT_S)
         self._process = None
 

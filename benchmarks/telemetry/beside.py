@@ -28,7 +28,7 @@ from runtime import runner
 from runtime.hosting.cluster import connected
 from runtime.hosting.host import SessionHost
 from runtime.hosting.hosts import Hosts
-from runtime.hosting.orders import RunStatus
+from runtime.hosting.orders import HostStatus, RunStatus
 from runtime.settings import Settings, Telemetry
 
 AREA = "bench-telemetry"
@@ -102,10 +102,10 @@ class PacedHost(SessionHost):
         walls_s, self._walls_s = self._walls_s, []
         return walls_s
 
-    async def close(self) -> None:
+    async def close(self) -> HostStatus:
         self._every_s = 0.0
         self._told.set()
-        await super().close()
+        return await super().close()
 
     async def _paced(self, cycle: Cycle) -> Result:
         await self._told.wait()

@@ -211,8 +211,8 @@ class SessionHost:
         self.live.rest_all()
         await asyncio.gather(*self.live.running.values(), return_exceptions=True)
 
-    async def close(self) -> None:
-        """Suspends, then releases the log and its lock."""
+    async def close(self) -> HostStatus:
+        """Suspends, then releases the log and its lock. Returns how it stood in the end."""
         await self.suspend()
         if self._following is not None:
             self._following.cancel()
@@ -224,7 +224,9 @@ class SessionHost:
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        last = self.status()
         self._log = self._memory = self._serving = self._standings = self._following = None
+        return last
 
     async def _open(self) -> EventLog:
         async with self._ready:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 from ray import ObjectRef
@@ -33,11 +34,10 @@ START_TIMEOUT_S = 120.0
 JOIN_TIMEOUT_S = 15.0
 """The others have so long after the first; one that comes later is given sessions when it does."""
 CLOSE_TIMEOUT_S = 60.0
-LAST_WORD_S = 2.0
-"""How long hosts may take to say how they stand before they are closed."""
 FRUITLESS_DEATHS = 5
 """Hosts that die so often in a row around a session that does not get on are being killed by what it runs."""
 
+T = TypeVar("T")
 Ended = tuple[str, Exception | None]
 _Lost = tuple[SessionOrder, RayActorError]
 
@@ -235,16 +235,12 @@ class Hosts:
 
     def status(self) -> RunStatus:
         """How the hosts stand now, as far as they say so at once."""
-        self._hear(POLL_S)
-        return self._standing()
-
-    def _hear(self, patience_s: float, *, again: bool = False) -> None:
-        """What hosts say of themselves within that time. `again`: as `Member.ask`."""
         for member in self._members:
-            member.ask(again=again)
+            member.ask()
         asked = {member.asked: member for member in self._members if member.asked is not None}
-        for reference in ray.wait(list(asked), num_returns=len(asked), timeout=patience_s)[0] if asked else ():
+        for reference in ray.wait(list(asked), num_returns=len(asked), timeout=POLL_S)[0] if asked else ():
             asked[reference].hear()
+        return self._standing()
 
     def _standing(self) -> RunStatus:
         return RunStatus.of(
@@ -263,36 +259,37 @@ class Hosts:
 
     def suspend(self) -> None:
         """Lets every session finish its cycle and rest."""
-        self._all([member.actor.suspend.remote for member in self._members if member.up])
+        self._all(lambda member: member.actor.suspend.remote())
 
     def close(self) -> None:
         """Lets every session finish its cycle and rest, releases the log, ends the actors.
 
         Raises `Unavailable` when that takes too long: the log is whole then, and its sessions can be resumed."""
         try:
-            if self._telemetry is not None:
-                for _ in range(2):  # the hosts' last word on how long appends took; what was asked before is older
-                    self._hear(LAST_WORD_S, again=True)
-            self._all([member.actor.close.remote for member in self._members if member.up])
+            for member, status in self._all(lambda member: member.actor.close.remote()):
+                member.said(status)
             if self._telemetry is not None:
                 self.telemetry = tuple(self._telemetry.finish(self._appends()))
                 self._telemetry = None
         finally:
             self._end()
 
-    def _all(self, calls: Sequence[Callable[[], ObjectRef[None]]]) -> None:
-        """Makes the calls at once and waits for all. What a host raised does not keep the others from their end."""
+    def _all(self, call: Callable[[Member], ObjectRef[T]]) -> list[tuple[Member, T]]:
+        """Calls the living hosts at once and waits for all. What one raised does not keep the others from their end.
+        Returns what they answered, but those that died."""
         errors: list[Exception] = []
+        answers: list[tuple[Member, T]] = []
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
-        begun: list[ObjectRef[None]] = []
-        for call in calls:
+        begun: list[tuple[Member, ObjectRef[T]]] = []
+        for member in self._members:
             try:
-                begun.append(call())
+                if member.up:
+                    begun.append((member, call(member)))
             except PendingCallsLimitExceeded as error:
                 errors.append(crowded(error))
-        for reference in begun:
+        for member, reference in begun:
             try:
-                awaited(reference, max(0.0, deadline - time.monotonic()))
+                answers.append((member, awaited(reference, max(0.0, deadline - time.monotonic()))))
             except HostGone:
                 pass  # the system let go of what it held; its sessions are as if they were cut off
             except Exception as error:  # noqa: BLE001  the others are waited for first
@@ -301,6 +298,7 @@ class Hosts:
             raise Unavailable("; ".join(dict.fromkeys(map(str, errors)))) from errors[0]
         if errors:
             raise errors[0]
+        return answers
 
     def _end(self) -> None:
         for member in self._members:

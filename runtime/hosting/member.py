@@ -108,11 +108,11 @@ class Member:
         """It said so: it is given nothing for a moment."""
         self._full_until = time.monotonic() + POLL_S
 
-    def ask(self, *, again: bool = False) -> None:
-        """Asks how it stands, unless that is awaited or was asked a moment ago; with `again` also then."""
+    def ask(self) -> None:
+        """Asks how it stands, unless that is awaited or was asked a moment ago."""
         now = time.monotonic()
         rest_s = POLL_S if self.up else REVIVAL_POLL_S
-        if self.asked is None and ((again and self.up) or now - self._asked_at >= rest_s):
+        if self.asked is None and now - self._asked_at >= rest_s:
             self._asked_at = now
             with suppress(RayActorError, PendingCallsLimitExceeded):
                 self.asked = self.actor.status.remote()
@@ -126,13 +126,16 @@ class Member:
         assert self.asked is not None
         asked, self.asked = self.asked, None
         try:
-            self.latest = latest = ray.get(asked)
+            self.said(ray.get(asked))
         except RayActorError:
             self.down()
-        else:
-            self.owners.add(latest.owner)
-            self.appends[latest.owner] = latest.appends
-            self.came()
+
+    def said(self, status: HostStatus) -> None:
+        """It lives, and stands so."""
+        self.latest = status
+        self.owners.add(status.owner)
+        self.appends[status.owner] = status.appends
+        self.came()
 
     def down(self) -> None:
         """It died, or cannot be reached: it is asked until it answers again."""

@@ -39,11 +39,11 @@ class TelemetryActor:
 
     def lags(self, appends: Latencies) -> Lags:
         """`appends`: how long those took that the sessions beside it waited for."""
-        self._told.appends = appends
+        self._told.hear(appends)
         return self._following.lags()
 
     def finish(self, appends: Latencies) -> Lags:
-        self._told.appends = appends
+        self._told.hear(appends)
         return self._following.finish()
 
 

@@ -60,6 +60,12 @@ class Told:
     standings: Callable[[], Sequence[Standing]] = lambda: ()
     appends: Latencies = field(default_factory=Latencies)
     """How long those took that write the log, wherever they are."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def hear(self, appends: Latencies) -> None:
+        """From any thread, an earlier word after a later one too: what is counted only grows."""
+        with self._lock:
+            self.appends = max(self.appends, appends, key=lambda heard: heard.total_s)
 
 
 def makers(settings: Settings, told: Told | None = None) -> list[Maker]:
