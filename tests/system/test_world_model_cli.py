@@ -130,6 +130,22 @@ def test_where_a_goal_is_declared_and_nobody_says_otherwise_a_linear_model_is_le
     assert lines[-1] == f"Next: aether model show {first.split()[0]} --plot"
 
 
+def test_from_exported_records_the_same_model_is_learnt_elsewhere(explored: Aether, tmp_path: Path) -> None:
+    records, elsewhere = str(tmp_path / "records"), {"AETHER_HOME": str(tmp_path / "elsewhere")}
+    with closing(open_log(explored.log, mode="read")) as log:
+        here = next(one.event for one in log.read("model/umaze", types=("learn.model_trained",)))
+    assert isinstance(here, ModelTrained)
+    assert explored("trace", "export", "--file", records, "--no-spans").code == 0
+    assert explored("log", "rebuild", "--from-otlp", records, env=elsewhere).code == 0
+    order = (*TRAIN, "--steps", "40", "--seed", "1", "--workers", "2", "--json")
+    trained = explored(*order, env=elsewhere)
+    assert trained.code == 0, trained.err
+    (row,) = trained.rows
+    assert (row["model"], row["data"]) == (here.model, here.data)
+    assert row["metrics"]["loss"] == here.metrics["loss"]
+    assert Path(row["folder"]).is_relative_to(tmp_path)
+
+
 def test_a_collector_hears_of_a_training(explored: Aether) -> None:
     with collecting() as collector:
         variables = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
