@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from telemetry.events.values import Digest, ModelId, Value
-from telemetry.files import sync_folder, write_file
+from telemetry.files import sync, write_file
 from world_model.errors import AlteredCheckpoint, CheckpointError, NoCheckpoint, OtherLayout, ShapeError
 from world_model.frozen import FrozenLinear, LinearAnatomy
 from world_model.jepa.model import Anatomy, Jepa, content_hash
@@ -81,7 +81,7 @@ def save(
             aside / ARRAYS, safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
         )
         write_file(aside / METRICS, json.dumps(dict(metrics), indent=1, sort_keys=True, allow_nan=False).encode())
-        sync_folder(aside)
+        sync(aside)
         _put(aside, folder, digest)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -187,4 +187,4 @@ def _put(aside: Path, folder: Path, digest: str) -> None:
             )
         return
     aside.rename(folder)
-    sync_folder(folder.parent)
+    sync(folder.parent)

@@ -70,9 +70,8 @@ def rebuild(
             typer.echo(line)
         if lacks:
             talk("the seal names what is not in this log: " + ", ".join(lacks))
-    if (
-        lacks or not done.whole or (done.faulty and sealed is None)
-    ):  # what a seal names is here, whatever was unreadable
+    unsure = done.faulty and sealed is None  # what a seal names is here, whatever could not be read
+    if lacks or unsure or not done.whole:
         raise typer.Exit(VerificationFailed.exit_code)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import portalocker
 
 from telemetry.errors import DatasetExists, DatasetUnwritable
-from telemetry.files import sync_folder
+from telemetry.files import sync
 
 UNFINISHED = ".building-"
 LOCK = "lock"
@@ -49,8 +49,8 @@ def put(filled: Path, target: Path) -> None:
     """Makes `filled` stand at `target`, on disk. Raises `DatasetExists` where something is."""
     for folder, _, names in os.walk(filled, topdown=False):
         for name in names:
-            _sync(Path(folder) / name)
-        sync_folder(Path(folder))
+            sync(Path(folder) / name)
+        sync(Path(folder))
     try:
         filled.rename(target)
     except (FileExistsError, NotADirectoryError):
@@ -59,7 +59,7 @@ def put(filled: Path, target: Path) -> None:
         if target.exists():  # a folder with something in it: the systems name it differently
             raise taken(target) from None
         raise unwritable(target, error) from error
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
 def taken(target: Path) -> DatasetExists:
@@ -79,11 +79,3 @@ def _sweep(parent: Path, prefix: str) -> None:
         with suppress(OSError, portalocker.LockException), closing((left / LOCK).open("r+")) as lock:
             portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,7 @@ import orjson
 import portalocker
 
 from telemetry.errors import CursorHeld, LogUnwritable
-from telemetry.files import sync_folder
+from telemetry.files import sync
 from telemetry.otel import names
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Attributes, Link, Span, SpanEvent
@@ -87,7 +87,7 @@ class OtlpFile:
         try:
             portalocker.lock(self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
             self._file.truncate(_whole_messages(self._file) if binary else _whole_lines(self._file))
-            sync_folder(path.parent)
+            sync(path.parent)
         except portalocker.LockException as error:
             self._file.close()
             raise CursorHeld(f"another process writes {path}; end it first, or name another file") from error

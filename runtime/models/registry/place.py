@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import portalocker
 
 from runtime.errors import Unavailable
-from telemetry.files import replace_file, sync_folder, write_file
+from telemetry.files import replace_file, sync, write_file
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 DIGEST: Final = re.compile(r"[0-9a-f]{12}")
@@ -118,10 +118,10 @@ class Folder:
     def take(self, written: Path, name: str, digest: str) -> None:
         """Gives what was written `aside` its place. One that is there already stays as it is."""
         folder = self.root / name / digest
-        sync_folder(written)
+        sync(written)
         if not folder.is_dir():
             written.rename(folder)
-            sync_folder(folder.parent)
+            sync(folder.parent)
 
     @contextmanager
     def aside(self, name: str) -> Iterator[Path]:

@@ -18,7 +18,7 @@ import orjson
 
 from telemetry.errors import ArchiveDamaged, InvalidEvent, LogNotFound, StreamNotFound
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
-from telemetry.files import sync_folder
+from telemetry.files import sync
 from telemetry.log.export import check_columns
 from telemetry.log.rows import COLUMNS, KINDS, recorded
 from telemetry.log.store import EventLog
@@ -89,7 +89,7 @@ def write_archive(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bo
         if found != archive:
             raise _damaged(aside, f"it says that it holds {found}, not {archive}")
         aside.replace(path)
-        sync_folder(folder)
+        sync(folder)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from telemetry.errors import InvalidEvent, LogDamaged, LogUnwritable
-from telemetry.files import sync_folder
+from telemetry.files import sync
 from telemetry.log.rows import blob_digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -30,7 +30,7 @@ class Blobs:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_aside(path, content)
             for folder in (path.parent, self._root, self._root.parent):
-                sync_folder(folder)
+                sync(folder)
         except OSError as error:
             raise LogUnwritable(
                 f"content of {len(content):,} bytes could not be stored: {error.strerror} ({path}). "

@@ -7,7 +7,7 @@ they try nothing again by themselves is an argument of theirs. Invariant: one re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
 from grpc import RpcError, StatusCode
@@ -88,7 +88,8 @@ class Stub(Protocol):
 class _Heard:
     """A stub that keeps what was answered last."""
 
-    def __init__(self, rejected: Callable[[Any], tuple[int, str]]) -> None:
+    def __init__(self, rejected: str) -> None:
+        """`rejected`: the field of a partial success that counts what was not taken."""
         self._rejected = rejected
         self._stub: Stub | None = None
         self.answer: Answer = Taken()
@@ -106,18 +107,27 @@ class _Heard:
         except RpcError as error:
             self.answer = answer_of(error.code().name, error.details() or "", _after_s(error))
             raise
-        count, why = self._rejected(response.partial_success)
+        said = response.partial_success
+        count, why = getattr(said, self._rejected), said.error_message
         self.answer = Refused(why or "rejected without a reason", count) if count else Taken(why)
         return response
 
 
-class _Spans(OTLPSpanExporter):
-    def __init__(self, **more: Any) -> None:  # noqa: ANN401  as its base class
-        self.heard = _Heard(lambda said: (said.rejected_spans, said.error_message))
+class _Sending:
+    """Before an exporter of the SDK's: it sends requests that were encoded here, and keeps what was answered."""
+
+    request: ClassVar[Any]
+    """The message that a request is."""
+    rejected: ClassVar[str]
+    """As `_Heard` has it."""
+    _client: Any
+
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401  as the SDK's
+        self.heard = _Heard(self.rejected)
         super().__init__(**more)
 
     def send(self, request: bytes) -> None:
-        self._export(ExportTraceServiceRequest.FromString(request))
+        self._export(self.request.FromString(request))  # type: ignore[attr-defined]  # the SDK's
 
     def _translate_data(self, data: Any) -> Any:  # noqa: ANN401  encoded already
         return data
@@ -126,27 +136,18 @@ class _Spans(OTLPSpanExporter):
         return 1
 
     def _initialize_channel_and_stub(self) -> None:
-        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]  # the SDK's
-        self._client = self.heard.around(self._client)  # type: ignore[assignment, arg-type]  # None before it is made
+        super()._initialize_channel_and_stub()  # type: ignore[misc]  # the SDK's
+        self._client = self.heard.around(self._client)
 
 
-class _Records(OTLPLogExporter):
-    def __init__(self, **more: Any) -> None:  # noqa: ANN401  as its base class
-        self.heard = _Heard(lambda said: (said.rejected_log_records, said.error_message))
-        super().__init__(**more)
+class _Spans(_Sending, OTLPSpanExporter):
+    request = ExportTraceServiceRequest
+    rejected = "rejected_spans"
 
-    def send(self, request: bytes) -> None:
-        self._export(ExportLogsServiceRequest.FromString(request))
 
-    def _translate_data(self, data: Any) -> Any:  # noqa: ANN401  encoded already
-        return data
-
-    def _count_data(self, data: object) -> int:
-        return 1
-
-    def _initialize_channel_and_stub(self) -> None:
-        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]  # the SDK's
-        self._client = self.heard.around(self._client)  # type: ignore[assignment, arg-type]  # None before it is made
+class _Records(_Sending, OTLPLogExporter):
+    request = ExportLogsServiceRequest
+    rejected = "rejected_log_records"
 
 
 def answer_of(code: str, details: str, after_s: float | None) -> Answer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeAlias
 
 from telemetry.errors import TracesHeld, TracesUnwritable
-from telemetry.files import replace_file, sync_folder, write_file
+from telemetry.files import replace_file, sync, write_file
 from telemetry.locks import hold, holder
 
 Filesystem: TypeAlias = Any
@@ -94,7 +94,7 @@ class Folder:
                 touched |= self._make(file.parent)
                 write_file(file, content)
             for folder in touched:
-                sync_folder(folder)
+                sync(folder)
 
     def create(self, path: str, content: bytes) -> None:
         file = self.root / path
@@ -102,7 +102,7 @@ class Folder:
             raise Taken(path)
         with _reaching(self.name):
             for folder in self._make(file.parent):
-                sync_folder(folder)
+                sync(folder)
             replace_file(file, content)
 
     def remove(self, paths: Iterable[str]) -> None:
