@@ -127,10 +127,12 @@ def test_handles_that_move_the_rows_on_at_once_apply_each_event_once(store: Stor
     log = store.open()
     fill(log, "a", 13, each=100)
     found: list[tuple[int, list[int]]] = []
+    ready = threading.Barrier(4)
 
     def keep() -> None:
         projection = Chains()
         with Projected(store.open(mode="read"), projection) as projected:
+            ready.wait()  # so that all come to a place where nothing is yet
             found.append((projected.catch_up(), projection.batches))
 
     keepers = [threading.Thread(target=keep) for _ in range(4)]

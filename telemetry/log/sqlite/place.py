@@ -5,6 +5,7 @@ Knows a file and how it fails; knows no log."""
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from telemetry.log.projection.place import Cell, Damaged, Rows
 
 BUSY_S = 10.0
 """How long a transaction waits for another process' to end; one is a batch, which takes well below a second."""
+
+PAUSE_S = 0.01
+"""Between two tries to be let in, where SQLite itself does not wait."""
 
 UNREADABLE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 UNWRITABLE = {
@@ -93,7 +97,7 @@ class SqlitePlace:
                 raise LogUnwritable(f"{self._path} cannot be made: {error.strerror}") from error
         connection = sqlite3.connect(self._path or ":memory:", timeout=BUSY_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _keep_a_wal(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             connection.close()
@@ -110,3 +114,17 @@ class SqlitePlace:
             ) from error
         if code in UNWRITABLE:
             raise LogUnwritable(f"{self._path} cannot be written: {error}. The log is intact") from error
+
+
+def _keep_a_wal(connection: sqlite3.Connection) -> None:
+    """Several may come to a new file at once, and SQLite does not wait where two of them would for one another."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
