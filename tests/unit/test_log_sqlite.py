@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import portalocker
 import pytest
 
 from telemetry.errors import LogDamaged, LogError, LogNotFound, LogUnwritable
 from telemetry.log import EventLog, open_log, sqlite_path
 from telemetry.log.rows import COLUMNS
 from telemetry.log.schema import EventRow
+from telemetry.log.sqlite.connect import Readers, open_at_rest, open_for_writing
+from telemetry.log.sqlite.lock import WriterLock
 from tests.contract.stores import fill, note, notes
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +149,32 @@ def test_an_empty_file_becomes_a_log_only_for_a_writer(path: Path) -> None:
         open_log(path, mode="read")
     with closing(open_log(path)) as log:
         assert log.position() == 0
+
+
+def test_a_log_that_is_being_made_is_not_taken_for_one_at_rest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read as at rest is never looked at again, so its reader would see no event."""
+    maker = WriterLock(path)
+    path.touch()
+
+    def made_meanwhile(log: Path) -> tuple[Readers, str]:
+        connection, _ = open_for_writing(log, create=True)
+        connection.close()
+        return open_at_rest(log)
+
+    monkeypatch.setattr("telemetry.log.sqlite.connect.open_at_rest", made_meanwhile)
+    with pytest.raises(LogDamaged):
+        open_log(path, mode="read")
+    maker.release()
+
+
+def test_who_looks_at_the_lock_for_long_keeps_no_writer_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_log(path).close()
+    look = path.with_name("log.db.lock").open()
+    portalocker.lock(look, portalocker.LockFlags.SHARED)
+    monkeypatch.setattr("telemetry.log.sqlite.lock.GRACE_S", 0.0)
+    with monkeypatch.context() as pause:
+        pause.setattr("telemetry.log.sqlite.lock.time.sleep", lambda _: look.close())
+        WriterLock(path).release()
 
 
 def test_a_log_of_a_newer_format_is_refused_as_intact(path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from telemetry.errors import LogClosed, LogDamaged, LogError, LogNotFound, LogUnwritable
+from telemetry.log.sqlite.lock import lock_owner
 
 FORMAT = 1
 """Version of the tables; a log of a newer one is refused."""
@@ -54,6 +55,8 @@ def open_for_reading(path: Path) -> tuple[Readers, str]:
     try:
         return _identified(Readers(path), path)
     except LogDamaged:
+        if lock_owner(path) is not None and not _has_wal(path):
+            raise  # it is being made, and what is read as at rest is never looked at again
         return open_at_rest(path)
 
 
@@ -63,12 +66,16 @@ def open_at_rest(path: Path) -> tuple[Readers, str]:
     be read. Raises `LogNotFound`, `LogDamaged`."""
     if not path.exists():
         raise LogNotFound(f"there is no log at {path}. Check the path, or run something that writes one.")
-    wal, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
-    if not wal.exists() or not wal.stat().st_size:
+    if not _has_wal(path):
         options = "immutable=1"
     else:
-        options = "mode=ro&readonly_shm=1" if index.exists() else "mode=ro"
+        options = "mode=ro&readonly_shm=1" if path.with_name(f"{path.name}-shm").exists() else "mode=ro"
     return _identified(Readers(path, options=options, lenient=True), path, lenient=True)
+
+
+def _has_wal(path: Path) -> bool:
+    wal = path.with_name(f"{path.name}-wal")
+    return wal.exists() and wal.stat().st_size > 0
 
 
 def identify(connection: sqlite3.Connection, path: Path, *, lenient: bool = False) -> str:

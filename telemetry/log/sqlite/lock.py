@@ -15,7 +15,10 @@ import portalocker
 from telemetry.errors import LogHeld, LogUnwritable
 
 GRACE_S = 0.1
-"""A look at the lock takes microseconds; a writer holds it for its life."""
+"""For a writer that is about to end; otherwise it holds the lock for its life."""
+LOOK_S = 10.0
+"""A look at the lock takes microseconds, unless the machine stops whoever looks."""
+PAUSE_S = 0.01
 
 
 def lock_owner(log: Path) -> str | None:
@@ -60,17 +63,26 @@ class WriterLock:
         self._file.flush()
 
     def _take(self) -> None:
-        """Tries for GRACE_S, as `lock_owner` holds the lock for the moment in which it looks."""
-        until = time.monotonic() + GRACE_S
+        """Tries for GRACE_S, and for LOOK_S where only `lock_owner` holds the lock for the moment in which it looks."""
+        began = time.monotonic()
         while True:
             try:
                 return portalocker.lock(
                     self._file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
                 )
             except portalocker.LockException:
-                if time.monotonic() > until:
+                if time.monotonic() - began > (GRACE_S if self._has_writer() else LOOK_S):
                     raise
-                time.sleep(GRACE_S / 10)
+                time.sleep(PAUSE_S)
+
+    def _has_writer(self) -> bool:
+        """Whether anybody holds it who does not only look."""
+        try:
+            portalocker.lock(self._file, portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            return True
+        portalocker.unlock(self._file)
+        return False
 
     def release(self) -> None:
         self._file.truncate(0)
