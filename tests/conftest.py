@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from telemetry.log import EventLog, open_log
 from tests.aether import Aether
 from tests.clusters import Head, Nodes
 from tests.local import Local
 from tests.postgres import Server, owned
+
+# A law says nothing of how long an example takes, nor how long it takes to draw one on a busy machine.
+settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("laws")
 
 
 @pytest.fixture
