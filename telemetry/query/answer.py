@@ -77,12 +77,19 @@ class Answer:
         self._finder = threading.Thread(target=self._find, args=(rows,), name="aether-query", daemon=True)
         self._finder.start()
         try:
-            while not self._closed and (found := self._found.get()) is not None:
+            while not self._closed and (found := self._next()) is not None:
                 if isinstance(found, Exception):
                     raise found
                 yield found
         finally:
             self._halt()
+
+    def _next(self) -> pa.RecordBatch | Exception | None:
+        while True:
+            with suppress(queue.Empty):
+                return self._found.get(timeout=_LOOK_S)
+            if self._stop.is_set():
+                self._connection.interrupt()  # what began after `cancel` has not heard it
 
     def read(self) -> pa.Table:
         """All of it, in memory."""

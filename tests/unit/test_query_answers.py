@@ -88,15 +88,28 @@ def test_it_is_stopped_from_another_thread_and_the_next_question_is_answered(log
             assert answer.read().to_pylist() == [{"n": log.position()}]
 
 
+def test_it_is_stopped_although_it_began_only_after_that(log: EventLog) -> None:
+    fill_in_turns(log)
+    with ask(log, f"SELECT count(*) FROM ({ENDLESS})") as answer:
+        answer.cancel()
+        with pytest.raises(QueryStopped):
+            answer.read()
+
+
 def test_ctrl_c_in_the_middle_of_duckdbs_work_is_a_keyboard_interrupt(
     log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_in_turns(log)
-    with Engine(log) as engine:
+    alone = Limits(threads=1)  # what another of DuckDB's threads has begun goes on to its end, and DuckDB waits for it
+    with Engine(log, limits=alone) as engine:
         work = "CREATE TABLE made_long AS SELECT count(*) AS n FROM range(1_000_000_000_000)"
+
+        def make(*_: object, **__: object) -> None:
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()  # not before it is awaited
+            engine._connection.execute(work)
+
         with monkeypatch.context() as rows_take_long:
-            rows_take_long.setattr(engine._views, "make", lambda *_, **__: engine._connection.execute(work))
-            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            rows_take_long.setattr(engine._views, "make", make)
             with pytest.raises(KeyboardInterrupt):
                 engine.ask("SELECT count(*) AS n FROM events")
         with engine.ask("SELECT count(*) AS n FROM events") as answer:
