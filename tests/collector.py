@@ -83,9 +83,15 @@ class Collector:
     grpc_url: str = ""
     headers: list[dict[str, str]] = field(default_factory=list)
     """Of each request over HTTP."""
+    open: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, what comes is neither taken nor answered."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self.open.set()
+
     def take(self, signal: str, content: bytes) -> Verdict:
+        self.open.wait()
         manner = self.manner
         time.sleep(manner.delay_s)
         with self._lock:
@@ -299,6 +305,7 @@ def collecting(folder: Path | None = None, *, port: int = 0, grpc_port: int = 0)
     try:
         yield collector
     finally:
+        collector.open.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -17,7 +17,7 @@ from runtime.settings import Settings, Telemetry
 from runtime.telemetry.exporting import Record, Target, exporting
 from telemetry.errors import ExportFailed
 from telemetry.log import EventLog
-from telemetry.otel.export.exporter import LAST_REQUEST_S, Exporter
+from telemetry.otel.export.exporter import Exporter
 from tests.aether import ROOT, wait_until
 from tests.collector import Collector, Manner, collecting, records_of, spans_of
 from tests.contract.stores import fill, note
@@ -26,6 +26,7 @@ from tests.local import Local
 
 MAZE = (ROOT / "examples" / "maze.toml").read_text(encoding="utf-8")
 Export = Callable[..., AbstractContextManager[Exporter]]
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def export(log: EventLog, collector: Collector, settings: Settings) -> Export:
-    """An exporter to the collector; patience is short, as nobody is to wait for it."""
+    """An exporter to the collector, whose patience has an end."""
     target = Target("otlp", collector.url)
-    return partial(exporting, log, target, settings, patience_s=5.0, interval_s=0.0)
+    return partial(exporting, log, target, settings, patience_s=PATIENCE_S, interval_s=0.0)
 
 
 def events_of(log: EventLog) -> set[str]:
@@ -126,7 +127,7 @@ def test_patience_at_an_end_leaves_the_cursor_before_what_did_not_go_out(
         exporter.drain(log.position())
     assert exporter.position == 0
     collector.manner = Manner()
-    with exporting(log, Target("otlp", collector.url), settings, patience_s=5.0) as exporter:
+    with exporting(log, Target("otlp", collector.url), settings, patience_s=PATIENCE_S) as exporter:
         exporter.drain(log.position())
     assert events_received(records_of(collector.requests)) == dict.fromkeys(events_of(log), 1)
 
@@ -179,10 +180,10 @@ def test_an_answer_that_comes_after_the_end_moves_no_place(
     log: EventLog, collector: Collector, settings: Settings
 ) -> None:
     fill(log, "a", 10)
-    collector.manner = Manner(delay_s=LAST_REQUEST_S + 1)
+    collector.open.clear()
     with exporting(log, Target("otlp", collector.url), settings, spans=False) as exporter:
         exporter.step(wait_s=0.0)
-    collector.manner = Manner()
+    collector.open.set()
     wait_until(lambda: len(collector.requests) == 1, timeout_s=30, what="the late answer")
     with exporting(log, Target("otlp", collector.url), settings, spans=False) as exporter:
         assert exporter.position == 0
