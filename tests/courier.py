@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loops.environments.tools import Check, EffectKey, tool
@@ -56,7 +56,7 @@ def _write(line: str, suffix: str = "") -> None:
 
 def send(name: str, what: str, key: str, check: Callable[[], None], *, held: bool = True) -> str:
     """What every tool does; unless it is `held` it waits for nothing."""
-    where = _file(".hold").read_text(encoding="utf-8") if held and _file(".hold").exists() else ""
+    where = _where() if held else ""
     if where == "before":
         _wait(name)
     check()
@@ -65,6 +65,12 @@ def send(name: str, what: str, key: str, check: Callable[[], None], *, held: boo
     with _alone():
         _write(f"{name} {what} {key}")
     return f"{name} {what}: done"
+
+
+def _where() -> str:
+    with suppress(FileNotFoundError):  # nothing is held, or not any more
+        return _file(".hold").read_text(encoding="utf-8")
+    return ""
 
 
 def _wait(name: str) -> None:

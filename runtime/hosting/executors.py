@@ -54,11 +54,16 @@ class Executor(NamedTuple):
 
 def this_process() -> str:
     """The name of the calling process."""
-    return str(named(os.getpid()))
+    return _name_of(os.getpid())
 
 
 @cache
-def named(pid: int) -> Executor:  # by pid, because a fork inherits what was cached
+def _name_of(pid: int) -> str:
+    """Of the calling process: by pid, because a fork inherits what was cached. Another's pid may be reused."""
+    return str(named(pid))
+
+
+def named(pid: int) -> Executor:
     """A process of this machine, while it lives."""
     node = str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
     machine = platform.node().replace(":", "-").replace("/", "-")

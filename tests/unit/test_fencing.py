@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from loops.errors import ToolFailed
 from loops.gateway import Gateway, Warrant
 from loops.spaces import Spaces, ToolActions, ToolSpec
 from runtime.errors import OwnedElsewhere
+from runtime.hosting import executors as naming
 from runtime.hosting.executors import life_here, named, over, parse, this_process
 from runtime.hosting.placement import Placement, epoch_in, gateway_of
 from runtime.replay import replay
-from telemetry.events import execute
+from telemetry.events import Draft, execute
 from telemetry.log import EventLog
 from tests import courier
 from tests.aether import wait_until
@@ -91,6 +93,22 @@ class Dying(Placement):
         return await super().run(method, context, *args, **kwargs)
 
 
+class Hesitant:
+    """A log that takes no unknown outcome until `go`, as when whoever says it is held up."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.go = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the log's own methods
+        return getattr(self._log, name)
+
+    def submit(self, stream: str, drafts: Sequence[Draft], **more: Any) -> Any:  # noqa: ANN401  as the log's
+        if any(isinstance(draft.event, execute.UnknownOutcome) for draft in drafts):
+            assert self.go.wait(PATIENCE_S)
+        return self._log.submit(stream, drafts, **more)
+
+
 def dispatched_by(executor: str, log: EventLog, server: ModelServer, tool: str) -> str:
     """A session whose owner is gone since it handed a call to `executor`; the text of its scenario."""
     text = SCENARIO.format(url=server.url)
@@ -136,7 +154,8 @@ def test_an_effect_whose_executor_is_known_dead_is_settled_at_once(
 def test_an_effect_whose_executor_lives_is_settled_only_when_that_is_dead(
     log: EventLog, server: ModelServer, process: subprocess.Popen[bytes], tool: str
 ) -> None:
-    text = dispatched_by(str(named(process.pid)), log, server, tool)
+    former = str(named(process.pid))
+    text = dispatched_by(former, log, server, tool)
     owner = Owner(log, text)
     running = owner.start()
     wait_until(lambda: owner.waits, timeout_s=PATIENCE_S, what="the new owner waits")
@@ -146,7 +165,7 @@ def test_an_effect_whose_executor_lives_is_settled_only_when_that_is_dead(
     assert running.result(PATIENCE_S).outcome == "done"
     assert not owner.waits
     assert outcomes(log) == [SETTLED[tool]]
-    both = [str(named(process.pid)), this_process()]
+    both = [former, this_process()]
     assert executors(log) == (both[:1] if tool == "post" else both), "who attempts it again says so before"
 
 
@@ -184,6 +203,16 @@ def test_of_an_executor_that_cannot_be_looked_at_the_deadline_decides(executor: 
     assert done(0, stop=False), "long past"
     assert not done(NEVER, stop=True)
     assert done(NEVER, stop=False, under_way=False), "its executor answered for it"
+
+
+def test_a_process_is_named_for_when_it_was_started_so_that_another_with_its_pid_is_not_taken_for_it(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = named(process.pid)
+    monkeypatch.setattr(naming, "_started", lambda _: "another time")  # the pid is another process' now
+    assert named(process.pid) != former
+    assert life_here(former) == "dead"
+    assert life_here(named(process.pid)) == "alive"
 
 
 def test_a_process_is_dead_when_it_was_killed_or_its_pid_is_another_process_now(
@@ -254,11 +283,16 @@ def test_of_an_owner_that_lives_out_of_sight_the_call_is_over_after_its_time_and
     text = text.replace("tests.courier", "tests.hasty")
     server.will(calls(call("rush", '{"what": "tea"}')), says("Done."))
     far = Gateway("far:0123456789ab:77/123", epoch_of=epoch_in(log))
-    stale, new = Owner(log, text, gateway=far), Owner(log, text)
+    before_it_gives_up: Any = Hesitant(log)
+    stale, new = Owner(before_it_gives_up, text, gateway=far), Owner(log, text)
     fenced = stale.start()
     wait_until(lambda: "rush" in courier.waiting(), timeout_s=PATIENCE_S, what="the tool is at work")
     (effect,) = (r.event.effect for r in log.read("session/s") if isinstance(r.event, execute.Intended))
-    assert new.run().outcome == "done"
+    running = new.start()
+    resumed = ("session.resumed",)
+    wait_until(lambda: any(log.read("session/s", types=resumed)), timeout_s=PATIENCE_S, what="the new owner is there")
+    before_it_gives_up.go.set()
+    assert running.result(PATIENCE_S).outcome == "done"
     assert landed() == {"rush": 1}
     hold.unlink()
     with pytest.raises(OwnedElsewhere):
