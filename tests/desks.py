@@ -22,6 +22,7 @@ from telemetry.events.learn import Entry
 from telemetry.events.values import EventId, Feedback, Message, Playbook
 
 SESSION = "0123456789ab"
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Served:
             done.set_result(None)
 
         self._loop.call_soon_threadsafe(now)
-        done.result(10)
+        done.result(PATIENCE_S)
 
 
 @contextmanager
@@ -130,12 +131,12 @@ def served(desk: PlayedDesk, log: Path | str) -> Iterator[Served]:
     try:
         serving = asyncio.run_coroutine_threadsafe(
             serve(desk, log if isinstance(log, Path) and log.suffix == ".sock" else address_of(str(log))), loop
-        ).result(10)
+        ).result(PATIENCE_S)
         try:
             yield Served(desk, loop, serving)
         finally:
-            asyncio.run_coroutine_threadsafe(serving.close(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(serving.close(), loop).result(PATIENCE_S)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_S)
         loop.close()
