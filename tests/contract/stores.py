@@ -15,6 +15,7 @@ import pytest
 from telemetry.events import Draft, Recorded, learn
 from telemetry.log import EventLog, open_log
 from telemetry.log.postgres.writer import LOCK
+from tests.aether import wait_until
 from tests.postgres import Server, drop
 
 
@@ -38,6 +39,9 @@ class Store(Protocol):
     @contextmanager
     def locked(self) -> Iterator[None]:
         """While inside, no commit can come about."""
+
+    def let_end(self, pid: int) -> None:
+        """Returns when nothing is under way any more of what a process did that was killed and waited for."""
 
     def close(self) -> None: ...
 
@@ -74,6 +78,9 @@ class SqliteStore:
             yield
         finally:
             connection.close()
+
+    def let_end(self, pid: int) -> None:
+        """The system has closed its files, and with them its locks."""
 
     def close(self) -> None:
         for log in self._opened:
@@ -112,6 +119,16 @@ class PostgresStore:
         with psycopg.connect(self.url) as connection:
             connection.execute(LOCK)
             yield
+
+    def let_end(self, pid: int) -> None:
+        """The server carries out what it was sent before it notices that nobody is there any more."""
+        of_it = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            wait_until(
+                lambda: connection.execute(of_it, (f"%/{pid}",)).fetchone() == (0,),
+                timeout_s=60,
+                what="the server lets a killed process go",
+            )
 
     def close(self) -> None:
         for log in self._opened:

@@ -37,6 +37,8 @@ def test_what_was_acknowledged_outlives_sigkill(
     lines = [appender.stdout.readline() for _ in range(acknowledged)]
     appender.send_signal(signal.SIGKILL)
     lines += [line for line in appender.stdout if line.endswith("\n")]
+    appender.wait()
+    store.let_end(appender.pid)
     log = store.open()
     kept = {f"{event.id} {event.hash.hex()}\n" for event in log.read_all()}
     assert set(lines) <= kept
