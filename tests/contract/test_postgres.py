@@ -64,6 +64,7 @@ def test_a_subscriber_misses_nothing_where_the_order_of_transactions_is_not_that
     fill(late, "late", 1)
     subscription = late.subscribe(after=2)
     connection = connection_of(early)
+    connection.execute("SET idle_in_transaction_session_timeout = 0")  # however late this test comes to its append
     connection.execute("BEGIN")  # the host's own BEGIN then changes nothing
     (early_id,) = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone() or (0,)
     (second,) = late.append("late", [note(command="x")], expected_version=1, epoch=1)
@@ -234,8 +235,7 @@ def test_a_host_that_hangs_under_the_lock_is_ended_by_the_server_and_the_others_
     quick = postgres_connect.SESSION.replace(f"'{postgres_connect.IDLE_TIMEOUT_MS}'", "'200'")
     monkeypatch.setattr(postgres_connect, "SESSION", quick)
     hung = postgres_connect.Server(store.url).connect()
-    hung.execute("BEGIN")
-    hung.execute(LOCK)
+    hung.execute(f"BEGIN; {LOCK}")  # at once: between the two it would be idle already
     assert log.append("a", [note(command="x")], expected_version=1, epoch=1)[0].version == 2
     with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
         hung.execute("COMMIT")
