@@ -22,11 +22,11 @@ from typing import Literal
 import psycopg
 import pytest
 
-from tests.aether import end_with_parent
+from tests.aether import end_with_parent, wait_until
 
 PASSWORD = "hush-7f3a9c01"
 """Of the only user; it must appear in nothing that anybody is shown."""
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 OWNER = "postgres"
 """The system's user that a server started by root runs as: PostgreSQL refuses root."""
 
@@ -70,7 +70,7 @@ class Server:
         if folder is None:
             raise NoServer("no PostgreSQL server is installed: no initdb under /usr/lib/postgresql/*/bin or on PATH")
         self._programs = folder
-        self._folder = Path(tempfile.mkdtemp(prefix="aether-pg-", dir="/tmp"))  # a socket's path must be short
+        self._folder = Path(tempfile.mkdtemp(prefix="aether-pg-", dir="/tmp")).resolve()  # short, for a socket's path
         self._user = OWNER if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user, self._user)
@@ -124,14 +124,21 @@ class Server:
     def stop(self, how: Stop = "fast") -> None:
         """`fast` ends connections and then the server; `immediate` and `kill` leave recovery to the next start."""
         assert self._process is not None
-        parent = self._process.pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split() if how == "kill" else ()
         self._process.send_signal(_SIGNALS[how])
-        for child in children:  # what the server's parent leaves behind ends by itself, but not at once
-            with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
         self._process.wait(timeout=START_TIMEOUT_S)
         self._process = None
+        if how == "kill":
+            wait_until(self._nothing_left, timeout_s=START_TIMEOUT_S, what="the end of what a killed server left")
+
+    def _nothing_left(self) -> bool:
+        """Kills what a killed server left at work, which keeps the next one from starting, until nothing is there."""
+        left = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended meanwhile, or is not ours
+                if (process / "cwd").readlink() == self._folder / "data":
+                    left += 1
+                    os.kill(int(process.name), signal.SIGKILL)
+        return not left
 
     def restart(self, how: Stop = "fast") -> None:
         self.stop(how)
