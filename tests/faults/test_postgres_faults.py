@@ -98,9 +98,14 @@ class Cutting:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._server))
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+                threading.Thread(target=self._join, args=(client,), daemon=True).start()
+
+    def _join(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._server)) as server:
+            down = threading.Thread(target=self._down, args=(server, client), daemon=True)
+            down.start()
+            self._up(client, server)
+            down.join()  # neither is closed, and its number given to another, while anybody reads it
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
@@ -133,7 +138,6 @@ def _hang_up(*sockets: socket.socket) -> None:
     for side in sockets:
         with suppress(OSError):  # the other thread was first
             side.shutdown(socket.SHUT_RDWR)
-        side.close()
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -163,16 +167,17 @@ def test_a_server_that_stays_away_stalls_appends_and_says_so(own: Server, monkey
     url = own.schema()
     with closing(open_log(url)) as log:
         fill(log, "a", 2)
-        monkeypatch.setattr("telemetry.log.postgres.writer.PATIENCE_S", 0.5)
-        monkeypatch.setattr("telemetry.log.postgres.connect.PATIENCE_S", 0.5)
         own.stop()
-        with pytest.raises(LogUnreachable) as caught:
-            log.append("a", [note(command="x")], expected_version=2, epoch=1)
-        assert "takes no more events" in str(caught.value)
-        assert "its command again tells" in str(caught.value), "it went out, and nothing came back"
-        assert PASSWORD not in str(caught.value)
-        with pytest.raises(LogUnreachable, match="does not answer"):
-            log.head("a")
+        with monkeypatch.context() as impatient:
+            impatient.setattr("telemetry.log.postgres.writer.PATIENCE_S", 0.5)
+            impatient.setattr("telemetry.log.postgres.connect.PATIENCE_S", 0.5)
+            with pytest.raises(LogUnreachable) as caught:
+                log.append("a", [note(command="x")], expected_version=2, epoch=1)
+            assert "takes no more events" in str(caught.value)
+            assert "its command again tells" in str(caught.value), "it went out, and nothing came back"
+            assert PASSWORD not in str(caught.value)
+            with pytest.raises(LogUnreachable, match="does not answer"):
+                log.head("a")
         own.start()
         assert appended(log).id == "a@3"
         assert [event.version for event in log.read("a")] == [1, 2, 3]
