@@ -1,7 +1,7 @@
 """A server with a tool for each thing that a tool can do: `bench.py FOLDER [PORT]`, on stdio or on that loopback port.
 
-It tells the test what it lives through by files in FOLDER: its port once it listens, its pid while a call hangs. With
-`other-tools` in FOLDER it offers other tools than before."""
+It tells the test what it lives through by files in FOLDER: its port once it listens, its pid while a call hangs, a line
+for each call that waits. With `other-tools` in FOLDER it offers other tools than before."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def traceparent(context: Context) -> str:
 @server.tool(structured_output=False)
 async def wait() -> str:
     """Answers when somebody calls `meet`."""
-    (FOLDER / "waits").touch()
+    with (FOLDER / "waits").open("a") as told:
+        told.write("one more\n")
     await met.wait()
     return "met"
 

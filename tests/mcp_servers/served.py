@@ -22,7 +22,7 @@ CALLER = Caller(session="session/test", person=None, effect="e" * 64)
 Classes = Mapping[str, EffectClass]
 NONE: Classes = {}
 
-START_S = 60.0
+START_S = 120.0
 """Far more than a Python process needs to import the SDK on a busy machine."""
 
 
@@ -62,7 +62,7 @@ def over_http(
 
 @contextmanager
 def connected(server: McpServer) -> Iterator[McpTools]:
-    tools = McpTools(server)
+    tools = McpTools(server, start_s=START_S)
     try:
         yield tools
     finally:
