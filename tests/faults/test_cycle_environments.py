@@ -13,11 +13,15 @@ from tests.worlds import ACTS, RELEASE
 BAD = """
 name = "bad"
 memory = { recall = 0 }
-timeouts = { execute_s = 0.2 }
 [environment]
 id = "gymnasium:AetherBad-v0"
 options = { how = "HOW", mark = "HOW" }
 """
+
+HASTY = f"""
+timeouts = {{ execute_s = 5 }}
+{BAD}"""
+"""For one that hangs: every move before it, and the making of its environment, has that time too."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +40,13 @@ def _let_go() -> Iterator[None]:
         ("reward", "invalid", "the reward should be a finite number"),
         ("shape", "invalid", "shape"),
         ("space", "invalid", "space"),
-        ("hangs", "timeout", "did not answer within 0.2 s"),
+        ("hangs", "timeout", "did not answer within 5 s"),
     ],
 )
 def test_an_environment_that_misbehaves_fails_its_effect_and_closes_its_session(
     local: Local, how: str, kind: str, says: str
 ) -> None:
-    row = local.run("bad", BAD.replace("HOW", how), cycles=9)
+    row = local.run("bad", (HASTY if how == "hangs" else BAD).replace("HOW", how), cycles=9)
     events = local.events("bad")
     failed = next(r.event for r in events if isinstance(r.event, execute.Failed))
     assert (failed.kind, says in failed.error) == (kind, True), failed.error
