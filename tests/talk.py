@@ -209,7 +209,7 @@ class Talk:
 def ask_once(server: ModelServer, *scripts: Script, **endpoint: object) -> reason.Unanswered:
     """What is recorded of a question to an endpoint that is tried once."""
     server.will(*scripts)
-    reasoner = language(server.url, endpoints={"main": {"retries": 0, "timeout_s": 5, **endpoint}})
+    reasoner = language(server.url, endpoints={"main": {"retries": 0, "timeout_s": 60, **endpoint}})
     talk = Talk(FIND)
     talk.says("Where is order 7?")
     (event,) = talk.asks(reasoner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -61,11 +60,12 @@ def ear(heard: list[str] | None = None) -> Ear:
     return Ear(listens, redact=lambda text: text, hide_tags=False, by_line=False)
 
 
-def closed_port() -> int:
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Taken, so that nobody else comes to listen there."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+        yield taken.getsockname()[1]
 
 
 def failure(result: Reply | Failure) -> Failure:
@@ -74,8 +74,10 @@ def failure(result: Reply | Failure) -> Failure:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_endpoint_that_is_down_is_tried_again_with_doubling_waits_and_then_told(stream: bool) -> None:
-    waits, port = Waits(), closed_port()
+def test_an_endpoint_that_is_down_is_tried_again_with_doubling_waits_and_then_told(
+    stream: bool, closed_port: int
+) -> None:
+    waits, port = Waits(), closed_port
     client = endpoint(f"http://127.0.0.1:{port}/v1", waits, retries=3)
     attempts, result = client.ask(STREAMED if stream else BODY, seed=5, ear=ear())
     assert (attempts, failure(result).kind) == (4, "unreachable")
@@ -184,9 +186,7 @@ def test_a_request_that_is_refused_is_not_sent_again(server: ModelServer) -> Non
 def test_an_endpoint_that_is_slow_is_given_up_when_its_time_is_over(
     server: ModelServer, script: Script, stream: bool
 ) -> None:
-    began = time.monotonic()
     event = ask_once(server, script, stream=stream, timeout_s=0.3)
-    assert time.monotonic() - began < 5
     assert (event.kind, event.status) == ("timeout", None)
     assert "gave no whole answer within 0.3 s (1 attempt)" in event.error
     assert "raise timeout_s above 0.3" in event.error
