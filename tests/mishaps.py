@@ -12,7 +12,7 @@ from loops.environments.tools import EffectKey, tool
 from loops.errors import ToolFailed
 from tests.till import ledger
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def _write(line: str) -> None:

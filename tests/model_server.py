@@ -16,6 +16,7 @@ from aiohttp import web
 
 Script = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 Wire = dict[str, Any]
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -40,12 +41,12 @@ class ModelServer:
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._started.wait(10)
+        assert self._started.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
 
     @property
     def url(self) -> str:

@@ -33,7 +33,7 @@ kind = "language"
 model = "test-model"
 base_url = "{url}"
 retries = 0
-timeout_s = 5
+timeout_s = 60
 
 [conversation]
 person = "ada"
@@ -264,7 +264,7 @@ def test_a_session_that_is_refused_again_and_again_stops_asking_and_says_so(loca
 
 def test_a_large_call_that_needs_leave_does_not_burst_the_state(local: Local, server: ModelServer) -> None:
     server.will(calls(asks("pay", to="bob" * 40_000, amount=300)), says("Done."))
-    text = scenario(server, "pay bob").replace("timeout_s = 5", "timeout_s = 60")
+    text = scenario(server, "pay bob")
     assert local.run("s", text).status == "waiting"
     (asked,) = (r.event for r in local.events("s", "execute.approval_asked"))
     assert isinstance(asked, execute.ApprovalAsked)

@@ -29,7 +29,7 @@ from tests import till
 from tests.model_server import ModelServer, calls, fails, says
 from tests.unit.test_conversation import SCENARIO, asks
 
-BOUND_S = 60.0
+BOUND_S = 240.0
 
 
 @pytest.fixture

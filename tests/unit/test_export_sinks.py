@@ -39,11 +39,11 @@ Connect = Callable[[Collector], Sink]
 
 
 def over_http(collector: Collector | CollectorProcess, *, url: str | None = None) -> HttpSink:
-    return HttpSink(url or collector.url, resource={"aetherloop.log.id": "x"}, max_bytes=100_000, timeout_s=5)
+    return HttpSink(url or collector.url, resource={"aetherloop.log.id": "x"}, max_bytes=100_000, timeout_s=60)
 
 
 def over_grpc(collector: Collector | CollectorProcess, *, url: str | None = None) -> GrpcSink:
-    return GrpcSink(url or collector.grpc_url, resource={"aetherloop.log.id": "x"}, max_bytes=100_000, timeout_s=5)
+    return GrpcSink(url or collector.grpc_url, resource={"aetherloop.log.id": "x"}, max_bytes=100_000, timeout_s=60)
 
 
 @pytest.fixture

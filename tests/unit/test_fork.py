@@ -36,7 +36,7 @@ environment = { id = "gymnasium:AetherLine-v0", max_frames = 4, episodes = 3 }
 reasoner = { hold = 1 }
 memory = { when = "always", recall = 3 }
 """
-SOON_S = 20.0
+SOON_S = 120.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from loops.errors import ScenarioInvalid, ToolFailed
 from telemetry.otel.context import under
 from telemetry.otel.ids import span_id, trace_id
 from tests.aether import wait_until
-from tests.mcp_servers.served import CALLER, HERE, bench, call, connected, over_http, spoken
+from tests.mcp_servers.served import CALLER, HERE, START_S, bench, call, connected, over_http, spoken
 
 OBJECT = {"type": "object"}
 
@@ -229,7 +229,7 @@ def test_waiting_calls_do_not_keep_a_server_open(tmp_path: Path) -> None:
     tools = McpTools(bench(tmp_path))
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(call, tools, "bench_hang")
-        wait_until((tmp_path / "pid").exists, timeout_s=20, what="the call runs")
+        wait_until((tmp_path / "pid").exists, timeout_s=START_S, what="the call runs")
         tools.close()
         with pytest.raises(ToolFailed, match="broke off") as failed:
             waiting.result()

@@ -26,7 +26,7 @@ from tests.contract.test_payloads_withheld import take
 
 REPOSITORY = Path(__file__).parents[2]
 EMBEDDER = "vector-2@1"
-SOON_S = 20.0
+SOON_S = 120.0
 
 
 def remembered(x: float, *, embedder: str = EMBEDDER) -> Remembered:

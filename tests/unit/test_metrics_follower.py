@@ -29,7 +29,7 @@ def follower(log: EventLog, tmp_path: Path, *, exporters: str = "prometheus") ->
 def scraped(one: MetricsFollower) -> dict[str, float]:
     """By a line's name and labels."""
     assert one.url is not None
-    with urllib.request.urlopen(one.url, timeout=10) as answer:
+    with urllib.request.urlopen(one.url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 

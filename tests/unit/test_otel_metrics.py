@@ -51,7 +51,7 @@ def measured(exporters: str, protocol: str = HTTP, **variables: str) -> subproce
         env={"PYTHONPATH": str(ROOT), "PATH": "", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
 
@@ -181,7 +181,7 @@ def test_a_collector_that_is_not_there_is_said_once_and_ends_nothing() -> None:
 
 
 def scraped(url: str) -> list[str]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
 
 
@@ -245,7 +245,7 @@ def test_what_follows_from_events_goes_to_a_collector_with_the_time_that_it_bega
             env={"PYTHONPATH": str(ROOT), "PATH": "", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=True,
         )
     assert ran.stderr == ""

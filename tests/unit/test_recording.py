@@ -11,6 +11,7 @@ import pytest
 
 from runtime import entry
 from runtime.errors import Unavailable
+from runtime.models.training import recording
 from runtime.models.training.recording import Looks, enter_trained
 from runtime.models.training.unfinished import unfinished
 from runtime.people import letters
@@ -27,6 +28,12 @@ TRAINED = ModelTrained(
     code="0",
     metrics={"error_over_copy": 0.5},
 )
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk may take long for three looks."""
+    monkeypatch.setattr(recording, "LAST_S", 120.0)
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ kind = "language"
 model = "test-model"
 base_url = "{url}"
 retries = 0
-timeout_s = 5
+timeout_s = 60
 [conversation]
 person = "ada"
 messages = ["pay bob", "pay eve", "bye"]
