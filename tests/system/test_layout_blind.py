@@ -3,7 +3,7 @@ from the same random decisions and solved as often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,12 @@ from world_model.plan.settings import PlanSettings
 BODIES, DECISIONS, HOLD = 24, 150, 3
 CONFIG = JepaConfig(hidden=64, heads=3, batch=64, slices=16, horizon=4, steps=500)
 PAIRS = held_out_seeds(40, seed=0, use="layout")
-ALLOWED = 22
-"""Decisions of an episode, a third of the registered ones: enough for who goes straight there, and not for chance."""
+MORE_PAIRS = held_out_seeds(100, seed=0, use="layout")
+"""What goes astray comes to the goal in an eighth of the episodes and chance in a quarter: forty pairs tell these apart
+most of the time."""
+ALLOWED = 33
+"""Decisions of an episode, half of the registered ones: enough for all who go straight there, and not for chance. In a
+third of them one in twenty of those is still on the way, now of the one and now of the other."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,10 @@ def lived_at_random(where: EnvironmentSettings) -> Experience:
         return experience_of(layout, bodies.lived())
 
 
-def succeeds(where: EnvironmentSettings, model: Foresight, landmarks: Landmarks) -> list[bool]:
-    lived = planned(hurried(where), PAIRS, model, Will(landmarks.toward, PlanSettings()))
+def succeeds(
+    where: EnvironmentSettings, model: Foresight, landmarks: Landmarks, pairs: Sequence[int] = PAIRS
+) -> list[bool]:
+    lived = planned(hurried(where), pairs, model, Will(landmarks.toward, PlanSettings()))
     return [one.success for one in lived]
 
 
@@ -93,7 +99,7 @@ def hurried(where: EnvironmentSettings) -> EnvironmentSettings:
 @pytest.fixture(scope="module")
 def by_chance() -> float:
     """Share of the pairs in which random controls come to the goal."""
-    return rate([one.success for one in at_random(hurried(world("umaze")), PAIRS, hold=HOLD)]).value
+    return rate([one.success for one in at_random(hurried(world("umaze")), MORE_PAIRS, hold=HOLD)]).value
 
 
 def test_another_order_and_other_units_show_the_same_decisions_otherwise(plain: Learnt, other: Learnt) -> None:
@@ -119,5 +125,5 @@ def test_success_does_not_depend_on_the_order_and_units_of_columns(
 
 
 def test_a_model_of_one_order_and_units_is_no_better_than_chance_in_others(plain: Learnt, by_chance: float) -> None:
-    misled = succeeds(disguised(goals=False), plain.models["jepa"], plain.landmarks)
+    misled = succeeds(disguised(goals=False), plain.models["jepa"], plain.landmarks, MORE_PAIRS)
     assert rate(misled).low <= by_chance
