@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 AETHER = (sys.executable, "-m", "runtime")
 RUN_TIMEOUT_S = 120.0
 POLL_S = 0.02
+AGAIN_S = 30.0
 PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>."""
 
@@ -158,6 +159,24 @@ class Started:
 
         wait_until(ended, timeout_s=timeout_s, what="the command's end")
         return Ran(self._process.returncode, self.shown(), "")
+
+    def interrupted_again(self) -> Ran:
+        """How it ends by a further Ctrl-C, at once. One that comes before the first was heard is one with it for the
+        system, so it is given again where nothing comes of it. Raises TimeoutError."""
+        self.signal_group(signal.SIGINT)
+        try:
+            return self._ended(AGAIN_S)
+        except TimeoutError:
+            self.signal_group(signal.SIGINT)
+        return self._ended(AGAIN_S)
+
+    def _ended(self, timeout_s: float) -> Ran:
+        def ended() -> bool:
+            self.shown()
+            return not self.running
+
+        wait_until(ended, timeout_s=timeout_s, what="the end by a second Ctrl-C")
+        return self.end()
 
     def kill(self) -> None:
         if self.running:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import closing
 
 import pytest
 
 from telemetry.errors import LogError
 from telemetry.log import open_log
-from tests.aether import Aether, processes_naming, wait_until
+from tests.aether import RUN_TIMEOUT_S, Aether, processes_naming, wait_until
 from tests.clusters import Head
 
 MAZE = """\
 name = "interrupt"
 seed = 5
 sessions = 2
-cycles = 150
+cycles = 500
 
 [environment]
 id = "gymnasium:PointMaze_UMaze-v3"
@@ -44,15 +43,13 @@ class Stuck(gymnasium.Env):
 
     def step(self, action):
         Path(__file__).with_name("stuck").touch()
-        threading.Event().wait(50)
+        threading.Event().wait(600)
         return 0, 0.0, False, False, {}
 
 
 gymnasium.register("Stuck-v0", Stuck)
 """
-REST_TIMEOUT_S = 40.0
-AT_ONCE_S = 8.0
-GONE_TIMEOUT_S = 20.0
+GONE_TIMEOUT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +66,12 @@ def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(aether
     with aether.start("run", _file(aether), terminal=True) as started:
         _wait_for_events(aether, 300)
         wait_until(
-            lambda: "episodes succeeded" in started.shown(), timeout_s=30, what="the live line tells of episodes"
+            lambda: "episodes succeeded" in started.shown(),
+            timeout_s=RUN_TIMEOUT_S,
+            what="the live line tells of episodes",
         )
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=REST_TIMEOUT_S)
+        ended = started.end()
     assert ended.code == 130
     assert "aether session resume --all" in ended.out
     for shown in ("0/2 sessions ended", "cycles, ", "/s", "episodes succeeded", "surprise "):
@@ -86,7 +85,7 @@ def test_sigterm_suspends_as_well(attached: Aether, calm: list[str]) -> None:
     with attached.start("run", _file(attached)) as started:
         _wait_for_events(attached, 300)
         started.signal(signal.SIGTERM)
-        ended = started.end(timeout_s=REST_TIMEOUT_S)
+        ended = started.end()
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
     _check_rest_and_resume(attached, calm)
@@ -96,35 +95,32 @@ def test_an_interrupt_with_json_still_answers_one_document(attached: Aether) -> 
     with attached.start("run", _file(attached), "--json") as started:
         _wait_for_events(attached, 100)
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=REST_TIMEOUT_S)
+        ended = started.end()
     assert ended.code == 130
     assert {row["status"] for row in ended.rows} == {"suspended"}
 
 
 def test_ctrl_c_while_ray_starts_leaves_nothing_behind(aether: Aether) -> None:
     with aether.start("run", _file(aether)) as started:
-        wait_until(lambda: any(aether.folder.glob("aether-*")), timeout_s=30, what="Ray is being started")
+        wait_until(lambda: any(aether.folder.glob("aether-*")), timeout_s=RUN_TIMEOUT_S, what="Ray is being started")
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=REST_TIMEOUT_S)
+        ended = started.end()
     assert ended.code == 130
     assert "Traceback" not in ended.err
     _check_nothing_is_left(aether)
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_log_is_whole(aether: Aether) -> None:
-    """The world is stuck for a minute, so the first Ctrl-C has to wait for the end of its cycle."""
+    """The world is stuck for ten minutes, and the first Ctrl-C has to wait for the end of its cycle."""
     (aether.folder / "stuck.py").write_text(STUCK)
     file = aether.folder / "stuck.toml"
     file.write_text('name = "stuck"\n[environment]\nid = "gymnasium:stuck:Stuck-v0"\n')
     with aether.start("run", str(file), env={"PYTHONPATH": str(aether.folder)}) as started:
-        wait_until((aether.folder / "stuck").exists, timeout_s=60, what="the world is stuck")
+        wait_until((aether.folder / "stuck").exists, timeout_s=RUN_TIMEOUT_S, what="the world is stuck")
         started.signal_group(signal.SIGINT)
         with pytest.raises(TimeoutError):
             wait_until(lambda: not started.running, timeout_s=1, what="the first is being obeyed")
-        began = time.monotonic()
-        started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=REST_TIMEOUT_S)
-    assert time.monotonic() - began < AT_ONCE_S
+        ended = started.interrupted_again()
     assert ended.code == 130
     assert "Traceback" not in ended.err
     assert aether("log", "verify").code == 0
@@ -146,7 +142,7 @@ def _wait_for_events(aether: Aether, position: int) -> None:
         except LogError:  # its tables are being made
             return False
 
-    wait_until(written, timeout_s=60, what=f"position {position}")
+    wait_until(written, timeout_s=RUN_TIMEOUT_S, what=f"position {position}")
 
 
 def _check_rest_and_resume(aether: Aether, calm: list[str]) -> None:
