@@ -202,8 +202,11 @@ async def _relay(request: web.Request, answer: ClientResponse, recording: _Recor
         try:
             piece = await answer.content.readany()
         except (ClientError, OSError) as error:
+            piece = answer.content._read_nowait(-1)  # what came before the cut, which it keeps to itself from then on
             if recording is not None:
+                recording.feed(piece, last=False)
                 recording.end(Nothing("cut", answer.status, f"the endpoint cut its answer off: {error}"))
+            await response.write(piece)
             if request.transport is not None:
                 request.transport.close()  # without the end of the body, so that the agent sees that it is not whole
             return response
