@@ -24,7 +24,8 @@ from runtime.models.registry.store import registry_of
 from runtime.scenario import ScenarioFile
 from runtime.settings import Settings
 
-LEAVE_RAY_S = 20.0
+READ_BYTES = 65536
+LEAVE_RAY_S = 60.0
 """How long the worker may take to leave its Ray, which ends its processes and removes its folder."""
 
 Watch = Callable[[int, int], None]
@@ -145,6 +146,8 @@ def _worker(order: ChaosOrder, variables: dict[str, str]) -> Iterator[Iterator[L
             _leave_ray(process)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the id is still its own
+        while os.read(process.stdout.fileno(), READ_BYTES):
+            pass  # to its end, which is when the last life is over too and writes nothing more to the folder
         process.wait()
         process.stdout.close()
         with suppress(BrokenPipeError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.refund.endpoint import MODEL, running
-from tests.aether import Aether, Ran, processes_naming, wait_until
+from tests.aether import RUN_TIMEOUT_S, Aether, Ran, processes_naming, wait_until
 from tests.errands import SCENARIO, policy
 from tests.model_server import ModelServer
 
@@ -38,6 +39,17 @@ def errand(folder: Path, server: ModelServer, what: str, *, tools: str) -> str:
     assert "tests.till" in text
     file.write_text(text.replace("tests.till", tools), encoding="utf-8")
     return str(file)
+
+
+def wait_for(aether: Aether, file: str) -> None:
+    """Until there is such a file in the world that is killed."""
+
+    def there() -> bool:
+        with suppress(FileNotFoundError):  # the world was emptied while it was looked at
+            return any(aether.folder.glob(f"aether-chaos-*/world/{file}"))
+        return False
+
+    wait_until(there, timeout_s=RUN_TIMEOUT_S, what=f"{file} in a world")
 
 
 def test_a_world_killed_at_some_of_its_commits_loses_and_repeats_nothing(aether: Aether) -> None:
@@ -88,37 +100,35 @@ def test_hosts_and_their_pools_killed_through_ray_lose_and_repeat_nothing(aether
 
 def test_ctrl_c_while_hosts_are_killed_ends_their_ray_and_removes_what_it_wrote(aether: Aether) -> None:
     with aether.start("chaos", "examples/lava.toml", "--cycles", "5", "--sample", "1", "--ray", "20") as started:
-        wait_until(
-            lambda: bool(list(aether.folder.glob("aether-chaos-*/world/hosts.txt"))), timeout_s=90, what="a host"
-        )
+        wait_for(aether, "hosts.txt")
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=60)
+        ended = started.end()
     assert ended.code == 130, ended.err
     assert ended.err == "aether: interrupted\n"
     assert not list(aether.folder.glob("aether-*"))
-    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=20, what="the end of its Ray")
+    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=RUN_TIMEOUT_S, what="the end of its Ray")
 
 
 def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> None:
     with aether.start("chaos", "examples/lava.toml", "--cycles", "50") as started:
-        wait_until(lambda: bool(list(aether.folder.glob("aether-chaos-*/world/*.db"))), timeout_s=60, what="a life")
+        wait_for(aether, "*.db")
         children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="utf-8").split()
         assert children
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=30)
+        ended = started.end()
     assert ended.code == 130, ended.err
     assert not list(aether.folder.glob("aether-chaos-*"))
     for pid in children:
-        wait_until(lambda pid=pid: not Path("/proc", pid).exists(), timeout_s=10, what=f"the end of {pid}")  # type: ignore[misc]
+        wait_until(lambda pid=pid: not Path("/proc", pid).exists(), timeout_s=RUN_TIMEOUT_S, what=f"the end of {pid}")  # type: ignore[misc]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system has no word for a parent's death")
 def test_a_command_that_is_killed_leaves_no_worker_behind(aether: Aether) -> None:
     with aether.start("chaos", "examples/lava.toml", "--cycles", "50") as started:
-        wait_until(lambda: bool(list(aether.folder.glob("aether-chaos-*/world/*.db"))), timeout_s=60, what="a life")
+        wait_for(aether, "*.db")
         (worker,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="utf-8").split()
         started.kill()
-    wait_until(lambda: not Path("/proc", worker).exists(), timeout_s=10, what="the end of the worker")
+    wait_until(lambda: not Path("/proc", worker).exists(), timeout_s=RUN_TIMEOUT_S, what="the end of the worker")
 
 
 def test_a_scenario_that_does_not_run_undisturbed_is_not_certified(aether: Aether) -> None:
