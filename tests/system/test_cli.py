@@ -15,7 +15,7 @@ import pytest
 
 from runtime import __version__
 from telemetry.log import open_log
-from tests.aether import ROOT, Aether, Ran
+from tests.aether import ROOT, RUN_TIMEOUT_S, Aether, Ran
 from tests.clusters import Head
 
 COMMANDS = (
@@ -293,7 +293,9 @@ def test_every_command_has_help_with_an_example_and_an_entry_in_the_docs(
 def test_the_page_on_the_command_line_is_what_the_commands_say() -> None:
     command = (sys.executable, "docs/render_cli.py", "--check")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    checked = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    checked = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+    )
     assert checked.returncode == 0, checked.stderr
 
 
@@ -303,7 +305,13 @@ def test_the_module_and_the_script_are_the_same_program(done: Done, arguments: t
     if not script.exists():
         pytest.skip("aetherloop is not installed in this environment")
     ran = subprocess.run(
-        (script, *arguments), env=done.aether.env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        (script, *arguments),
+        env=done.aether.env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
     )
     module = done(*arguments)
     assert (ran.returncode, ran.stdout, ran.stderr) == (module.code, module.out, module.err)
@@ -335,6 +343,6 @@ def test_importing_and_asking_for_help_load_no_heavy_library(code: str) -> None:
     said = f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     command = (sys.executable, "-c", f"import atexit, sys\natexit.register(lambda: {said})\n{code}")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.strip() == "[]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aiohttp import ClientError, ClientSession, web
 from runtime.gateway.serve import listening
 from telemetry.events import reason
 from telemetry.log import EventLog, open_log
+from tests.aether import RUN_TIMEOUT_S
 from tests.gateways import KEY, check_replay, gateway, hello, one, posted, sessions, told
 from tests.upstream import Body, begin, chunk, chunks, message, reply, upstream, user
 
@@ -26,7 +28,7 @@ async def test_a_stream_is_passed_on_piece_by_piece_and_byte_by_byte(log: EventL
         response = await begin(request)
         for piece, arrived in zip(pieces, passed, strict=True):
             await response.write(piece)
-            await asyncio.wait_for(arrived.wait(), 10)
+            await asyncio.wait_for(arrived.wait(), RUN_TIMEOUT_S)
         return response
 
     async with gateway(log, answer) as agent, agent.post([user("Count")], stream=True) as got:
@@ -83,7 +85,7 @@ async def test_when_the_agent_goes_away_the_endpoint_is_told_and_the_log_says_ca
         async with agent.post([user("Hi")], stream=True) as got:
             await got.content.readuntil(b"\n\n")
             got.close()
-        await asyncio.wait_for(agent.upstream.left.wait(), 10)
+        await asyncio.wait_for(agent.upstream.left.wait(), RUN_TIMEOUT_S)
     (unanswered,) = told(log, one(log), reason.Unanswered)
     assert (unanswered.kind, unanswered.text) == ("cancelled", "thinking")
     check_replay(log)
@@ -99,14 +101,19 @@ async def test_an_agent_that_goes_away_before_the_first_byte_is_cancelled_too(lo
 
     async with gateway(log, answer) as agent:
         asking = asyncio.create_task(agent.ask([user("Hi")]))
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), RUN_TIMEOUT_S)
         asking.cancel()
-        await asyncio.wait_for(agent.upstream.left.wait(), 10)
+        await asyncio.wait_for(agent.upstream.left.wait(), RUN_TIMEOUT_S)
     assert told(log, one(log), reason.Unanswered)[0].kind == "cancelled"
 
 
-async def test_an_endpoint_that_is_not_there_is_said_as_clients_read_it(log: EventLog, unused_tcp_port: int) -> None:
-    where = f"http://127.0.0.1:{unused_tcp_port}/v1"
+async def test_an_endpoint_that_is_not_there_is_said_as_clients_read_it(log: EventLog) -> None:
+    with socket.socket() as kept:  # its port is nobody else's, and nobody listens there
+        kept.bind(("127.0.0.1", 0))
+        await check_unreachable(log, f"http://127.0.0.1:{kept.getsockname()[1]}/v1")
+
+
+async def check_unreachable(log: EventLog, where: str) -> None:
     async with (
         listening(log, upstream=where, listen="127.0.0.1:0", say=lambda _: None) as running,
         ClientSession() as http,
@@ -191,13 +198,13 @@ async def test_answers_under_way_are_finished_when_the_gateway_ends(log: EventLo
 
     async def answer(request: web.Request, body: Body) -> web.StreamResponse:
         asked.set()
-        await asyncio.wait_for(leaving.wait(), 10)
+        await asyncio.wait_for(leaving.wait(), RUN_TIMEOUT_S)
         return await reply(request, body, message("in time"))
 
     async with upstream(answer) as endpoint, ClientSession() as http:
         async with listening(log, upstream=endpoint.url, listen="127.0.0.1:0", say=lambda _: None) as running:
             asking = asyncio.create_task(_json(http.post(f"{running.url}/chat/completions", json=posted([user("Hi")]))))
-            await asyncio.wait_for(asked.wait(), 10)
+            await asyncio.wait_for(asked.wait(), RUN_TIMEOUT_S)
             asyncio.get_running_loop().call_soon(leaving.set)
         assert (await asking)["choices"][0]["message"]["content"] == "in time"
     assert told(log, one(log), reason.Answered)[0].text == "in time"

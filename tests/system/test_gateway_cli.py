@@ -16,7 +16,7 @@ from aiohttp import ClientError, ClientSession, web
 from runtime.replay import replay
 from telemetry.events import reason, session
 from telemetry.log import open_log
-from tests.aether import AETHER, ROOT, end_with_parent, environment
+from tests.aether import AETHER, ROOT, RUN_TIMEOUT_S, end_with_parent, environment
 from tests.upstream import Body, message, reply, scripted, upstream, user
 
 GATEWAY = (*AETHER, "gateway")
@@ -53,7 +53,7 @@ async def test_a_signal_rests_the_sessions_and_says_what_was_recorded(
             async with ClientSession() as http, http.post(f"{url}/chat/completions", json=asked) as got:
                 assert (await got.json())["choices"][0]["message"]["content"] == "hello"
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=RUN_TIMEOUT_S)
     assert (process.returncode, out) == (code, "")
     assert "1 requests of 1 sessions recorded" in err
     with closing(open_log(tmp_path / "log.db", mode="read")) as log:
@@ -78,7 +78,7 @@ async def test_after_a_kill_the_session_goes_on_and_the_lost_answer_is_said_to_b
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             asking = asyncio.create_task(_post(http, url))
-            await asyncio.wait_for(asked.wait(), 10)
+            await asyncio.wait_for(asked.wait(), RUN_TIMEOUT_S)
             with closing(open_log(tmp_path / "log.db", mode="read")) as log:
                 news = log.subscribe(types=["reason.requested"])
                 while not (await asyncio.to_thread(news.next, 10)).events:
@@ -90,7 +90,7 @@ async def test_after_a_kill_the_session_goes_on_and_the_lost_answer_is_said_to_b
             assert process.stdout is not None
             assert await _post(http, process.stdout.readline().strip()) == "hello"
             process.send_signal(signal.SIGINT)
-            await asyncio.to_thread(process.communicate, timeout=60)
+            await asyncio.to_thread(process.communicate, timeout=RUN_TIMEOUT_S)
     with closing(open_log(tmp_path / "log.db", mode="read")) as log:
         events = [recorded.event for recorded in log.read("session/mine")]
         assert [e.after for e in events if isinstance(e, session.Resumed)] == ["interrupted"]
@@ -115,7 +115,7 @@ async def _post(http: ClientSession, url: str) -> str:
 )
 def test_what_cannot_be_meant_ends_in_a_usage_error(tmp_path: Path, arguments: tuple[str, str], words: str) -> None:
     with started(tmp_path, "--upstream", "http://127.0.0.1:9/v1", *arguments) as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 2
     assert words in err
 
@@ -126,6 +126,6 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         taken.listen()
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         with started(tmp_path, "--upstream", "http://127.0.0.1:9/v1", "--listen", where) as process:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 6
     assert "cannot be listened on" in err

@@ -11,6 +11,7 @@ from aiohttp import web
 from telemetry.events import Draft, execute, reason, sense, session
 from telemetry.events.values import FilePart, Say, TextPart, ToolCalls, ToolResult
 from telemetry.log import EventLog
+from tests.aether import RUN_TIMEOUT_S
 from tests.gateways import FIND, Agent, check_replay, gateway, heard, hello, one, posted, sessions, shop, told
 from tests.upstream import DONE, Body, begin, chunks, message, reply, result, scripted, user
 
@@ -62,7 +63,7 @@ async def test_the_next_request_may_come_before_the_last_stream_has_ended(log: E
         for piece in chunks(message("first" if first else "second")):
             await response.write(piece)
         if first:
-            await asyncio.wait_for(second.wait(), 10)
+            await asyncio.wait_for(second.wait(), RUN_TIMEOUT_S)
         second.set()
         return response
 
