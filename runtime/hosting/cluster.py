@@ -33,10 +33,10 @@ def connected(settings: Settings) -> Iterator[None]:
 
     SIGTERM, which stops a Ray job, interrupts inside it as Ctrl-C does. Raises `Unavailable` when the cluster
     cannot be reached."""
-    address = settings.address
-    folder = None if address else _folder()
+    address, folder = settings.address, None
     try:
         with _interrupts_later():
+            folder = None if address else _folder()
             _start(address, folder)
         signal.signal(signal.SIGTERM, _interrupt)
         yield
