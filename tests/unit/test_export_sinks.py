@@ -116,6 +116,13 @@ def test_a_collector_says_when_to_come_again(collector: Collector, sink: Sink) -
     assert answer.after_s == 7.0
 
 
+def test_a_request_whose_time_was_over_before_it_was_sent_is_not_taken(collector: Collector) -> None:
+    """As of a process that stood still: what the SDK meets then it keeps to itself."""
+    with closing(HttpSink(collector.url, resource={}, max_bytes=100_000, timeout_s=0)) as sink:
+        assert sink.spans([SPAN]) == sink.records([RECORD]) == Again("the request was not sent")
+    assert collector.asked == 0
+
+
 def test_a_partial_success_is_no_success(collector: Collector, sink: Sink) -> None:
     collector.manner = Manner(rejects="poison")
     poisoned = SPAN._replace(name="poison")

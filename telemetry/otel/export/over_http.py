@@ -98,11 +98,13 @@ class _Session(requests.Session):
     def __init__(self, rejected: Partial) -> None:
         super().__init__()
         self._rejected = rejected
-        self._answer: Answer = Taken()
+        self._answer: Answer = Again("nothing was sent")
         self.sent_bytes = 0
 
     def asked(self, export: Callable[[], object]) -> Answer:
-        """What came of it; the exporter's own word for it is less than the answer."""
+        """What came of it; the exporter's own word for it is less than the answer. What it keeps to itself, as that its
+        time was over before it sent anything, is no answer."""
+        self._answer = Again("the request was not sent")
         export()
         return self._answer
 
