@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -181,18 +182,29 @@ def _otlp(protocol: str) -> MetricExporter:
 
 @contextmanager
 def _complaints(said: Said) -> Iterator[None]:
-    """What OpenTelemetry logs goes to `said`, each kind once, and not to stderr line by line."""
+    """What OpenTelemetry logs goes to `said`, each kind once, and not to stderr line by line. Several threads may be
+    inside, each for its time."""
     logger, once = logging.getLogger("opentelemetry"), _Once(said)
-    logger.addHandler(once)
-    before, logger.propagate = logger.propagate, False
+    with _LOGGING:
+        before = next((other.propagates for other in logger.handlers if isinstance(other, _Once)), logger.propagate)
+        once.propagates, logger.propagate = before, False
+        logger.addHandler(once)
     try:
         yield
     finally:
-        logger.removeHandler(once)
-        logger.propagate = before
+        with _LOGGING:
+            logger.removeHandler(once)
+            if not any(isinstance(other, _Once) for other in logger.handlers):
+                logger.propagate = once.propagates
+
+
+_LOGGING: Final = threading.Lock()
 
 
 class _Once(logging.Handler):
+    propagates = True
+    """Whether the logger's words went on to others before the first of these came."""
+
     def __init__(self, said: Said) -> None:
         super().__init__(level=logging.WARNING)
         self._said = said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -15,7 +16,7 @@ from telemetry.otel.export.answers import Again, Answer, Barred, Faltered, Refus
 from telemetry.otel.export.over_grpc import GrpcSink
 from telemetry.otel.export.over_http import HttpSink, answer_of
 from telemetry.otel.export.parts import span_bytes, span_reference
-from telemetry.otel.export.sink import AnySink, Sink
+from telemetry.otel.export.sink import AnySink, Sink, quietly
 from telemetry.otel.record import LogRecord
 from telemetry.otel.span import Link, Span, SpanEvent
 from tests.collector import Collector, Manner, collecting, records_of, spans_of
@@ -208,3 +209,31 @@ def test_any_two_exporters_of_opentelemetry_are_a_sink() -> None:
     assert [log.log_record.event_name for log in records.get_finished_logs()] == [RECORD.name]
     sink.close()
     assert isinstance(sink.spans([SPAN]), Again)
+
+
+def test_several_that_go_out_quietly_leave_the_loggers_as_they_were_whoever_ends_first() -> None:
+    logger = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    heard: list[logging.LogRecord] = []
+    handler = Keeping(heard)
+    logger.addHandler(handler)
+    first, second = quietly(), quietly()
+    try:
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        logger.error("while one is inside yet")
+        second.__exit__(None, None, None)
+        logger.error("afterwards")
+    finally:
+        logger.removeHandler(handler)
+    assert [record.msg for record in heard] == ["afterwards"]
+    assert logger.propagate
+
+
+class Keeping(logging.Handler):
+    def __init__(self, heard: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._heard.append(record)

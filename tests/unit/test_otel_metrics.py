@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -271,3 +272,16 @@ JOINED = """
     with providing("otlp", said=lambda text: print("said:", text, file=sys.stderr), elsewhere=elsewhere) as provided:
         provided.provider.get_meter("test").create_counter("one").add(1)
 """
+
+
+def test_several_in_one_process_leave_the_logger_as_it_was_whoever_ends_first() -> None:
+    logger = logging.getLogger("opentelemetry")
+    heard: list[str] = []
+    first, second = (providing("prometheus", said=heard.append, endpoint=("localhost", 0)) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    meanwhile = logger.propagate
+    logger.error("something")
+    second.__exit__(None, None, None)
+    assert (meanwhile, logger.propagate, heard) == (False, True, ["metrics: something"])

@@ -69,19 +69,20 @@ class AnySink:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Meanwhile the SDK's exporters of spans and records print nothing of failures: their answers say more."""
+    """Meanwhile the SDK's exporters of spans and records print nothing of failures: their answers say more. Several
+    threads may be inside, each for its time."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
     loggers = [logging.getLogger(f"opentelemetry.exporter.otlp.proto.{name}") for name in _LOUD]
-    before = [(logger, logger.propagate) for logger in loggers]
-    handler = logging.NullHandler()
     for logger in loggers:
-        logger.addHandler(handler)
-        logger.propagate = False
+        logger.addFilter(nothing)
     try:
         yield
     finally:
-        for logger, propagates in before:
-            logger.removeHandler(handler)
-            logger.propagate = propagates
+        for logger in loggers:
+            logger.removeFilter(nothing)
 
 
 def console(*, resource: Attributes) -> AnySink:
