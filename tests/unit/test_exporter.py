@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,7 +18,9 @@ from runtime.settings import Settings, Telemetry
 from runtime.telemetry.exporting import Record, Target, exporting
 from telemetry.errors import ExportFailed
 from telemetry.log import EventLog
-from telemetry.otel.export.exporter import Exporter
+from telemetry.otel.export.exporter import LAST_REQUEST_S, Exporter, Passing, What
+from telemetry.otel.export.over_http import HttpSink
+from telemetry.otel.export.refused import RefusedFile
 from tests.aether import ROOT, wait_until
 from tests.collector import Collector, Manner, collecting, records_of, spans_of
 from tests.contract.stores import fill, note
@@ -189,6 +192,41 @@ def test_an_answer_that_comes_after_the_end_moves_no_place(
         assert exporter.position == 0
         exporter.drain(log.position())
     assert events_received(records_of(collector.requests)) == {event.id: 2 for event in log.read_all()}
+
+
+class SlowPlace(Passing):
+    """A place on a disk that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moving, self.may = threading.Event(), threading.Event()
+
+    def move(self, position: int) -> None:
+        self.moving.set()
+        assert self.may.wait(60)
+        super().move(position)
+
+
+def test_a_place_that_is_being_moved_is_waited_for(log: EventLog, collector: Collector, tmp_path: Path) -> None:
+    """It may be another's as soon as the exporter is closed."""
+    place, places = SlowPlace(), list[int | None]()
+    sink = HttpSink(collector.url, resource={}, max_bytes=100_000)
+    exporter = Exporter(log, place, sink, What(), refused=RefusedFile(tmp_path / "none"))
+    fill(log, "session/a", 10)
+    exporter.step(wait_s=0.0)
+    assert place.moving.wait(60)
+
+    def close() -> None:
+        exporter.close()
+        places.append(place.position)
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    closing.join(2 * LAST_REQUEST_S)  # longer than an end waits for the collector
+    place.may.set()
+    closing.join(60)
+    assert places == [10]
+    assert exporter.position == exporter.account.handed_on == 10
 
 
 def test_at_the_logs_end_what_comes_waits_for_more_that_can_go_along(

@@ -24,7 +24,7 @@ from telemetry.otel.export.courier import Counts, Courier
 from telemetry.otel.export.follower import Lag, lag_of
 from telemetry.otel.export.parts import named_record, named_span, record_reference, span_bytes, span_reference
 from telemetry.otel.export.patience import Patience, Stopped
-from telemetry.otel.export.refused import RefusedFile
+from telemetry.otel.export.refused import Named, RefusedFile
 from telemetry.otel.export.sink import Sink
 from telemetry.otel.record import Detail, LogRecord, event_of, record_of, size_bytes
 from telemetry.otel.span import Span
@@ -117,6 +117,8 @@ class Exporter:
         self._subscription = log.subscribe(after=self._done)
         self._fold = SpanFold(log, content=what.content) if what.spans else None
         self._next_at = 0.0
+        self._settling = threading.Lock()
+        """Held while what became of a load is put down."""
         self._given_up = False
         self._sending: Future[None] | None = None
         patience = Patience(self._stop.wait, total_s=patience_s)
@@ -154,7 +156,8 @@ class Exporter:
                 with suppress(Stopped, ExportFailed):
                     sending.result(LAST_REQUEST_S)
         except TimeoutError:
-            self._given_up = True  # the place may be another's by the time that the answer comes
+            with self._settling:
+                self._given_up = True  # the place may be another's by the time that the answer comes
         finally:
             self._subscription.close()
             self._sink.close()
@@ -232,17 +235,20 @@ class Exporter:
     def _send(self, load: _Load) -> None:
         named = [named_span(span, why) for span, why in self._of_spans.deliver(load.spans)]
         refused = self._of_records.deliver(load.records)
-        if self._given_up:
-            return
         named += [named_record(record, why) for record, why in refused]
+        aside = {event_of(record).position for record, _ in refused}
+        with self._settling:
+            if not self._given_up:
+                self._settle(load, named, aside)
+
+    def _settle(self, load: _Load, named: Sequence[Named], aside: set[int]) -> None:
         if named:
             self._refused.keep(named, position=load.to)
-        aside = {event_of(record).position for record, _ in refused}
         self.account.set_aside(aside)
         self.account.handed(position for position in load.positions if position not in aside)
         self._place.move(load.to)
-        self._done = load.to
         self.account.moved(load.to)
+        self._done = load.to
 
     def _said(self, why: str) -> None:
         if why != self._why:
