@@ -20,7 +20,7 @@ from telemetry.errors import ExportFailed
 from telemetry.log import EventLog
 from telemetry.otel.export.exporter import LAST_REQUEST_S, Exporter, Passing, What
 from telemetry.otel.export.over_http import HttpSink
-from telemetry.otel.export.refused import RefusedFile
+from telemetry.otel.export.refused import Named, RefusedFile
 from tests.aether import ROOT, wait_until
 from tests.collector import Collector, Manner, collecting, records_of, spans_of
 from tests.contract.stores import fill, note
@@ -227,6 +227,16 @@ def test_a_place_that_is_being_moved_is_waited_for(log: EventLog, collector: Col
     closing.join(60)
     assert places == [10]
     assert exporter.position == exporter.account.handed_on == 10
+
+
+def test_a_name_that_was_cut_off_spoils_none_that_comes_after_it(tmp_path: Path) -> None:
+    file = RefusedFile(tmp_path / "refused.jsonl")
+    named = Named("records", "a@1", "0", "0", "too large")
+    file.keep([named], position=1)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole + whole[:-9])  # as a kill or a full disk leaves it
+    file.keep([named], position=1)
+    assert file.path.read_bytes() == whole + whole[:-9] + b"\n" + whole
 
 
 def test_at_the_logs_end_what_comes_waits_for_more_that_can_go_along(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import orjson
 
@@ -36,8 +36,8 @@ class RefusedFile:
         Raises `LogUnwritable`."""
         lines = b"".join(orjson.dumps({**one._asdict(), "before": position}) + b"\n" for one in named)
         try:
-            with self.path.open("ab") as file:
-                file.write(lines)
+            with self.path.open("a+b") as file:
+                file.write(_cut_off(file) + lines)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -53,3 +53,11 @@ class RefusedFile:
                 return sum(1 for _ in file)
         except FileNotFoundError:
             return 0
+
+
+def _cut_off(file: IO[bytes]) -> bytes:
+    """What ends a line that a kill or a full disk cut off: it was not acknowledged, and comes again."""
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read() == b"\n" else b"\n"
