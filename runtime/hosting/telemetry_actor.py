@@ -7,12 +7,11 @@ with it, and it takes from their cores only what they leave."""
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Final, cast
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from runtime.hosting.pools import Handle
 from runtime.hosting.room import here
@@ -24,6 +23,8 @@ from telemetry.otel.export.follower import Lag
 NICENESS: Final = 10
 """Its weight against a session host's is about 1 to 10 where both want the same core."""
 CALLS: Final = 4
+END_S: Final = LAST_S + 2 * JOIN_S
+"""How long the driver waits for its end, which takes up to `LAST_S` and `JOIN_S` there."""
 
 Lags = list[tuple[str, Lag]]
 
@@ -54,7 +55,11 @@ class RunningTelemetry:
         """Asks Ray for it and does not wait for it. Raises `UsageError` for settings that cannot be meant."""
         makers(settings)
         options = ray.remote(TelemetryActor).options(
-            num_cpus=0, max_restarts=-1, max_concurrency=CALLS, scheduling_strategy=here()
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,  # what it was asked when it was killed, whoever comes back is asked
+            max_concurrency=CALLS,
+            scheduling_strategy=here(),
         )
         self._actor = cast("Handle", options.remote(log_url(settings), settings, standard_variables()))
         self._asked: ObjectRef[Lags] | None = None
@@ -67,17 +72,23 @@ class RunningTelemetry:
             self._asked = self._actor.lags.remote(appends)
         elif ray.wait([self._asked], timeout=0)[0]:
             asked, self._asked = self._asked, None
-            with suppress(RayActorError):
+            try:
                 self._lags = ray.get(asked)
+            except RayActorError:
+                pass
+            except RayTaskError as error:  # a mistake of ours there, which is no session's
+                self._lags = [("telemetry", Lag(0, 0.0, _mistake(error)))]
         return "; ".join(_words(name, lag) for name, lag in self._lags if lag.why) or None
 
     def finish(self, appends: Latencies) -> list[str]:
         """Waits until all is out, or nothing gets on any more, and ends it. Returns what waits for the next run."""
         lags: Lags = []
         try:
-            lags = ray.get(self._actor.finish.remote(appends), timeout=LAST_S + JOIN_S)
+            lags = ray.get(self._actor.finish.remote(appends), timeout=END_S)
         except (GetTimeoutError, RayActorError):
             return ["telemetry: its process did not end in time; what waits goes out with the next run"]
+        except RayTaskError as error:
+            return [f"telemetry: {_mistake(error)}; what waits goes out with the next run"]
         finally:
             self.kill()
         return [
@@ -97,3 +108,7 @@ def start_telemetry(settings: Settings) -> RunningTelemetry | None:
 
 def _words(name: str, lag: Lag) -> str:
     return f"{name}: " + " · ".join(part for part in (str(lag) if lag.events else "", lag.why) if part)
+
+
+def _mistake(error: RayTaskError) -> str:
+    return f"{type(error.cause).__name__}: {error.cause}"

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from runtime.errors import EXPECTED
@@ -33,13 +33,15 @@ logger = logging.getLogger(__name__)
 IDLE_S: Final = 0.25
 """How long a step waits for news, at most."""
 LAST_S: Final = 30.0
-"""How long the end waits for followers that get on."""
+"""How long the end waits for followers that get on, and for what they put down last."""
 TROUBLED_S: Final = 3.0
 """And for one that does not."""
 JOIN_S: Final = 5.0
+"""How long one may take to end in any case."""
 POLL_S: Final = 0.02
 
 NOT_BEGUN: Final = "it has not begun"
+NOT_ENDED: Final = "it has not ended"
 
 Said = Callable[[str], None]
 
@@ -121,18 +123,25 @@ class Following:
         while True:
             lags = self.lags()
             waited_s = time.monotonic() - began
-            left = [loop for loop, (_, lag) in zip(self._loops, lags, strict=True) if lag.events or lag.why]
-            if not left or waited_s > LAST_S or (waited_s > TROUBLED_S and all(loop.troubled for loop in left)):
+            left = [lag for _, lag in lags if lag.events or lag.why]
+            troubled = all(lag.why not in ("", NOT_BEGUN) for lag in left)
+            if not left or waited_s > LAST_S or (waited_s > TROUBLED_S and troubled):
                 break
             time.sleep(POLL_S)
-        self.close()
-        return lags
+        self._end(max(JOIN_S, LAST_S - waited_s))
+        return [(loop.maker.name, loop.left(lag)) for loop, (_, lag) in zip(self._loops, lags, strict=True)]
 
     def close(self) -> None:
         """Whatever is under way stays undone, and its follower begins there next time. May be called twice."""
+        self._end(JOIN_S)
+
+    def _end(self, patience_s: float) -> None:
         self._stop.set()
         for loop in self._loops:
-            loop.end()
+            loop.stop()
+        until = time.monotonic() + patience_s
+        for loop in self._loops:
+            loop.join(max(0.0, until - time.monotonic()))
 
 
 class _Loop(threading.Thread):
@@ -148,6 +157,7 @@ class _Loop(threading.Thread):
         """Of followers that were before this one."""
         self._left: Standing | None = None
         """How the last of them stood in the end."""
+        self._known = Lag(0, 0.0)
         self._why = NOT_BEGUN
         self._lock = threading.Lock()
 
@@ -169,33 +179,41 @@ class _Loop(threading.Thread):
                 return
 
     def _follow(self, patience: Patience) -> None:
-        with closing(open_log(self._url, mode="read")) as log, self.maker.make(log, self._tell) as follower:
-            with self._lock:
-                self._follower, self._why = follower, ""
+        with closing(open_log(self._url, mode="read")) as log:
+            follower: Follower | None = None
             try:
-                while not self._stopping.is_set():
-                    follower.step(wait_s=IDLE_S)
-                    patience.succeeded()
+                with self.maker.make(log, self._tell) as follower:
+                    with self._lock:
+                        self._follower, self._why = follower, ""
+                    while not self._stopping.is_set():
+                        follower.step(wait_s=IDLE_S)
+                        patience.succeeded()
             finally:
-                with self._lock:
-                    self._left = self._standing(follower)
-                    self._accounted = self._accounted.with_(_account(follower))
-                    self._follower = None
+                if follower is not None:
+                    self._leave(follower)
+
+    def _leave(self, follower: Follower) -> None:
+        """It is at its end, with what it put down last; its log is open yet."""
+        with self._lock:
+            self._left = self._standing(follower)
+            self._accounted = self._accounted.with_(_account(follower))
+            self._follower = None
+            if not self._stopping.is_set():
+                self._why = self._why or NOT_BEGUN  # anew, until it is known what ended it
 
     def _tell(self, why: str) -> None:
         with self._lock:
             self._why = why
 
-    @property
-    def troubled(self) -> bool:
-        """Whether something keeps it from its work."""
-        return self._why not in ("", NOT_BEGUN)
-
     def lag(self) -> Lag:
         with self._lock:
-            if self._follower is None:
-                return Lag(0, 0.0, self._why)
-            return self._follower.lag()
+            return Lag(0, 0.0, self._why) if self._follower is None else self._lag(self._follower)
+
+    def left(self, before: Lag) -> Lag:
+        """How far behind it is left that was so far `before` its end."""
+        with self._lock:
+            why = NOT_ENDED if self.is_alive() else self._why
+        return before if before.why else replace(before, why=why)
 
     def standing(self) -> Standing | None:
         """While it does not follow, as it last stood; None before, and of what keeps no place."""
@@ -205,14 +223,21 @@ class _Loop(threading.Thread):
     def _standing(self, follower: Follower) -> Standing | None:
         if self.maker.known_as is None:
             return None
-        lag = follower.lag()
+        lag = self._lag(follower)
         return Standing(self.maker.known_as, lag.events, lag.seconds, self._accounted.with_(_account(follower)))
 
-    def end(self) -> None:
+    def _lag(self, follower: Follower) -> Lag:
+        """As it was last known where the log cannot be read now."""
+        try:
+            self._known = follower.lag()
+        except EXPECTED as error:
+            return replace(self._known, why=str(error))
+        return self._known
+
+    def stop(self) -> None:
         with self._lock:
             if self._follower is not None:
                 self._follower.stop()
-        self.join(JOIN_S)
 
 
 def _account(follower: Follower) -> Accounted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -17,6 +17,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from runtime.settings import Settings
 from runtime.telemetry.cursors import cursors_of
+from telemetry.errors import LogError
 from telemetry.log import EventLog
 from telemetry.log.latency import Latencies
 from telemetry.log.projection.cursor import kept_places
@@ -63,6 +64,7 @@ class MetricsFollower:
         self._stopped = threading.Event()
         self._behind = True
         self._totals = Totals()
+        self._standings: tuple[Standing, ...] = ()
         self.position = 0
         """Everything up to there counts."""
         self.by: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class MetricsFollower:
             provided = stack.enter_context(
                 providing(
                     self._exporters,
-                    said=self._said,
+                    said=self._complain,
                     endpoint=self._settings.prometheus,
                     protocol=self._settings.metrics_protocol,
                     elsewhere=self.metrics,
@@ -112,9 +114,11 @@ class MetricsFollower:
         return lag_of(self._log, self.position, why=self._why)
 
     def metrics(self) -> Sequence[Metric]:
-        """As OpenTelemetry has them. From any thread."""
-        standings = [standing(self._log, self.name, self.position), *self._others()]
-        return metrics_now(self._totals, standings, appends=self._appends())
+        """As OpenTelemetry has them. From any thread. While the log cannot be read, followers stand as they last stood:
+        an error would end the reader whose thread this is."""
+        with suppress(LogError):
+            self._standings = (standing(self._log, self.name, self.position), *self._others())
+        return metrics_now(self._totals, self._standings, appends=self._appends())
 
     def _complain(self, text: str) -> None:
         """It stays with the lag: an exporter that is heard of no more may be well again or may not."""
@@ -155,10 +159,14 @@ def standing(log: EventLog, name: str, position: int) -> Standing:
 
 
 def measure_log(meter: Meter, log: EventLog) -> None:
-    """Has `meter` read where the log ends."""
+    """Has `meter` read where the log ends, or ended when it could last be read."""
+    known = log.position()
 
     def look(_: CallbackOptions) -> Iterator[Observation]:
-        yield Observation(log.position())
+        nonlocal known
+        with suppress(LogError):
+            known = log.position()
+        yield Observation(known)
 
     at = names.POSITION
     meter.create_observable_gauge(at.name, [look], at.unit, at.description)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from runtime.settings import Settings, Telemetry
 from runtime.telemetry.exporting import Target, exporting
 from runtime.telemetry.following import Following, Maker, makers
-from telemetry.errors import CursorHeld, LogUnwritable
+from telemetry.errors import CursorHeld, LogUnreachable, LogUnwritable
 from telemetry.log import EventLog
 from telemetry.otel.export.account import Accounted
+from telemetry.otel.export.answers import Answer, Taken
+from telemetry.otel.export.exporter import Exporter, Passing, What
 from telemetry.otel.export.follower import Follower, Lag
+from telemetry.otel.export.refused import RefusedFile
 from telemetry.otel.measures.standing import Standing
 from tests.aether import wait_until
 from tests.collector import Collector, Manner, collecting, records_of
@@ -59,12 +63,14 @@ def test_a_collector_that_takes_nothing_keeps_no_other_from_its_work(
 
 
 class Fails:
-    """A follower that fails so often, and then is done."""
+    """A follower that fails so often, and then is done. `unread`: why it cannot say how far behind it is."""
 
     name = "fails"
 
-    def __init__(self, log: EventLog, errors: list[Exception]) -> None:
+    def __init__(self, errors: list[Exception], lag: Lag, unread: list[Exception]) -> None:
         self._errors = errors
+        self._lag = lag
+        self._unread = unread
 
     def step(self, *, wait_s: float) -> bool:
         if self._errors:
@@ -75,15 +81,28 @@ class Fails:
         pass
 
     def lag(self) -> Lag:
-        return Lag(0, 0.0)
+        if self._unread:
+            raise self._unread[0]
+        return self._lag
 
 
-def failing(errors: list[Exception]) -> Maker:
+def failing(
+    errors: list[Exception],
+    *,
+    lag: Lag = Lag(0, 0.0),
+    unread: list[Exception] | None = None,
+    ends: Callable[[], object] = lambda: None,
+) -> Maker:
+    """Such a follower; `ends` is what it does as it is left."""
+
     @contextmanager
     def make(log: EventLog, _: Callable[[str], None]) -> Iterator[Follower]:
-        yield Fails(log, errors)
+        try:
+            yield Fails(errors, lag, [] if unread is None else unread)
+        finally:
+            ends()
 
-    return Maker("fails", make)
+    return Maker("fails", make, "fails")
 
 
 def test_one_that_fails_is_made_anew_whatever_it_was(log: EventLog) -> None:
@@ -91,6 +110,86 @@ def test_one_that_fails_is_made_anew_whatever_it_was(log: EventLog) -> None:
     with closing(Following(log.url, [failing(errors)])) as following:
         wait_until(lambda: not errors, timeout_s=30, what="three failures")
         wait_until(lambda: lags(following) == {"fails": Lag(0, 0.0)}, timeout_s=30, what="it goes on")
+
+
+def test_one_that_failed_is_not_taken_for_done_while_it_ends(log: EventLog) -> None:
+    leaving, may = threading.Event(), threading.Event()
+
+    def end() -> None:
+        leaving.set()
+        assert may.wait(60)
+
+    with closing(Following(log.url, [failing([LogUnwritable("no room")], lag=Lag(3, 0.0), ends=end)])) as following:
+        assert leaving.wait(60)
+        assert lags(following) == {"fails": Lag(3, 0.0)}
+        may.set()
+
+
+def test_who_cannot_read_the_log_now_says_so_and_is_as_far_as_it_was(log: EventLog) -> None:
+    unread: list[Exception] = []
+    with closing(Following(log.url, [failing([], unread=unread)])) as following:
+        wait_until(lambda: lags(following) == {"fails": Lag(0, 0.0)}, timeout_s=30, what="it follows")
+        unread.append(LogUnreachable("the server is away"))
+        assert lags(following) == {"fails": Lag(0, 0.0, "the server is away")}
+        assert following.standings() == [Standing("fails", 0, 0.0, Accounted())]
+        assert dict(following.finish()) == {"fails": Lag(0, 0.0, "the server is away")}
+    assert following.standings() == [Standing("fails", 0, 0.0, Accounted())]
+
+
+class Late:
+    """A sink that takes what it is asked to once it may."""
+
+    name = "late"
+
+    def __init__(self) -> None:
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def spans(self, spans: object) -> Answer:
+        self.asked.set()
+        assert self.may.wait(60)
+        return Taken()
+
+    records = spans
+
+    def close(self) -> None:
+        pass
+
+
+class OneStep(Exporter):
+    """An exporter that is told to end with its first request under way."""
+
+    begun = False
+
+    def step(self, *, wait_s: float) -> bool:
+        begun, self.begun = self.begun, True
+        return self._stop.wait(wait_s) if begun else super().step(wait_s=wait_s)
+
+
+def test_what_was_under_way_in_the_end_is_accounted_for(log: EventLog, tmp_path: Path) -> None:
+    sink, refused = Late(), RefusedFile(tmp_path / "none")
+
+    @contextmanager
+    def make(store: EventLog, said: Callable[[str], None]) -> Iterator[Follower]:
+        with OneStep(store, Passing(), sink, What(record="digest"), refused=refused) as exporter:
+            try:
+                yield exporter
+            finally:
+                sink.may.set()
+                wait_until(lambda: exporter.position == 3, timeout_s=30, what="the request that was under way")
+
+    fill(log, "session/a", 3)
+    following = Following(log.url, [Maker("late", make, "late")])
+    assert sink.asked.wait(60)
+    following.close()
+    assert following.standings() == [Standing("late", 0, 0.0, Accounted(handed_on=3))]
+
+
+def test_what_goes_wrong_in_the_end_is_said_in_the_end(log: EventLog) -> None:
+    def end() -> None:
+        raise LogUnwritable("no room")
+
+    with closing(Following(log.url, [failing([], ends=end)])) as following:
+        assert dict(following.finish()) == {"fails": Lag(0, 0.0, "no room")}
 
 
 def test_what_another_process_does_is_no_trouble(log: EventLog, tmp_path: Path, collector: Collector) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from runtime.settings import Settings
 from runtime.telemetry.cursors import cursor_of
 from runtime.telemetry.metrics import MetricsFollower, counted, kept
-from telemetry.log import EventLog
+from telemetry.log import EventLog, open_log
 from telemetry.otel import names
 from telemetry.otel.export.account import Account
 from telemetry.otel.measures.standing import Standing
@@ -113,3 +115,29 @@ def test_cursors_of_another_log_and_files_that_are_none_are_left_out(log: EventL
     (folder / "others.json").write_text('{"log": "another", "position": 1}')
     (folder / "torn.json").write_text('{"log"')
     assert [(one.follower, one.lag) for one in kept(log, settings(tmp_path))] == [("mine", 2)]
+
+
+def test_a_log_that_cannot_be_read_now_ends_no_reader_of_metrics(log: EventLog, tmp_path: Path) -> None:
+    fill(log, "session/a", 10)
+    said: list[str] = []
+    with (
+        closing(open_log(log.url, mode="read")) as other,
+        MetricsFollower(other, settings(tmp_path), exporters="prometheus", said=said.append) as one,
+    ):
+        before = scraped(one)
+        other.close()
+        found = scraped(one)
+        lag = 'aetherloop_export_lag{aetherloop_follower="metrics"}'
+        assert found[lag] == before[lag] == 0
+        assert found.keys() == before.keys()
+    assert said == []
+
+
+def test_what_keeps_metrics_from_going_out_is_said_and_stays_with_the_lag(log: EventLog, tmp_path: Path) -> None:
+    said: list[str] = []
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        busy = Settings(home=tmp_path, prometheus_host="localhost", prometheus_port=port)
+        with MetricsFollower(log, busy, exporters="prometheus", said=said.append) as one:
+            assert f"localhost:{port} cannot be had" in one.lag().why
+            assert said == [one.lag().why]
