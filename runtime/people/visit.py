@@ -25,6 +25,8 @@ T = TypeVar("T")
 RETRY_S = 0.05
 END_TIMEOUT_S = 5.0
 """The host is asked about its sessions four times a second, so its thread ends well within this."""
+LEAVE_TIMEOUT_S = 60.0
+"""And once nobody waits for the session any more: a call of that thread after Ray has ended would start another Ray."""
 
 
 class _Left(Exception):
@@ -105,7 +107,7 @@ class Visit:
             self._host.close()
         finally:
             self._left.set()
-            self._thread.join(END_TIMEOUT_S)
+            self._thread.join(LEAVE_TIMEOUT_S)
 
     def _reach(self, call: Callable[[], T]) -> T:
         """What `call` answers once a host lives that runs the session. Raises what ended the session instead."""
