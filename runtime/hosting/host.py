@@ -115,7 +115,7 @@ class SessionHost:
         log = await self._open()
         stream = stream_of(order.session)
         task = self.live.running.get(stream)
-        if task is None:
+        if task is None or task.done():
             if len(self.live.running) >= self._max_sessions:
                 raise Backpressure(
                     f"this host runs {len(self.live.running)} sessions, its bound is {self._max_sessions}; "

@@ -33,13 +33,15 @@ class Live:
         """Whether all of them are to rest at their next closed cycle."""
         self._resting: set[str] = set()
         self._places: dict[str, _Place] = {}
+        self._going: dict[str, list[asyncio.Future[None]]] = {}
+        """Who waits until a session's runner has gone."""
 
     # --- runners come and go ----------------------------------------------------------------------
 
     def begins(self, stream: str, task: asyncio.Task[SessionRow]) -> None:
         """`task` makes its runners until it ends."""
         self.running[stream] = task
-        task.add_done_callback(lambda _: self.running.pop(stream, None))
+        task.add_done_callback(lambda ended: self._ended(stream, ended))
         self._places[stream] = _Place(evicted=False)
 
     def comes(self, stream: str, runner: SessionRunner) -> None:
@@ -48,6 +50,20 @@ class Live:
 
     def goes(self, stream: str) -> None:
         del self.runners[stream]
+        for waiting in self._going.pop(stream, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def gone(self, stream: str, runner: SessionRunner) -> None:
+        """Returns once that one has gone, and the session's place is kept where it is to be kept."""
+        if self.runners.get(stream) is runner:
+            waiting = asyncio.get_running_loop().create_future()
+            self._going.setdefault(stream, []).append(waiting)
+            await waiting
+
+    def _ended(self, stream: str, task: asyncio.Task[SessionRow]) -> None:
+        if self.running.get(stream) is task:  # or another has begun before its loop came to say so
+            del self.running[stream]
 
     def ends(self, stream: str) -> None:
         """Nothing of the session is kept here any more."""

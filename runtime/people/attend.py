@@ -123,6 +123,11 @@ class Attendant:
         self.evicts = alone_s is not None and alone_s >= patience_s and not talk.spoken_to
         return self.evicts
 
+    @property
+    def rests(self) -> bool:
+        """Whether the session has said that it rests, so that what is answered from now on is its next runner's."""
+        return self._journal.recorded(f"suspend.{self._journal.epoch}")
+
     async def decide(self, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`, for this session."""
         asked = self._journal.scene.asked

@@ -56,17 +56,19 @@ class Clerk:
     async def decide(self, session: str, effect: str, *, granted: bool, by: str, why: str) -> EventId:
         """As `Desk.decide`. A session that rests is answered on its log and taken up again."""
         stream = stream_of(session)
+        runner: SessionRunner | None
         if self._live.has(stream):
             runner = await self._ready(session)
+            rests = runner.attendant.rests
             answer = await runner.attendant.decide(effect, granted=granted, by=by, why=why)
-            if self._live.runners.get(stream) is runner:
+            if not rests and self._live.runners.get(stream) is runner:
                 return answer
-            # It was about to rest when it was answered.
         else:
+            runner = None
             log = await self._opened()
             answer = await asyncio.to_thread(append_answer, log, session, effect, granted=granted, by=by, why=why)
         if not self._live.stopping:
-            resumed = asyncio.create_task(self._take_up(stream))
+            resumed = asyncio.create_task(self._take_up(stream, runner))
             self.resumed.add(resumed)
             resumed.add_done_callback(self.resumed.discard)
         return answer
@@ -77,7 +79,9 @@ class Clerk:
         await runner.ready.wait()
         return runner
 
-    async def _take_up(self, stream: str) -> SessionRow:
+    async def _take_up(self, stream: str, before: SessionRunner | None) -> SessionRow:
+        if before is not None:
+            await self._live.gone(stream, before)
         ending = self._live.running.get(stream)
         if ending is not None and not self._live.has(stream):
             await asyncio.wait([ending])

@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from runtime.errors import NotFound
 from runtime.hosting.host import SessionHost
+from runtime.hosting.live import Live
 from runtime.hosting.orders import SessionOrder
 from runtime.people import letters
 from runtime.people.approvals import open_question
@@ -246,6 +249,57 @@ def test_a_question_of_an_evicted_session_is_answered_as_if_it_had_never_been_aw
         assert isinstance(given.event, execute.ApprovalGiven)
         assert given.event.by == "ann"
         assert replay(log, "s").agrees
+
+
+def test_an_answer_that_comes_while_the_session_is_let_go_is_not_left_lying(url: str, server: ModelServer) -> None:
+    server.will(calls(asks("pay", to="bob", amount=300)))
+    written = threading.Event()
+
+    def snapshot() -> int:
+        assert written.wait(BOUND_S)
+        return 0
+
+    async def live() -> None:
+        async with host_with(url, conversation(server), idle_patience_s=None) as (host, _):
+            await host.desk.tell("s", message("m1"))
+            await until(lambda: _asked(url) is not None)
+            asked, runner = _asked(url), host.live.runners["session/s"]
+            assert asked is not None
+            runner._journal._keeper._taking = asyncio.get_running_loop().run_in_executor(None, snapshot)
+            runner.attendant._patience_s = 0
+            runner.talk.stir()
+            await until(lambda: runner.attendant.rests)
+            await host.desk.decide("s", asked.effect, granted=True, by="ann", why="it is due")
+            assert host.live.runners["session/s"] is runner, "its snapshot is being written yet"
+            written.set()
+            await until(lambda: host.status().cycles == 2)
+
+    asyncio.run(live())
+    assert len(till.ledger()) == 1
+
+
+def test_a_session_that_begins_as_its_last_stay_ends_is_kept_in_mind() -> None:
+    async def live() -> None:
+        sessions = Live()
+
+        async def stays() -> SessionRow:
+            return cast("SessionRow", None)
+
+        async def comes_again(first: asyncio.Task[SessionRow]) -> asyncio.Task[SessionRow]:
+            assert first.done()
+            assert sessions.running["session/s"] is first, "the loop has not come to say that it ended"
+            again = asyncio.create_task(stays())
+            sessions.begins("session/s", again)
+            return again
+
+        first = asyncio.create_task(stays())
+        coming = asyncio.create_task(comes_again(first))
+        sessions.begins("session/s", first)
+        again = await coming
+        assert sessions.running == {"session/s": again}
+        await again
+
+    asyncio.run(live())
 
 
 def test_a_question_whose_time_is_up_brings_an_evicted_session_back(url: str, server: ModelServer) -> None:
