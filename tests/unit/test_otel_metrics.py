@@ -35,7 +35,9 @@ GENERAL = {"otel.metric.overflow", "error.type", "server.address", "server.port"
 
 MEASURE = """
     import sys
+    from telemetry.otel import metrics
     from telemetry.otel.metrics import TrainingMeter, exporting
+    metrics.LAST_EXPORT_MS = 60_000  # a collector is waited for, however long it stalls
     with exporting(sys.argv[1], protocol=sys.argv[2], said=lambda text: print("said:", text, file=sys.stderr)):
         meter = TrainingMeter(model="maze", kind="jepa", workers=2)
         meter.stepped(30)
@@ -263,9 +265,11 @@ def test_what_follows_from_events_goes_to_a_collector_with_the_time_that_it_bega
 
 JOINED = """
     import sys
+    from telemetry.otel import metrics
     from telemetry.otel.measures.points import metrics_of
     from telemetry.otel.measures.totals import Totals
     from telemetry.otel.metrics import providing
+    metrics.LAST_EXPORT_MS = 60_000
     totals = Totals.taken_up(sys.argv[1])
     def elsewhere():
         return metrics_of(totals.series(), began=totals.began, now=2_000)
