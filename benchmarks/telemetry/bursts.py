@@ -125,14 +125,19 @@ def _ours(folder: Path, events: int, late_s: float) -> int:
 def lost_by_the_sdk(events: int, late_s: float) -> int:
     """Spans lost of the same burst by the SDK's processor with its defaults, which is shut down once all are ended."""
     exporter = Slow(late_s)
-    logging.getLogger("opentelemetry.sdk").setLevel(logging.CRITICAL)  # it says once a minute that it drops
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("bench")
     spans = [tracer.start_span("step", attributes={"number": number}) for number in range(events)]
-    for span in spans:
-        span.end()
-    provider.shutdown()
+    logger = logging.getLogger("opentelemetry.sdk")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # it says once a minute that it drops
+    try:
+        for span in spans:
+            span.end()
+        provider.shutdown()
+    finally:
+        logger.setLevel(before)
     return events - len(exporter.taken)
 
 
