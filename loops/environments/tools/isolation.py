@@ -22,8 +22,8 @@ Way = Literal["bubblewrap", "namespaces"]
 INSIDE = "/workspace"
 """Where the shared folder stands for the program; without one it works in `/tmp`."""
 
-PROBE_S = 10.0
-"""Seconds that `true` may take to run inside."""
+PROBE_S = 60.0
+"""Seconds that `true` may take to run inside. The answer is kept for the process' life, so no stall is to be one."""
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
