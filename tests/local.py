@@ -95,7 +95,7 @@ class Local:
         self.registry: Registry | None = None
         """Where trained models lie."""
         self.standings = Standings(log)
-        self._threads = ThreadPoolExecutor(max_workers=4)
+        self._threads = _threads()
 
     def run(
         self,
@@ -127,7 +127,12 @@ class Local:
             stall=_waiting(stall),
             standings=self.standings,
         )
-        return asyncio.run(runner.run(seed=seed, cycles=cycles, stop=stop, model=model, purpose=purpose))
+        try:
+            return asyncio.run(runner.run(seed=seed, cycles=cycles, stop=stop, model=model, purpose=purpose))
+        except Cut:  # a killed process does nothing more: what its threads have begun ends before anybody goes on
+            self._threads.shutdown()
+            self._threads = _threads()
+            raise
 
     def _placement(self, file: ScenarioFile, log: EventLog, calls: Cutter | None) -> Placement:
         around = Surroundings(registry=self.registry)
@@ -151,6 +156,10 @@ class Local:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=4)
 
 
 def _waiting(stall: Stall | None) -> Callable[[LogUnwritable], Any]:
