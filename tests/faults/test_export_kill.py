@@ -22,6 +22,7 @@ from tests.exporting import events_received, spans_of_log, spans_received
 
 EXPORTER_KILLS = 8
 EVENTS_A_KILL = 200
+PATIENCE_S = 120.0
 SMALL_BYTES = 20_000
 """Of the largest request: what comes between two kills goes out in a dozen of them, of each signal."""
 SLOW = Manner(delay_s=0.02)
@@ -69,7 +70,7 @@ def exporter(log: EventLog, url: str, home: Path) -> Iterator[subprocess.Popen[b
 
 def reached(collector: CollectorProcess, goal: int) -> None:
     """Returns when so many bytes have arrived."""
-    wait_until(lambda: collector.taken_bytes >= goal, timeout_s=60, what=f"{goal} bytes")
+    wait_until(lambda: collector.taken_bytes >= goal, timeout_s=PATIENCE_S, what=f"{goal} bytes")
 
 
 def check(log: EventLog, collector: CollectorProcess) -> None:
@@ -80,7 +81,7 @@ def check(log: EventLog, collector: CollectorProcess) -> None:
             len(events_received(collector.records)) >= len(events)
             and len(spans_received(collector.spans)) >= len(spans)
         ),
-        timeout_s=60,
+        timeout_s=PATIENCE_S,
         what="every event and span",
     )
     assert events_received(collector.records).keys() == events
@@ -98,8 +99,9 @@ def test_a_collector_killed_and_started_again_has_every_event(
         url = collector.url if protocol == "http" else collector.grpc_url
         with exporter(log, url, tmp_path) as process:
             for number in range(kills):
+                goal = collector.taken_bytes + chance.randrange(1, 3 * SMALL_BYTES)
                 fill(log, f"session/s{number}", EVENTS_A_KILL // 20, each=20)
-                reached(collector, collector.taken_bytes + chance.randrange(1, 3 * SMALL_BYTES))
+                reached(collector, goal)
                 collector.kill()
                 cut_off += len(events_received(collector.records)) < log.position()
                 collector.start()
@@ -115,9 +117,10 @@ def test_an_exporter_killed_again_and_again_leaves_nothing_out(log: EventLog, tm
     with collector_process() as collector:
         collector.behave(SLOW)
         for number in range(EXPORTER_KILLS):
+            goal = collector.taken_bytes + chance.randrange(1, 3 * SMALL_BYTES)
             with exporter(log, collector.url, tmp_path) as process:
                 fill(log, f"session/s{number}", EVENTS_A_KILL // 20, each=20)
-                reached(collector, collector.taken_bytes + chance.randrange(1, 3 * SMALL_BYTES))
+                reached(collector, goal)
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             cut_off += len(events_received(collector.records)) < log.position()
