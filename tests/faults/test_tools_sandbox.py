@@ -24,7 +24,8 @@ from loops.errors import ScenarioInvalid
 from telemetry.otel.context import under
 from telemetry.otel.ids import span_id, trace_id
 
-QUICK = Limits(wall_s=20, cpu_s=10)
+QUICK = Limits(wall_s=200, cpu_s=100)
+"""Of a program that ends by itself, however late: it runs at the lowest priority, on a machine that may be busy."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -190,7 +191,7 @@ def test_it_sees_no_variable_and_no_process_of_its_host(way: Way, monkeypatch: p
 
 
 def test_an_endless_loop_ends_by_processor_time(way: Way) -> None:
-    ran = python(way, "while True: pass", limits=Limits(wall_s=60, cpu_s=1))
+    ran = python(way, "while True: pass", limits=Limits(wall_s=200, cpu_s=1))
     assert ran["stopped"] == "it used more than 1 s of processor time"
     assert ran["exit_code"] is None
 
@@ -200,8 +201,12 @@ def test_waiting_for_ever_ends_by_wall_time_with_all_that_was_started(way: Way, 
     reader = os.open(folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
     # Each holds the pipe's writing end: one in a session of its own, one without any output, one in the foreground.
     command = "exec 3>alive; setsid sleep 1000 & sleep 1000 >/dev/null 2>&1 & echo waiting; exec >&- 2>&-; sleep 1000"
-    ran = shell(way, command, folder=folder, limits=Limits(wall_s=1))
-    assert (ran["stopped"], ran["output"]) == ("it ran longer than 1 s", "waiting\n")
+    for wall_s in (1, 10, 100):  # a busy machine lets it begin late
+        ran = shell(way, command, folder=folder, limits=Limits(wall_s=wall_s))
+        assert ran["stopped"] == f"it ran longer than {wall_s} s"
+        if ran["output"]:
+            break
+    assert ran["output"] == "waiting\n"
     os.set_blocking(reader, True)
     assert os.read(reader, 1) == b""  # the last writer is gone
     os.close(reader)
@@ -223,7 +228,7 @@ def test_a_fork_bomb_is_bounded(way: Way) -> None:
 
 
 def test_memory_of_a_process_is_bounded(way: Way) -> None:
-    ran = python(way, "x = bytearray(400 << 20)", limits=Limits(memory_bytes=300 << 20))
+    ran = python(way, "x = bytearray(400 << 20)", limits=Limits(wall_s=200, memory_bytes=300 << 20))
     assert ran["output"].rstrip().endswith("MemoryError")
 
 
@@ -236,12 +241,12 @@ def test_memory_of_all_processes_together_is_bounded(way: Way) -> None:
         "        time.sleep(1000)\n"
         "time.sleep(1000)\n"
     )
-    ran = python(way, code, limits=Limits(wall_s=60, memory_bytes=300 << 20))
+    ran = python(way, code, limits=Limits(wall_s=200, memory_bytes=300 << 20))
     assert ran["stopped"] == "it held more than 300 MiB of memory"
 
 
 def test_files_are_bounded(way: Way) -> None:
-    small = Limits(file_bytes=1 << 20, tmp_bytes=3 << 20)
+    small = Limits(wall_s=200, file_bytes=1 << 20, tmp_bytes=3 << 20)
     assert "File too large" in python(way, "open('f', 'wb').write(b'x' * (2 << 20))", limits=small)["output"]
     many = "for i in range(5): open(str(i), 'wb').write(b'x' * (1 << 20))"
     assert "No space left" in python(way, many, limits=small)["output"]
