@@ -1,4 +1,4 @@
-"""A tool of the courier that must be done within three seconds; only its first call is held up."""
+"""A tool of the courier that must be done within eight seconds; only its first call is held up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _rushed(what: str, key: EffectKey) -> str:
     raise ToolFailed(f"{what} was not rushed", "not_done")
 
 
-@tool(effect="probeable", probe=_rushed, timeout_s=3)
+@tool(effect="probeable", probe=_rushed, timeout_s=8)
 def rush(what: str, key: EffectKey, check: Check) -> str:
-    """Deliver within three seconds."""
+    """Deliver within eight seconds."""
     return courier.send("rush", what, key, check, held="rush" not in courier.waiting())

@@ -24,7 +24,7 @@ from tests.model_server import ModelServer, call, calls, says
 from tests.owner import STREAM, Owner
 from tests.postgres import Server
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 SCENARIO = """
 name = "out-of-sight"
 [environment]
@@ -43,7 +43,7 @@ kind = "none"
 [memory]
 recall = 0
 [timeouts]
-execute_s = 5
+execute_s = 10
 """
 
 
