@@ -71,9 +71,9 @@ def unstorable(what: str) -> Any:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.syspath_prepend(tmp_path)
     name = f"bad_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(BAD)
+    monkeypatch.syspath_prepend(tmp_path)
     return name
 
 
@@ -112,7 +112,7 @@ def test_a_tool_that_hangs_is_given_up_and_its_late_answer_is_dropped(module: st
     assert all(thread.daemon for thread in threads)
     bad = importlib.import_module(module)
     bad.release.set()
-    assert bad.finished.wait(10)
+    assert bad.finished.wait(100)
 
 
 def test_a_result_of_20_mb_is_described_instead_of_kept(tools: Toolbox) -> None:
