@@ -161,7 +161,7 @@ def test_a_file_that_may_not_grow_stops_the_session_before_its_effect_without_ro
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     *stalls, state_hash = done.stdout.splitlines()

@@ -19,6 +19,7 @@ from tests.contract.stores import STORES, fill
 from tests.projections import Chains, chains, undisturbed
 
 KILLS = 12
+pytestmark = pytest.mark.timeout(900)  # each begins two processes
 EVENTS_A_KILL = 2_000
 """Four batches at least, so that most kills fall inside one."""
 
@@ -62,7 +63,7 @@ def test_a_projection_killed_again_and_again_has_the_rows_of_one_that_was_not(lo
         with keeper(log) as first, keeper(log):
             fill(log, f"s{number}", EVENTS_A_KILL // 50, each=50)
             goal = begun + chance.randrange(1, EVENTS_A_KILL)
-            wait_until(lambda goal=goal: position(log) >= goal, timeout_s=60, what="rows")  # type: ignore[misc]
+            wait_until(lambda goal=goal: position(log) >= goal, timeout_s=120, what="rows")  # type: ignore[misc]
             first.send_signal(signal.SIGKILL)
         fell.append(position(log))
         with Projected(log, Chains()) as projected, projected.rows() as (at, rows):

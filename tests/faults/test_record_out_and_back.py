@@ -27,6 +27,8 @@ BURST = 20_000
 EACH = 20
 STREAMS = 10
 KILLS = 4
+PATIENCE_S = 240.0
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(params=[("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=lambda kinds: f"{kinds[0]}-{kinds[1]}")
@@ -81,13 +83,15 @@ def test_what_was_written_to_files_by_exporters_that_were_killed_comes_back_whol
         with exporting(log, tmp_path / "home", *to, AETHER_TELEMETRY_MAX_BYTES="50000"):
             for append in range(50):
                 log.append(f"more/{number}", notes(EACH, command=f"{append}"), expected_version=append * EACH, epoch=1)
-            wait_until(lambda: _size(file) > goal, timeout_s=60, what="it writes")  # noqa: B023  asked at once
+            wait_until(lambda: _size(file) > goal, timeout_s=PATIENCE_S, what="it writes")  # noqa: B023  asked at once
         torn = file.read_bytes()[: chance.randrange(1, 2_000)].rstrip(b"\n")
         with file.open("ab") as opened:
             opened.write(torn)  # as if the kill had fallen inside a line
     log.append("more/last", [note("last")], expected_version=0, epoch=2)
     with exporting(log, tmp_path / "home", *to):
-        wait_until(lambda: place(log, tmp_path / "home") == log.position(), timeout_s=60, what="all of it is out")
+        wait_until(
+            lambda: place(log, tmp_path / "home") == log.position(), timeout_s=PATIENCE_S, what="all of it is out"
+        )
     rebuilt = here.open()
     done = rebuild(rebuilt, [folder])
     assert (done.whole, done.faulty) == (True, 0)
@@ -117,11 +121,13 @@ def test_a_burst_that_a_slow_collector_took_comes_back_though_it_was_killed(
             burst(log, BURST)
             for _ in range(2):
                 taken = collector.taken_bytes
-                wait_until(lambda: collector.taken_bytes > taken, timeout_s=60, what="it takes something")  # noqa: B023  asked at once
+                wait_until(lambda: collector.taken_bytes > taken, timeout_s=PATIENCE_S, what="it takes something")  # noqa: B023  asked at once
                 collector.kill()
                 collector.start()
                 collector.behave(Manner(delay_s=delay_s))
-            wait_until(lambda: place(log, tmp_path / "home") == log.position(), timeout_s=120, what="all of it is out")
+            wait_until(
+                lambda: place(log, tmp_path / "home") == log.position(), timeout_s=PATIENCE_S, what="all of it is out"
+            )
         rebuilt = here.open()
         done = rebuild(rebuilt, [collector.folder / "logs"])
     assert done.whole
