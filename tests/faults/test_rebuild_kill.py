@@ -89,6 +89,7 @@ def test_a_rebuild_killed_again_and_again_goes_on_and_gives_the_same_log(
         with rebuilding(store, records) as process:
             wait_until(lambda: process.poll() is not None or position(store) > before, timeout_s=120, what=WRITES)  # noqa: B023  asked at once
             process.kill()
+        store.let_end(process.pid)
         fell.append(position(store))
     process = rebuilding(store, records)
     said, _ = process.communicate(timeout=240)
