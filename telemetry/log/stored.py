@@ -246,6 +246,12 @@ class StoredLog:
         if after + 1 < int(first) and (removed := self.removed(stream)) is not None:
             raise removed.error(self.name)
 
+    def _check_not_removed(self, stream: str, after: int) -> None:
+        """Raises `EventsPruned` when the stream's own events from `after` on, which stood, were removed meanwhile."""
+        removed = self.removed(stream)
+        if removed is not None and removed.version > after:
+            raise removed.error(self.name)
+
     def _pages(
         self, select: str, stream: str, after: int, to: int | None, types: Collection[str] = ()
     ) -> Iterator[list[Row]]:
@@ -262,14 +268,15 @@ class StoredLog:
     def _own(self, select: str, stream: str, after: int, to: int, types: Collection[str]) -> Iterator[list[Row]]:
         among, values = _among(types)
         query = f"{select} WHERE stream = ? AND version > ? AND version <= ?{among} ORDER BY version LIMIT {PAGE_ROWS}"
-        begun = False
+        begin = after
         while after < to:
             rows = self._rows(query, (stream, after, to, *values))
-            if begun and not types and (not rows or rows[0][VERSION] != after + 1):
-                self._check_beginning(stream, after)  # somebody removed it meanwhile
+            if not types and (not rows or rows[0][VERSION] != after + 1):
+                self._check_not_removed(stream, after)
             yield rows
-            begun = True
             after = int(rows[-1][VERSION]) if len(rows) == PAGE_ROWS else to
+        if types and begin < to:  # rows of some types do not show that there were others between them
+            self._check_not_removed(stream, begin)
 
     def _own_back(self, stream: str, before: int, types: Collection[str]) -> Iterator[Recorded]:
         among, values = _among(types)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from telemetry.log import EventLog, Seal, open_log
 from telemetry.log.export import export_lines, export_whole
 from telemetry.log.imports import import_archive, import_lines, lacking
 from telemetry.log.retention.archive import ArchiveFile, digest_of, name_of, verify_archive, write_archive
+from telemetry.log.rows import Row
 from tests.contract.stores import Store, fill, note
 from tests.contract.test_fork import fork, named
 
@@ -98,6 +99,26 @@ def test_a_reader_between_two_pages_is_told_when_what_it_reads_is_removed(log: E
     with pytest.raises(EventsPruned):
         list(reading)
     assert len(list(log.read("a", after=1_500))) == 300
+
+
+@pytest.mark.parametrize("to", [6, None], ids=["its beginning", "all of it"])
+@pytest.mark.parametrize("types", [(), ("learn.corrected",)], ids=["every type", "some types"])
+def test_a_reader_that_found_a_stream_is_told_when_it_is_removed_before_the_first_page(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: int | None, types: tuple[str, ...]
+) -> None:
+    two(log)
+    rows, pruned = log._rows, list[Recorded]()  # type: ignore[attr-defined]  # where another host comes between
+
+    def late(query: str, values: Sequence[str | int]) -> list[Row]:
+        if "version <= ?" in query and not pruned:
+            monkeypatch.undo()
+            pruned.append(prune(log, tmp_path, "a", to=to))
+        return list(rows(query, values))
+
+    monkeypatch.setattr(log, "_rows", late)
+    with pytest.raises(EventsPruned):
+        list(log.read("a", types=types))
+    assert pruned
 
 
 def test_a_stream_goes_on_after_its_prefix_was_removed(store: Store, tmp_path: Path) -> None:
