@@ -19,8 +19,10 @@ from telemetry.log import EventLog, open_log, sqlite_path
 from telemetry.log.rows import COLUMNS
 from telemetry.log.schema import EventRow
 from telemetry.log.sqlite.connect import Readers, open_at_rest, open_for_writing
+from telemetry.log.sqlite.database import open_sqlite
 from telemetry.log.sqlite.lock import WriterLock
 from tests.contract.stores import fill, note, notes
+from tests.contract.test_prune import prune, two
 
 ROOT = Path(__file__).parents[2]
 PAGE = 4096
@@ -122,6 +124,19 @@ def test_a_log_that_is_closed_is_one_file_and_no_owner(path: Path) -> None:
         fill(log, "a", 3)
     assert {file.name for file in path.parent.iterdir()} == {"log.db", "log.db.lock"}
     assert path.with_name("log.db.lock").read_text() == ""
+
+
+def test_heads_leave_out_a_stream_that_is_removed_while_they_are_looked_up(path: Path) -> None:
+    with closing(open_log(path)) as log, closing(open_sqlite(path, mode="read")) as reader:
+        two(log)
+
+        def between(statement: str) -> None:
+            if "stream = 'a'" in statement and log.removed("a") is None:
+                prune(log, path.parent, "a")
+
+        with reader._database._readers.use() as connection:  # type: ignore[attr-defined]  # SQLite's own hook
+            connection.set_trace_callback(between)
+        assert [head.stream for head in reader.heads()] == ["b", "system"]
 
 
 @pytest.mark.parametrize("content", [b"not a database, only text " * 400, b"\x00" * 8192])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -85,13 +85,16 @@ class SqliteDatabase:
                 ).fetchone()
                 if name is None:
                     break
-                found.append(connection.execute(HEAD, (name,)).fetchone())
+                found += connection.execute(HEAD, (name,)).fetchall()  # none, of one that was removed meanwhile
                 bound, beyond = name, True
         return found
 
     def size_bytes(self) -> int:
-        files = (self._path, self._path.with_name(self._path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        size = 0
+        for file in (self._path, self._path.with_name(self._path.name + "-wal")):
+            with suppress(FileNotFoundError):  # the last who closes the log removes its WAL
+                size += file.stat().st_size
+        return size
 
     def writers(self) -> list[str]:
         owner = lock_owner(self._path)
