@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from runtime.errors import Unavailable
 from runtime.people.mailbox import Mailbox, NobodyThere
-from telemetry.errors import LogHeld, WrongExpectedVersion
+from telemetry.errors import LogHeld, LogUnwritable, WrongExpectedVersion
 from telemetry.events import Draft
 from telemetry.events.learn import DatasetBuilt, Entry, ModelEntry
 from telemetry.events.values import EventId
@@ -47,30 +47,44 @@ def enter(url: str, entry: Entry, *, refs: tuple[EventId, ...] = (), run: str) -
 def enter_kept(
     url: str, entry: Entry, *, what: str, again: str, refs: tuple[EventId, ...] = (), run: str, said: Said
 ) -> EventId:
-    """As `enter`, of something that is kept already, and must not be lost to the log: waits for one that is held.
-    Raises what it raised last, with `what` is kept and how to enter it `again`."""
+    """As `enter`, of something that is kept already, and must not be lost to the log: waits for one that is held, or
+    whose server is away. Raises `Unavailable` with what it raised last, that `what` is kept and how to enter it
+    `again`; who is interrupted meanwhile says so."""
+    try:
+        return _entered_in_time(url, entry, what=what, again=again, refs=refs, run=run, said=said)
+    except KeyboardInterrupt:
+        said(f"{what} is kept, and the log may not say so. {again}")
+        raise
+
+
+def _entered_in_time(
+    url: str, entry: Entry, *, what: str, again: str, refs: tuple[EventId, ...], run: str, said: Said
+) -> EventId:
     deadline = time.monotonic() + PATIENCE_S
     waiting = False
     while True:
         try:
             return enter(url, entry, refs=refs, run=run)
-        except (LogHeld, WrongExpectedVersion, Unavailable) as error:
+        except (LogHeld, LogUnwritable, Unavailable) as error:
             if time.monotonic() > deadline:
                 raise Unavailable(f"{what} is kept, and the log does not say so yet: {error} {again}") from error
             if not waiting:
-                said(f"{what} is kept; the log is held, waiting for it up to {PATIENCE_S:g} s")
+                why = "is held" if isinstance(error, LogHeld) else "takes no word of it now"
+                said(f"{what} is kept; the log {why}, waiting for it up to {PATIENCE_S:g} s")
             waiting = True
             time.sleep(RETRY_S)
 
 
 def entered(log: EventLog, entry: Entry, *, refs: tuple[EventId, ...], run: str) -> EventId:
-    """As `enter`, in a log that this process writes."""
+    """As `enter`, in a log that this process writes. What others enter of the same name meanwhile comes before it."""
     stream = stream_of_entry(entry)
-    head = log.head(stream)
-    version, epoch = (0, 1) if head is None else (head.version, head.epoch)
     draft = Draft(event=entry, command=_command(entry, run), refs=refs, mode="optimisation")
-    (recorded,) = log.append(stream, [draft], expected_version=version, epoch=epoch)
-    return recorded.id
+    while True:
+        head = log.head(stream)
+        version, epoch = (0, 1) if head is None else (head.version, head.epoch)
+        with suppress(WrongExpectedVersion):  # somebody's word came first, so one of them always goes on
+            (recorded,) = log.append(stream, [draft], expected_version=version, epoch=epoch)
+            return recorded.id
 
 
 def said(log: EventLog, entry: ModelEntry, *, run: str) -> EventId | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from runtime.models.training.recording import Looks, enter_trained
 from runtime.models.training.unfinished import unfinished
 from runtime.people import letters
 from telemetry.events.learn import ModelTrained, TrainingProgressed
-from telemetry.log import EventLog, open_log
+from telemetry.log import EventLog, Head, open_log
 from tests.desks import PlayedDesk, served
 
 TRAINED = ModelTrained(
@@ -128,6 +129,43 @@ def test_a_log_that_stays_held_is_exit_6_and_says_where_the_model_is(url: str, m
     ):
         enter_trained(url, TRAINED, refs=(), run="a", said=lambda _: None)
     assert "an equal training gives the same model" in str(held.value)
+
+
+def test_a_server_that_is_away_keeps_the_last_word_from_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "PATIENCE_S", 0.0)
+    with closing(socket.socket()) as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen, so that the port stays nobody's
+        url = f"postgresql://127.0.0.1:{nobody.getsockname()[1]}/aether"
+        with pytest.raises(Unavailable, match=r"maze@4f6b01aabbcc is kept.* does not answer"):
+            enter_trained(url, TRAINED, refs=(), run="a", said=lambda _: None)
+
+
+def test_who_is_interrupted_while_the_log_is_held_hears_that_the_model_is_kept(url: str) -> None:
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        if len(said) == 1:
+            raise KeyboardInterrupt
+
+    with closing(open_log(url)), pytest.raises(KeyboardInterrupt):
+        enter_trained(url, TRAINED, refs=(), run="a", said=hear)
+    assert said[1].startswith("maze@4f6b01aabbcc is kept, and the log may not say so. Then train it again")
+
+
+def test_a_word_that_another_comes_before_is_entered_after_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(open_log(url)) as log:
+        head = log.head
+
+        def overtaken(stream: str) -> Head | None:
+            monkeypatch.undo()
+            found = head(stream)
+            entry.entered(log, look(10), refs=(), run="a.1.10")
+            return found
+
+        monkeypatch.setattr(log, "head", overtaken)
+        assert entry.entered(log, TRAINED, refs=(), run="a") == "model/maze@2"
+    assert on(url) == [look(10), TRAINED]
 
 
 def test_an_unfinished_training_goes_on_under_its_name_and_one_that_ended_leaves_nothing(tmp_path: Path) -> None:
