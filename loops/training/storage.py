@@ -6,6 +6,7 @@ anew."""
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +31,10 @@ def mend(storage: Path | str, key: str) -> None:
 
 
 def remove(storage: Path | str, key: str) -> None:
-    """Removes all states of a course."""
+    """Removes all states of a course. One that is cut off here says no more what was kept, so it is begun anew."""
     files, folder = _folder(storage, key)
+    with suppress(FileNotFoundError):
+        files.delete_file(f"{folder}/{LISTED}")
     files.delete_dir(folder)
 
 

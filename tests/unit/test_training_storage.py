@@ -1,5 +1,6 @@
 """Where the states of a course lie, without a cluster."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,20 @@ def test_a_course_is_removed_from_a_folder_or_a_url_and_nothing_beside_it(tmp_pa
         (tmp_path / name / LISTED).write_bytes(b"{}")
     remove(f"{scheme}{tmp_path}" if scheme else tmp_path, KEY)
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_course_whose_removal_is_cut_off_does_not_say_that_states_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = tmp_path / KEY
+    course.mkdir()
+    (course / LISTED).write_bytes(b'{"checkpoint_results": []}')
+    monkeypatch.chdir(course)
+    for _ in range(25):  # deeper than a path can be long: so far comes who removes it
+        Path("n" * 200).mkdir()
+        os.chdir("n" * 200)
+    with pytest.raises(OSError, match="Cannot delete"):
+        remove(tmp_path, KEY)
+    assert course.exists()
+    assert not (course / LISTED).exists()
+    mend(tmp_path, KEY)
