@@ -15,18 +15,29 @@ SOMEBODY = "another process"
 
 
 def hold(path: Path) -> IO[str] | None:
-    """The file, held until it is closed; None where another process holds it. Raises `OSError` where it cannot be
-    written."""
-    file = path.open("a+", encoding="utf-8")
-    try:
-        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-    except portalocker.LockException:
-        file.close()
-        return None
+    """The file, held until it is closed; None where another process holds it. Who holds it may remove it. Raises
+    `OSError` where it cannot be written."""
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        except portalocker.LockException:
+            file.close()
+            return None
+        if _stands(file, path):
+            break
+        file.close()  # it was removed by who held it, so another can be held under that name
     file.truncate(0)
     file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
     return file
+
+
+def _stands(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def holder(path: Path) -> str:

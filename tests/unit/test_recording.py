@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -189,6 +189,26 @@ def test_of_equal_trainings_one_is_under_way(tmp_path: Path) -> None:
         unfinished(tmp_path, "maze", "0a1b"),
     ):
         pytest.fail("two at once")
+
+
+def test_one_that_comes_as_the_first_ends_is_the_only_one_after_it(tmp_path: Path) -> None:
+    first = ExitStack()
+    first.enter_context(unfinished(tmp_path, "maze", "0a1b")).ended = True
+
+    class Late(type(tmp_path)):  # type: ignore[misc]  # the class of paths of this system
+        def open(self, *args: object, **kwargs: object) -> object:
+            opened = super().open(*args, **kwargs)
+            if self.name == "lock":
+                first.close()  # between the opening of the lock and its taking
+            return opened
+
+    with (
+        unfinished(Late(tmp_path), "maze", "0a1b"),
+        pytest.raises(Unavailable, match="under way"),
+        unfinished(tmp_path, "maze", "0a1b"),
+    ):
+        pytest.fail("two at once")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_nothing_can_be_written_nothing_is_learnt(tmp_path: Path) -> None:

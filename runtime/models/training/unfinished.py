@@ -8,9 +8,10 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from runtime.errors import Unavailable
 from runtime.settings import Settings
@@ -55,8 +56,7 @@ def unfinished(home: Path, name: str, key: str) -> Iterator[Unfinished]:
     Raises `Unavailable` where another process is at the same, or nothing can be written."""
     folder = home / f"{name}-{key}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = hold(folder / LOCK)
+        lock = _held(folder)
     except OSError as error:
         raise Unavailable(
             f"a training keeps its states in {folder}, which cannot be written: {error.strerror or error}. Nothing was "
@@ -73,7 +73,23 @@ def unfinished(home: Path, name: str, key: str) -> Iterator[Unfinished]:
             yield under_way
         finally:
             if under_way.ended or {path.name for path in folder.iterdir()} <= {RUN, LOCK}:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+
+
+def _held(folder: Path) -> IO[str] | None:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # who held it has ended, and removed the folder at this moment
+            return hold(folder / LOCK)
+
+
+def _remove(folder: Path) -> None:
+    """At once, for whoever comes to it; what a kill leaves aside goes with the next of that name."""
+    aside = folder.with_name(f".{folder.name}.ended")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(OSError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _run(folder: Path, key: str) -> str:
