@@ -74,8 +74,10 @@ def open_at_rest(path: Path) -> tuple[Readers, str]:
 
 
 def _has_wal(path: Path) -> bool:
-    wal = path.with_name(f"{path.name}-wal")
-    return wal.exists() and wal.stat().st_size > 0
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:  # the last who closes the log removes it
+        return False
 
 
 def identify(connection: sqlite3.Connection, path: Path, *, lenient: bool = False) -> str:
