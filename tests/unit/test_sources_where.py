@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import string
+import sys
 from contextlib import suppress
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -133,3 +135,19 @@ def test_sessions_are_chosen_by_what_the_log_says_of_them(local: Local) -> None:
 def test_a_person_is_no_column(local: Local) -> None:
     assert "person" in session.Opened.model_fields
     assert "person" not in COLUMNS
+
+
+@pytest.mark.parametrize("asked", ["allows", "spends"])
+def test_ctrl_c_in_the_midst_of_sqlites_questions_is_no_mistake_in_the_expression(asked: str) -> None:
+    where = Where("cycles > 0")
+
+    def land(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == asked:
+            raise KeyboardInterrupt
+
+    sys.setprofile(land)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            where.choose(ROWS * 1000)
+    finally:
+        sys.setprofile(None)

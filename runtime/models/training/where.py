@@ -54,6 +54,10 @@ STEPS_OF_A_ROW: Final = 2000
 EVERY: Final = 1000
 """Instructions between two looks at how many there were."""
 
+STOPPED: Final = ("interrupted", "not authorized", "access to")
+"""What SQLite says where its questions to `_Guard` were not answered: sqlite3 keeps an exception that comes up there to
+itself, and none does but that of Ctrl-C."""
+
 _TYPES: Final = dict.fromkeys(("seed", "cycles", "episodes", "successes"), "INTEGER") | {"reward": "REAL"}
 _TABLE: Final = f"CREATE TABLE session ({', '.join(name + ' ' + _TYPES.get(name, 'TEXT') for name in COLUMNS)})"
 _INSERT: Final = f"INSERT INTO session VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -100,6 +104,8 @@ class Where:
             try:
                 found = table.execute(f"SELECT session FROM session WHERE ({self.expression})").fetchall()
             except (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError) as error:
+                if guard.refused is None and str(error).startswith(STOPPED):
+                    raise KeyboardInterrupt from None
                 raise self._error(guard.refused or _said(str(error))) from error
             return _Ran({str(name) for (name,) in found}, guard.reads)
 
