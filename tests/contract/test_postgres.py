@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -216,6 +217,23 @@ def test_a_notice_wakes_who_follows_from_another_process(
     fill(hosts[0], "a", 1)
     following.join(60)
     assert seen == ["a@1"]
+
+
+def test_many_who_begin_to_follow_at_once_share_one_connection_that_ends_with_the_log(store: PostgresStore) -> None:
+    log, begin = store.open(), threading.Barrier(8)
+    assert isinstance(log, StoredLog)
+    database, before = log._database, set(threading.enumerate())
+
+    def follow(_: int) -> None:
+        begin.wait()
+        database.followed()
+
+    with ThreadPoolExecutor(begin.parties) as followers:
+        list(followers.map(follow, range(begin.parties)))
+    listeners = [one for one in set(threading.enumerate()) - before if one.name == "log-listener"]
+    assert len(listeners) == 1
+    log.close()
+    assert not listeners[0].is_alive()
 
 
 def test_a_lost_notice_costs_no_event(hosts: tuple[EventLog, EventLog]) -> None:

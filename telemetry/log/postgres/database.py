@@ -5,6 +5,7 @@ Invariant: `name` and every message hold no password."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
 from typing import Literal
 
@@ -58,6 +59,8 @@ class PostgresDatabase:
         self.writer: Writer | None = None
         self._announcer: Announcer | None = None
         self._listener: Listener | None = None
+        self._following = threading.Lock()
+        self._closed = False
         connection = self._server.connect(WRITER if mode == "write" else READER)
         try:
             self.id = self._identified(connection, create and mode == "write")
@@ -104,8 +107,9 @@ class PostgresDatabase:
         return [str(name) for (name,) in self.rows(WRITERS, ())]
 
     def followed(self) -> float:
-        if self._listener is None:
-            self._listener = Listener(self._server, self.id, self.notice.committed)
+        with self._following:
+            if self._listener is None and not self._closed:
+                self._listener = Listener(self._server, self.id, self.notice.committed)
         return POLL_S
 
     def verify(self, seal: Seal | None, streams: Collection[str] | None, each: Each | None) -> VerifyReport:
@@ -119,7 +123,9 @@ class PostgresDatabase:
         announcer, self._announcer = self._announcer, None
         if announcer is not None:
             announcer.close()
-        listener, self._listener = self._listener, None
+        with self._following:
+            self._closed = True
+            listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
 

@@ -108,7 +108,10 @@ class Listener:
     def _listen(self) -> None:
         with self._server.connect() as connection:
             connection.execute(f"LISTEN {self._channel}")
+            waiting = select.poll()  # takes descriptors of any number, which select does not
+            for descriptor in (connection.fileno(), self._woken.fileno()):
+                waiting.register(descriptor, select.POLLIN)
             while not self._closed.is_set():
-                select.select((connection.fileno(), self._woken.fileno()), (), ())
+                waiting.poll()
                 for notice in connection.notifies(timeout=0):
                     self._heard(int(notice.payload))
