@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.errors import ArchiveDamaged, EventsPruned, LogNotFound, StreamNotFound
+from telemetry.errors import ArchiveDamaged, EventsPruned, LogHeld, LogNotFound, StreamNotFound
+from telemetry.events import Recorded
 from telemetry.log import EventLog, open_log
+from telemetry.log.retention import archive
 from telemetry.log.retention.archive import ArchiveFile, name_of, read_archive, verify_archive, write_archive
 from tests.contract.stores import fill, note
 from tests.contract.test_fork import fork
@@ -43,6 +45,26 @@ def test_an_archive_holds_every_column_and_content_of_its_stream(log: EventLog, 
         assert (archive.first, archive.version, archive.hash) == (own[0].version, own[-1].version, own[-1].hash.hex())
         assert (archive.stream, archive.log) == (stream, log.id)
     assert sorted(file.name for file in (tmp_path / "to").iterdir()) == ["fork.parquet", "session%2F%C3%A4.parquet"]
+
+
+def test_an_archive_that_was_begun_earlier_does_not_replace_a_later_one(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, folder = log.read, tmp_path / "to"
+
+    def stalled(stream: str, *, after: int, to: int) -> Iterator[Recorded]:
+        monkeypatch.setattr(archive, "WAIT_S", 0.0)
+        log.append(stream, [note("later")], expected_version=21, epoch=7)
+        with pytest.raises(LogHeld, match=r"pid \d+ on .* has been archiving"):  # else it would be in place by now
+            write_archive(log, stream, folder)
+        monkeypatch.undo()
+        return read(stream, after=after, to=to)
+
+    monkeypatch.setattr(log, "read", stalled)
+    assert write_archive(log, "session/ä", folder)[0].version == 21
+    (folder / ".aside-of-one-that-was-killed.parquet").write_bytes(b"PAR1")
+    assert write_archive(log, "session/ä", folder)[0].version == 22
+    assert [file.name for file in folder.iterdir()] == [name_of("session/ä")]
 
 
 def test_an_archive_that_is_there_is_verified_and_kept_and_an_older_one_replaced(log: EventLog, tmp_path: Path) -> None:

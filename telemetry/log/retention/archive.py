@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -16,9 +18,10 @@ from urllib.parse import quote
 
 import orjson
 
-from telemetry.errors import ArchiveDamaged, InvalidEvent, LogNotFound, StreamNotFound
+from telemetry.errors import ArchiveDamaged, InvalidEvent, LogHeld, LogNotFound, StreamNotFound
 from telemetry.events.envelope import GENESIS, Recorded, chain_hash
 from telemetry.files import sync
+from telemetry.locks import hold, holder
 from telemetry.log.export import check_columns
 from telemetry.log.rows import COLUMNS, KINDS, recorded
 from telemetry.log.store import EventLog
@@ -34,6 +37,11 @@ KEY = b"aetherloop"
 GROUP_EVENTS = 4_096
 GROUP_BYTES = 16 * 1024 * 1024
 """A row group ends at the first of these: what is in memory at a time, and what is put back at a time."""
+
+ASIDE, LOCK = ".aside-", ".lock"
+WAIT_S = 600.0
+"""How long one who archives waits for another who does: a session of a million events takes below a minute."""
+PAUSE_S = 0.05
 
 MAX_NAME = 200
 """Characters of a file's name; a longer stream's is cut and told apart by a digest."""
@@ -61,13 +69,23 @@ def name_of(stream: str) -> str:
 
 
 def write_archive(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bool]:
-    """Archives the stream's own events up to its head; False when the file was there and holds just these.
+    """Archives the stream's own events up to its head; False when the file was there and holds just these. One caller
+    at a time writes in a folder, so that none puts an older archive in the place of another's.
 
     Raises `StreamNotFound`, `EventsPruned` when some of it is gone, `ArchiveDamaged` when what was written does not
-    read back to the head's hash, or when a damaged file of that name is there; no file is changed then."""
+    read back to the head's hash, or when a damaged file of that name is there, and `LogHeld` where another archives
+    there for too long; no file is changed then."""
+    if log.head(stream) is None:
+        raise StreamNotFound(f"there is no {stream} in {log.name} to archive")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        return _written(log, stream, folder)
+
+
+def _written(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bool]:
     head = log.head(stream)
     if head is None:
-        raise StreamNotFound(f"there is no {stream} in {log.name} to archive")
+        raise StreamNotFound(f"there is no {stream} in {log.name} to archive any more")
     path = folder / name_of(stream)
     if path.exists():
         there = verify_archive(path)
@@ -77,8 +95,7 @@ def write_archive(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bo
     cut = 0 if origin is None else origin.at_version
     before = GENESIS.hex() if origin is None else origin.at_hash
     archive = Archive(stream, log.id, cut + 1, head.version, before, head.hash.hex())
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".aside-", suffix=SUFFIX)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=ASIDE, suffix=SUFFIX)
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -94,6 +111,28 @@ def write_archive(log: EventLog, stream: str, folder: Path) -> tuple[Archive, bo
         aside.unlink(missing_ok=True)
         raise
     return archive, True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """What was left aside by those who are no more goes first."""
+    path, until = folder / LOCK, time.monotonic() + WAIT_S
+    while (lock := hold(path)) is None:
+        if time.monotonic() > until:
+            owner = holder(path)
+            raise LogHeld(
+                f"{owner} has been archiving into {folder} for {WAIT_S:g} s. Nothing was written here, and what is "
+                "there is intact. Try again when it is done, or name another folder",
+                owner=owner,
+            )
+        time.sleep(PAUSE_S)
+    with lock:
+        try:
+            for left in folder.glob(f"{ASIDE}*"):
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def verify_archive(path: Path) -> Archive:
