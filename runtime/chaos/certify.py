@@ -142,16 +142,18 @@ def _worker(order: ChaosOrder, variables: dict[str, str]) -> Iterator[Iterator[L
         process.stdin.flush()
         yield (Line.model_validate_json(line) for line in process.stdout)
     finally:
-        if order.ray:
-            _leave_ray(process)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the id is still its own
-        while os.read(process.stdout.fileno(), READ_BYTES):
-            pass  # to its end, which is when the last life is over too and writes nothing more to the folder
-        process.wait()
-        process.stdout.close()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        try:
+            if order.ray:
+                _leave_ray(process)
+        finally:  # also where another Ctrl-C cuts that short
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # not waited for yet, so the id is still its own
+            while os.read(process.stdout.fileno(), READ_BYTES):
+                pass  # to its end, which is when the last life is over too and writes nothing more to the folder
+            process.wait()
+            process.stdout.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _leave_ray(process: subprocess.Popen[str]) -> None:
