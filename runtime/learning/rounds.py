@@ -81,9 +81,10 @@ class _Turn:
             with _stopping(number, "its model was trained", "the sessions are whole, and no model was changed"):
                 self._train(number)
         candidate = self._history().open
-        assert candidate is not None, "what was trained is on the log"
-        with _stopping(number, f"{candidate.model} was judged", f"{candidate.model} is kept, with the pairs that ran"):
-            self._judge(candidate)
+        if candidate is not None:  # else a fleet that learns the same by itself has judged it meanwhile
+            kept = f"{candidate.model} is kept, with the pairs that ran"
+            with _stopping(number, f"{candidate.model} was judged", kept):
+                self._judge(candidate)
         return self._history().rounds[-1]
 
     def _history(self) -> History:
