@@ -17,7 +17,7 @@ from pathlib import Path
 import ray
 
 from loops.gateway import Gateway
-from runtime.errors import Backpressure
+from runtime.errors import Backpressure, Unavailable
 from runtime.hosting.executors import this_process
 from runtime.hosting.live import Live
 from runtime.hosting.memory_actor import SharedMemory
@@ -95,6 +95,7 @@ class SessionHost:
         self._serving: Serving | None = None
         self._stalled: _Stalled | None = None
         self._ready = asyncio.Lock()
+        self._closed = False
 
     async def open(self) -> None:
         """Opens the log. Raises `LogHeld` when another live host writes it, `LogDamaged`, `LogUnwritable`."""
@@ -212,8 +213,11 @@ class SessionHost:
         await asyncio.gather(*self.live.running.values(), return_exceptions=True)
 
     async def close(self) -> HostStatus:
-        """Suspends, then releases the log and its lock. Returns how it stood in the end."""
+        """Suspends, then releases the log and its lock for good. Returns how it stood in the end."""
         await self.suspend()
+        async with self._ready:
+            self._closed = True
+        await self.suspend()  # what came by a log that was being opened
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])
@@ -230,6 +234,8 @@ class SessionHost:
 
     async def _open(self) -> EventLog:
         async with self._ready:
+            if self._closed:
+                raise Unavailable("this session host has ended. Go on with its sessions: aether session resume --all")
             deadline = time.monotonic() + LOCK_PATIENCE_S
             while self._log is None:
                 try:

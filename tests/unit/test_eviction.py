@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 
-from runtime.errors import NotFound
+from runtime.errors import NotFound, Unavailable
 from runtime.hosting.host import SessionHost
 from runtime.hosting.live import Live
 from runtime.hosting.orders import SessionOrder
@@ -276,6 +276,23 @@ def test_an_answer_that_comes_while_the_session_is_let_go_is_not_left_lying(url:
 
     asyncio.run(live())
     assert len(till.ledger()) == 1
+
+
+def test_a_host_that_has_ended_opens_its_log_no_more(url: str, server: ModelServer) -> None:
+    async def live() -> None:
+        host = SessionHost(url, max_sessions=4, disk_patience_s=0)
+        order = SessionOrder(session="s", scenario_text=conversation(server))
+        async with asyncio.timeout(BOUND_S):
+            opening = asyncio.create_task(host.open())
+            await until(host._ready.locked)
+            await host.close()  # while it is being opened
+            await opening
+            open_log(url).close()
+            with pytest.raises(Unavailable, match="has ended"):
+                await host.run(order)
+            open_log(url).close()
+
+    asyncio.run(live())
 
 
 def test_a_session_that_begins_as_its_last_stay_ends_is_kept_in_mind() -> None:
