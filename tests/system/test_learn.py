@@ -15,7 +15,7 @@ from telemetry.errors import LogError
 from telemetry.events import session
 from telemetry.events.learn import ModelRejected, ModelTrained
 from telemetry.log import EventLog, open_log
-from tests.aether import Aether, Row, wait_until
+from tests.aether import RUN_TIMEOUT_S, Aether, Row, wait_until
 
 MAZE = """\
 name = "maze"
@@ -25,7 +25,7 @@ sessions = 8
 [environment]
 id = "gymnasium:PointMaze_UMaze-v3"
 frames = 5
-max_frames = 300
+max_frames = {max_frames}
 
 [reasoner]
 kind = "greedy"
@@ -43,13 +43,18 @@ pairs = [{pairs}]
 """
 PAIRS = 16
 TRANSITIONS = 500
+FRAMES = 300
 MORE_PAIRS = 40
 MORE_TRANSITIONS = 1000
-"""Where the verdict must be the right one: sixteen pairs show a gain of fourteen steps only most of the time, and a map
-of five hundred moves leads astray in up to a tenth of the episodes."""
+FEWER_FRAMES = 150
+"""Where the verdict must be the right one: sixteen pairs show a gain of fourteen steps only most of the time, a map of
+five hundred moves leads astray in up to a tenth of the episodes, and in all the frames the incumbent comes to the goal
+in four fifths of them, as often as a candidate that was led astray in two of forty now and then. In half of the frames
+it comes there in a third (200 pairs each of three seeds: .32 to .43, against .97 to 1.00)."""
 FEWER_STEPS = 5.0
-"""Decisions that every seed's candidate must save at least, of about thirty. The verdict's own bound is above 0."""
-LEARN_TIMEOUT_S = 150.0
+"""Decisions that every seed's candidate must save at least, of about twenty-five; it saves fourteen, known to 1.3. The
+verdict's own bound is above 0."""
+LEARN_TIMEOUT_S = 270.0
 
 
 def maze(
@@ -59,10 +64,12 @@ def maze(
     kind: str = "linear",
     transitions: int = TRANSITIONS,
     pairs: int = PAIRS,
+    max_frames: int = FRAMES,
     more: str = "",
 ) -> str:
     path = aether.folder / f"maze-{seed}.toml"
-    path.write_text(MAZE.format(seed=seed, kind=kind, transitions=transitions, pairs=pairs) + more)
+    asked = MAZE.format(seed=seed, kind=kind, transitions=transitions, pairs=pairs, max_frames=max_frames)
+    path.write_text(asked + more)
     return str(path)
 
 
@@ -75,7 +82,8 @@ def learn(aether: Aether, file: str, *more: str) -> Row:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_one_round_saves_steps_and_loses_no_success(attached: Aether, seed: int) -> None:
-    answer = learn(attached, maze(attached, seed=seed, transitions=MORE_TRANSITIONS, pairs=MORE_PAIRS))
+    file = maze(attached, seed=seed, transitions=MORE_TRANSITIONS, pairs=MORE_PAIRS, max_frames=FEWER_FRAMES)
+    answer = learn(attached, file)
     before, after = answer["rows"]
     assert after["verdict"] == "promoted", after["why"]
     assert after["stands"]["steps"][0] <= before["stands"]["steps"][0] - FEWER_STEPS
@@ -107,6 +115,8 @@ def evaluations(log: EventLog) -> dict[str, bool]:
     return found
 
 
+KILLED_PAIRS = 24
+"""So many that the killing comes before the verdict, though the test is not woken for some seconds."""
 STAGES: dict[str, Callable[[EventLog], bool]] = {
     "gathering": lambda log: moves(log) >= 60,
     "training": lambda log: looks_at_held_out(log) > 0,
@@ -135,12 +145,12 @@ def cut_off(aether: Aether, file: str, stage: str) -> None:
         wait_until(lambda: there() or not started.running, timeout_s=LEARN_TIMEOUT_S, what=f"it is {stage}")
         assert started.running, started.end().err
         started.signal_group(signal.SIGKILL)
-    wait_until(free, timeout_s=60, what="its host is gone and the log free")
+    wait_until(free, timeout_s=RUN_TIMEOUT_S, what="its host is gone and the log free")
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_a_learning_that_is_killed_in_every_stage_goes_on_to_one_verdict(attached: Aether) -> None:
-    file = maze(attached, seed=4, kind="jepa", pairs=8, more="steps = 400\n")
+    file = maze(attached, seed=4, kind="jepa", pairs=KILLED_PAIRS, more="steps = 400\n")
     for stage in STAGES:
         cut_off(attached, file, stage)
     with closing(open_log(attached.log, mode="read")) as log:
@@ -155,7 +165,7 @@ def test_a_learning_that_is_killed_in_every_stage_goes_on_to_one_verdict(attache
         )
         assert counts["learn.model_trained"] == counts["learn.model_evaluated"] == 1
         assert counts["learn.model_promoted"] + counts["learn.model_rejected"] == 1
-        assert len(evaluations(log)) == 2 * 8, "each pair has its two sessions"
+        assert len(evaluations(log)) == 2 * KILLED_PAIRS, "each pair has its two sessions"
         assert {stream: log.head(stream) for stream in judged} == ends, "what had run was not run again"
         sessions = log.heads(prefix="session/", limit=1000)
         assert {head.stream for head in sessions} - {head.stream for head in gathered} <= set(evaluations(log))
@@ -166,9 +176,9 @@ def test_a_learning_that_is_killed_in_every_stage_goes_on_to_one_verdict(attache
 def test_after_ctrl_c_it_says_how_to_go_on(attached: Aether) -> None:
     file = maze(attached, seed=5)
     with attached.start("learn", file, "--out", str(attached.folder / "curve.png")) as started:
-        wait_until(lambda: attached.log.exists(), timeout_s=60, what="the log is there")
+        wait_until(lambda: attached.log.exists(), timeout_s=RUN_TIMEOUT_S, what="the log is there")
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=60)
+        ended = started.end()
     assert ended.code == 130
     assert f"aether learn {file}" in ended.err
     assert "Traceback" not in ended.err
