@@ -279,7 +279,7 @@ def test_of_an_owner_that_lives_out_of_sight_the_call_is_over_after_its_time_and
 ) -> None:
     """As two hosts on machines that cannot ask each other: each has a way out of its own."""
     hold.write_text("before", encoding="utf-8")
-    text = SCENARIO.format(url=server.url).replace("execute_s = 300", "execute_s = 3")
+    text = SCENARIO.format(url=server.url).replace("execute_s = 300", "execute_s = 10")
     text = text.replace("tests.courier", "tests.hasty")
     server.will(calls(call("rush", '{"what": "tea"}')), says("Done."))
     far = Gateway("far:0123456789ab:77/123", epoch_of=epoch_in(log))
