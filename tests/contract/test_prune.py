@@ -11,7 +11,7 @@ import pytest
 from telemetry.errors import EventsPruned, FencedWriter, ImportRefused, LogError, LogUnwritable, WrongExpectedVersion
 from telemetry.events import Recorded, system
 from telemetry.events.envelope import GENESIS
-from telemetry.log import EventLog, Seal, open_log
+from telemetry.log import EventLog, Seal, open_log, scan
 from telemetry.log.export import export_lines, export_whole
 from telemetry.log.imports import import_archive, import_lines, lacking
 from telemetry.log.retention.archive import ArchiveFile, digest_of, name_of, verify_archive, write_archive
@@ -119,6 +119,26 @@ def test_a_reader_that_found_a_stream_is_told_when_it_is_removed_before_the_firs
     with pytest.raises(EventsPruned):
         list(log.read("a", types=types))
     assert pruned
+
+
+def test_what_is_removed_while_the_log_is_verified_is_no_fault(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(log)
+    monkeypatch.setattr(scan, "PAGE_ROWS", 4)
+    blobs = log._database.blobs  # type: ignore[attr-defined]  # a content is looked at between two pages
+    fault = blobs.fault
+
+    def meanwhile(digest: str) -> str | None:
+        monkeypatch.undo()
+        if log.removed("a") is None:
+            prune(log, tmp_path, "a")
+        return fault(digest)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(blobs, "fault", meanwhile)
+    report = log.verify()
+    assert report.ok, str(report)
+    assert (report.events, report.removed) == (11, 10)
 
 
 def test_a_stream_goes_on_after_its_prefix_was_removed(store: Store, tmp_path: Path) -> None:
