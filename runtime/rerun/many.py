@@ -54,7 +54,7 @@ def rerun(
             continue
         tally = Tally(keep=keep)
         try:
-            _follow(log, name, first, composer, cycles=cycles, tally=tally, total=total, seen=seen)
+            _follow(log, name, first, composer, cycles=cycles, as_of=as_of, tally=tally, total=total, seen=seen)
         except MISFITS as error:
             raise UsageError(
                 f"this policy is not for session {name.removeprefix(PREFIX)} of the scenario {first.scenario!r}: "
@@ -100,6 +100,7 @@ def _follow(
     composer: Composer,
     *,
     cycles: int | None,
+    as_of: int,
     tally: Tally,
     total: Tally,
     seen: Seen,
@@ -108,7 +109,7 @@ def _follow(
     follower = Follower(log, stream, composed, live=composer.policy.live, tally=tally, total=total, seen=seen)
     try:
         for recorded in log.read(stream):
-            if cycles is not None and recorded.cycle > cycles:
+            if recorded.position > as_of or (cycles is not None and recorded.cycle > cycles):
                 break
             follower.see(recorded)
         follower.end()

@@ -13,7 +13,7 @@ from runtime.errors import NotFound, UsageError
 from runtime.fork import fork
 from runtime.rerun.many import chosen, rerun
 from runtime.rerun.policy import read_policy
-from runtime.rerun.values import Difference, RerunReport
+from runtime.rerun.values import Difference, RerunReport, SessionRerun
 from runtime.sessions import OBSERVED
 from telemetry.events import Draft, sense, session
 from telemetry.events.values import Action, Array, Move
@@ -65,6 +65,20 @@ def test_a_session_that_was_suspended_cut_off_and_taken_up_is_covered_whole(loca
     local.run("s", text, cycles=30)
     assert local.types("s").count("session.resumed") >= 2
     assert whole(one(local.log))
+
+
+def test_what_a_session_does_while_others_are_rerun_is_not_counted(local: Local) -> None:
+    local.run("first", line(), cycles=5)
+    local.run("s", line(), cycles=30, stop=iter([False] * 7 + [True]).__next__)
+    before = one(local.log)
+
+    def go_on(row: SessionRerun) -> None:
+        if row.session == "first":
+            local.run("s", line(), cycles=30)
+
+    report = rerun(local.log, ["first", "s"], read_policy({}), watch=go_on)
+    assert report.sessions[1] == before
+    assert one(local.log).cycles > before.cycles
 
 
 def test_a_fork_is_covered_whole_and_what_it_shares_is_counted_once(local: Local) -> None:
