@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession, web
 
+from runtime.gateway.proxy import _relay
 from runtime.gateway.serve import listening
 from telemetry.events import reason
 from telemetry.log import EventLog, open_log
@@ -72,6 +73,32 @@ async def test_a_stream_that_the_endpoint_cuts_off_is_cut_off_for_the_agent(log:
     (unanswered,) = told(log, one(log), reason.Unanswered)
     assert (unanswered.kind, unanswered.text) == ("cut", "half a")
     check_replay(log)
+
+
+async def test_what_came_before_the_cut_is_passed_on_though_it_is_read_after_it() -> None:
+    async def cut(request: web.Request, _: Body) -> web.StreamResponse:
+        response = await begin(request)
+        await response.write(chunk({"content": "half a"}))
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async def late(request: web.Request, _: Body) -> web.StreamResponse:
+        async with ClientSession() as http, http.post(endpoint.url) as answer:
+            if answer.content.exception() is None:
+                with pytest.raises(ClientError):
+                    await answer.content.wait_eof()
+            return await _relay(request, answer, None)
+
+    async with (
+        upstream(cut) as endpoint,
+        upstream(late) as between,
+        ClientSession() as http,
+        http.post(between.url) as got,
+    ):
+        assert await got.content.readuntil(b"\n\n") == chunk({"content": "half a"})
+        with pytest.raises(ClientError):
+            await got.read()
 
 
 async def test_when_the_agent_goes_away_the_endpoint_is_told_and_the_log_says_cancelled(log: EventLog) -> None:
