@@ -10,8 +10,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import portalocker
 
@@ -27,22 +28,38 @@ def aside(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, to be filled and handed to `put`; gone at the end unless it was. Raises
     `DatasetUnwritable`."""
     prefix = f".{target.name}{UNFINISHED}"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent, prefix)
-        outer = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    except OSError as error:
-        raise unwritable(target, error) from error
-    try:
-        with closing((outer / LOCK).open("w")) as lock:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target.parent, prefix)
+            outer = _made(target.parent, prefix, stack)
             inner = outer / target.name
             inner.mkdir(mode=0o755)
             yield inner
-    except OSError as error:
-        raise unwritable(target, error) from error
-    finally:
-        shutil.rmtree(outer, ignore_errors=True)
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+
+def _made(parent: Path, prefix: str, stack: ExitStack) -> Path:
+    """A folder whose lock `stack` holds, and that is gone when it closes. A build beside this one takes a folder that
+    nobody has locked yet for one that was left behind: then another is made."""
+    while True:
+        outer = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with ExitStack() as held:
+            held.callback(shutil.rmtree, outer, ignore_errors=True)
+            with suppress(FileNotFoundError, portalocker.LockException):
+                lock = held.enter_context(_locked(outer))
+                if (outer / LOCK).stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                    stack.enter_context(held.pop_all())
+                    return outer
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """Raises what `portalocker` does where another process holds it, `OSError`."""
+    with (folder / LOCK).open("a") as lock:
+        portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        yield lock
 
 
 def put(filled: Path, target: Path) -> None:
@@ -74,8 +91,7 @@ def unwritable(target: Path, error: OSError) -> DatasetUnwritable:
 
 
 def _sweep(parent: Path, prefix: str) -> None:
-    """Removes what builds that were killed left here; a live one holds its lock."""
+    """Removes what builds that were killed left here, even before they had a lock; a live one holds its lock."""
     for left in [one for one in parent.iterdir() if one.name.startswith(prefix)]:
-        with suppress(OSError, portalocker.LockException), closing((left / LOCK).open("r+")) as lock:
-            portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+        with suppress(OSError, portalocker.LockException), _locked(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from telemetry.datasets.build import Built, Pin, build
+from telemetry.datasets.folder import aside
 from telemetry.datasets.manifest import NAME, read_manifest
 from telemetry.datasets.recipe import Format, Parameter, Recipe, Split
 from telemetry.datasets.rows import Rows
@@ -227,11 +229,23 @@ def test_what_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    left = tmp_path / ".moves.building-1234"
+    left, at_once = tmp_path / ".moves.building-1234", tmp_path / ".moves.building-5678"
     (left / "moves").mkdir(parents=True)
     (left / "lock").touch()
+    at_once.mkdir()  # it was killed before it had its lock
     built(tmp_path / "moves")
     assert [path.name for path in tmp_path.iterdir()] == ["moves"]
+
+
+def test_builds_that_begin_side_by_side_take_no_folder_of_each_other(tmp_path: Path) -> None:
+    def begin(_: int) -> None:
+        with aside(tmp_path / "moves") as folder:
+            (folder / "row").touch()
+            assert [path.name for path in folder.iterdir()] == ["row"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(begin, range(400))) == [None] * 400
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
