@@ -10,8 +10,8 @@ under a configuration that is locked. The last alone would not do: `COPY … TO`
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ class Engine:
         self.as_of = end if as_of is None else as_of
         self._limits = limits or Limits()
         self._confined = False
-        with ExitStack() as stack:
+        with _interrupts(), ExitStack() as stack:
             aside = tempfile.TemporaryDirectory(prefix="aether-query-", ignore_cleanup_errors=True)
             stack.enter_context(aside)  # one that nobody closes goes with the process
             self._connection = stack.enter_context(self._connected(Path(aside.name)))
@@ -114,9 +114,21 @@ class Engine:
         events have been made into rows, where that takes time. `close` is called with the answer's own.
 
         Raises `InvalidQuery`, `QueryRefused`, `QueryTooLarge`, and what reading the log raises."""
-        self._roll_back()  # of an answer that was read and not closed
+        with _interrupts():
+            return self._asked(sql, parameters or {}, repeatable=repeatable, seen=seen, close=close)
+
+    def _asked(
+        self,
+        sql: str,
+        parameters: Mapping[str, Scalar],
+        *,
+        repeatable: bool,
+        seen: Seen | None,
+        close: Callable[[], None],
+    ) -> Answer:
+        self._roll_back()  # of an answer that was read and not closed, or interrupted
         statement = read_statement(sql, parser=self._connection)
-        given = _fitting(statement, parameters or {})
+        given = _fitting(statement, parameters)
         if repeatable and statement.unsettled:
             raise InvalidQuery(
                 f"this query may answer otherwise another time over the same rows: {'; '.join(statement.unsettled)}"
@@ -128,11 +140,6 @@ class Engine:
         except duckdb.Error as error:
             self._roll_back()
             raise explain(error) from None
-        except RuntimeError as error:
-            if str(error) != INTERRUPTED:
-                raise
-            self._roll_back()
-            raise KeyboardInterrupt from None
 
         def end() -> None:
             self._roll_back()
@@ -189,6 +196,17 @@ class Engine:
     def _roll_back(self) -> None:
         with suppress(duckdb.TransactionException):  # there is none, or DuckDB has ended it
             self._connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C comes out as itself, wherever in DuckDB's work it falls."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != INTERRUPTED:
+            raise
+        raise KeyboardInterrupt from None
 
 
 def ask(

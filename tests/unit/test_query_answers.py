@@ -96,8 +96,9 @@ def test_it_is_stopped_although_it_began_only_after_that(log: EventLog) -> None:
             answer.read()
 
 
+@pytest.mark.parametrize("where", ["engine.read_statement", "views.Views.make"])
 def test_ctrl_c_in_the_middle_of_duckdbs_work_is_a_keyboard_interrupt(
-    log: EventLog, monkeypatch: pytest.MonkeyPatch
+    log: EventLog, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     fill_in_turns(log)
     alone = Limits(threads=1)  # what another of DuckDB's threads has begun goes on to its end, and DuckDB waits for it
@@ -108,8 +109,8 @@ def test_ctrl_c_in_the_middle_of_duckdbs_work_is_a_keyboard_interrupt(
             threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()  # not before it is awaited
             engine._connection.execute(work)
 
-        with monkeypatch.context() as rows_take_long:
-            rows_take_long.setattr(engine._views, "make", make)
+        with monkeypatch.context() as it_takes_long:
+            it_takes_long.setattr(f"telemetry.query.{where}", make)
             with pytest.raises(KeyboardInterrupt):
                 engine.ask("SELECT count(*) AS n FROM events")
         with engine.ask("SELECT count(*) AS n FROM events") as answer:
