@@ -11,8 +11,10 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import ray
@@ -23,6 +25,8 @@ from runtime.hosting.orders import ONE_THREAD
 from runtime.settings import Settings
 
 KNOCK_TIMEOUT_S = 5.0
+LEAVE_TIMEOUT_S = 10.0
+LEAVE_POLL_S = 0.05
 SHORT_FOLDER_CHARACTERS = 24
 """Ray adds up to 80 characters to its folder's path for its sockets, and a socket's path may hold 104 (macOS)."""
 
@@ -43,7 +47,7 @@ def connected(settings: Settings) -> Iterator[None]:
     finally:
         ray.shutdown()
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 @contextmanager
@@ -97,6 +101,15 @@ def _knock(address: str) -> None:
 def _folder() -> str:
     usual = tempfile.gettempdir()
     return tempfile.mkdtemp(prefix="aether-", dir=usual if len(usual) <= SHORT_FOLDER_CHARACTERS else "/tmp")
+
+
+def _remove(folder: str) -> None:
+    """Ray's processes may outlive it for a moment, and write there still."""
+    until = time.monotonic() + LEAVE_TIMEOUT_S
+    shutil.rmtree(folder, ignore_errors=True)
+    while Path(folder).exists() and time.monotonic() < until:
+        time.sleep(LEAVE_POLL_S)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
