@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +85,8 @@ class Collector:
     """Of each request over HTTP."""
     open: threading.Event = field(default_factory=threading.Event)
     """While it is not set, what comes is neither taken nor answered."""
+    _failed: tuple[Manner, int] = field(default_factory=lambda: (Manner(), 0))
+    """How many answers were of the status of a manner: whoever sets another sets it once and for all."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -98,9 +100,7 @@ class Collector:
             self.asked += 1
             if manner.limit_bytes is not None and len(content) > manner.limit_bytes:
                 return Verdict(413, said=f"larger than {manner.limit_bytes} bytes")
-            if manner.status is not None and manner.times != 0:
-                if manner.times is not None:
-                    self.manner = Manner(**{**asdict(manner), "times": manner.times - 1})
+            if manner.status is not None and self._fails(manner):
                 return Verdict(manner.status, said="as it was told to", retry_after=manner.retry_after)
             if manner.refuses is not None and manner.refuses.encode() in content:
                 return Verdict(400, said=f"it holds {manner.refuses!r}")
@@ -108,6 +108,12 @@ class Collector:
             rejected = 0 if manner.rejects is None else _reject(request, manner.rejects.encode())
             self._keep(signal, request)
             return Verdict(200, rejected, f"{rejected} hold {manner.rejects!r}" if rejected else "")
+
+    def _fails(self, manner: Manner) -> bool:
+        of, failed = self._failed
+        failed = failed if of is manner else 0
+        self._failed = manner, failed + 1
+        return manner.times is None or failed < manner.times
 
     def _keep(self, signal: str, request: Request) -> None:
         self.requests.append(request)
