@@ -9,15 +9,17 @@ import ctypes
 import json
 import os
 import pty
+import random
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,18 +30,23 @@ from telemetry.log import open_log
 
 ROOT = Path(__file__).parents[1]
 AETHER = (sys.executable, "-m", "runtime")
-RUN_TIMEOUT_S = 120.0
+RUN_TIMEOUT_S = 240.0
+"""How long a test waits for what takes seconds, on a machine that may have ten times as much to do."""
 POLL_S = 0.02
 AGAIN_S = 30.0
+LENT_TO_NOBODY = (20_000, 32_768)
+"""Ray's workers have those before, connections by Linux' default those after."""
 PR_SET_PDEATHSIG = 1
 """From <sys/prctl.h>."""
+LIBC = ctypes.CDLL(None)
+"""Looked up here: after a fork another thread's lock on the loader would be held for ever."""
 
 Row = dict[str, Any]
 """A row of a JSON answer."""
 
 
-def wait_until(true: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-    """Polls. Raises TimeoutError that says `what` did not come true."""
+def wait_until(true: Callable[[], bool], *, timeout_s: float = RUN_TIMEOUT_S, what: str) -> None:
+    """Polls, and returns as soon as it is. Raises TimeoutError that says `what` did not come true."""
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:
@@ -50,7 +57,20 @@ def wait_until(true: Callable[[], bool], *, timeout_s: float, what: str) -> None
 def end_with_parent() -> None:
     """Run in a child before its program: SIGTERM when the tests are killed, so that no cluster outlives them."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback that nobody listens on: none of those that the system lends to connections, which may have one
+    again before a server has it, and none that Ray gives to workers."""
+    with ExitStack() as held:
+        found: list[int] = []
+        while len(found) < number:
+            probe, port = held.enter_context(socket.socket()), random.SystemRandom().randrange(*LENT_TO_NOBODY)
+            with suppress(OSError):  # somebody has it
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def short_folder() -> Path:

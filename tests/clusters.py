@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -20,11 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.aether import ROOT, end_with_parent, environment, short_folder, wait_until
+from tests.aether import ROOT, end_with_parent, environment, free_ports, short_folder, wait_until
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 240.0
 APART = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 """Before a command: in a pid namespace of its own, which ends with it."""
+REST_TIME_S = "120"
+"""Seconds that a job which is stopped may take to let its sessions rest; Ray's own three are few on a busy machine."""
 CPUS = 8
 """What the head says it has; nothing here computes for long."""
 
@@ -34,8 +35,8 @@ class Head:
 
     def __init__(self, **more: str) -> None:
         self.folder = short_folder()
-        self.env = environment(self.folder, **more)
-        port, self._dashboard = _free_port(), _free_port()
+        self.env = environment(self.folder, RAY_JOB_STOP_WAIT_TIME_S=REST_TIME_S, **more)
+        port, self._dashboard, agent = free_ports(3)
         self.address = f"127.0.0.1:{port}"
         self.dashboard = f"http://127.0.0.1:{self._dashboard}"
         ray = str(Path(sys.executable).with_name("ray"))
@@ -45,7 +46,7 @@ class Head:
             f"--num-cpus={CPUS}",
             "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self._dashboard}",
-            f"--dashboard-agent-listen-port={_free_port()}",
+            f"--dashboard-agent-listen-port={agent}",
             f"--temp-dir={self.folder / 'ray'}",
             "--disable-usage-stats",
         )
@@ -62,7 +63,7 @@ class Head:
         )
         try:
             wait_until(self._answers, timeout_s=START_TIMEOUT_S, what="the head's dashboard answers")
-        except TimeoutError:
+        except BaseException:
             self.close()
             raise
 
@@ -71,7 +72,7 @@ class Head:
         token = Path(self.env["RAY_AUTH_TOKEN_PATH"]).read_text()
         request = urllib.request.Request(f"{self.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
         try:
-            with urllib.request.urlopen(request, timeout=2) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
@@ -228,9 +229,3 @@ def _parent(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:  # it ended meanwhile
         return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,18 +18,18 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.aether import ROOT, end_with_parent
+from tests.aether import ROOT, RUN_TIMEOUT_S, end_with_parent, free_ports
 from tests.collector import Manner, kept, metrics_of, records_of, spans_of
 
 
 class CollectorProcess:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ports = ["0", "0"]
+        self._ports = [str(port) for port in free_ports(2)]
         self.start()
 
     def start(self) -> None:
-        """On the ports that it had before."""
+        """On the same ports each time, which are no connection's meanwhile."""
         self._process = subprocess.Popen(
             (sys.executable, "-m", "tests.collector", str(self.folder), *self._ports),
             cwd=ROOT,
@@ -40,7 +40,6 @@ class CollectorProcess:
         assert self._process.stdout is not None
         said = json.loads(self._process.stdout.readline())
         self.url, self.grpc_url = said["url"], said["grpc_url"]
-        self._ports = [url.rpartition(":")[2] for url in (self.url, self.grpc_url)]
 
     def kill(self) -> None:
         """As a power cut does."""
@@ -50,12 +49,12 @@ class CollectorProcess:
 
     def behave(self, manner: Manner) -> None:
         content = json.dumps(asdict(manner)).encode()
-        urllib.request.urlopen(f"{self.url}/manner", content, timeout=10).close()
+        urllib.request.urlopen(f"{self.url}/manner", content, timeout=RUN_TIMEOUT_S).close()
 
     @property
     def asked(self) -> int:
         """Requests since it was started."""
-        with urllib.request.urlopen(f"{self.url}/asked", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/asked", timeout=RUN_TIMEOUT_S) as answer:
             return int(answer.read())
 
     @property

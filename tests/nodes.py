@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 
 QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 """A node that was killed is noticed within about two seconds, not fifteen."""
+START_TIMEOUT_S = 240.0
 
 
 def main() -> None:
@@ -24,7 +25,8 @@ def main() -> None:
 
 
 def _add(cluster: Cluster, arguments: dict[str, Any]) -> None:
-    node = cluster.add_node(**arguments)
+    node = cluster.add_node(wait=False, **arguments)
+    cluster._wait_for_node(node, timeout=START_TIMEOUT_S)  # `add_node` would give up after 30 s
     (raylet,) = node.all_processes["raylet"]
     started = {"node": node.node_id, "raylet": raylet.process.pid, "address": cluster.address}
     sys.stdout.write(f"{json.dumps(started)}\n")

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Literal
 import psycopg
 import pytest
 
-from tests.aether import end_with_parent, wait_until
+from tests.aether import end_with_parent, free_ports, wait_until
 
 PASSWORD = "hush-7f3a9c01"
 """Of the only user; it must appear in nothing that anybody is shown."""
@@ -74,7 +73,7 @@ class Server:
         self._user = OWNER if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user, self._user)
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         self._names = count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._make(settings)
@@ -181,9 +180,3 @@ def drop(url: str) -> None:
     assert found is not None
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"SET client_min_messages = warning; DROP SCHEMA {found[1]} CASCADE")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
