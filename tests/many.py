@@ -75,11 +75,18 @@ def _command(aether: Aether, scenario: str, log: object, sessions: int, cycles: 
 def strike(url: str, kills: int, living: Callable[[], Sequence[int]], chance: random.Random) -> list[Death]:
     """Kills one host after the other, each when two live and the log has gone on."""
     deaths: list[Death] = []
+    pair: list[int] = []
     goal = 15 * EVENTS_A_CYCLE
+
+    def both() -> bool:
+        killed = {death.victim for death in deaths}  # the system may show them for a while
+        pair[:] = sorted(set(living()) - killed)
+        return len(pair) == 2
+
     for _ in range(kills):
-        wait_until(lambda: len(living()) == 2, timeout_s=BOUND_S, what="both hosts live")
         reach(url, goal)
-        victim, survivor = chance.sample(sorted(living()), 2)
+        wait_until(both, timeout_s=BOUND_S, what="both hosts live")
+        victim, survivor = chance.sample(pair, 2)
         os.kill(victim, signal.SIGKILL)
         deaths.append(Death(victim, frozenset({survivor})))
         goal = position(url) + chance.randrange(40, 120) * EVENTS_A_CYCLE
@@ -110,13 +117,20 @@ def owned(url: str, number: int) -> list[tuple[Row, str]]:
     found: list[tuple[Row, str]] = []
 
     def there() -> bool:
-        with closing(open_log(url, mode="read")) as log:
-            rows: list[Row] = [{"session": head.stream.removeprefix(PREFIX)} for head in log.heads(prefix=PREFIX)]
-        found[:] = [(row, had[0]) for row in rows if (had := owners(url, row))]
+        found[:] = acted(url)
         return len(found) == number
 
     wait_until(there, timeout_s=BOUND_S, what=f"{number} sessions at work")
     return found
+
+
+def acted(url: str) -> list[tuple[Row, str]]:
+    """As `owned`, those that have acted by now."""
+    if not position(url):
+        return []
+    with closing(open_log(url, mode="read")) as log:
+        rows: list[Row] = [{"session": head.stream.removeprefix(PREFIX)} for head in log.heads(prefix=PREFIX)]
+    return [(row, had[0]) for row in rows if (had := owners(url, row))]
 
 
 def events(url: str, row: Row, *types: str) -> list[Recorded]:

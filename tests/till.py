@@ -28,7 +28,7 @@ def _write(line: str) -> None:
         file.write(f"{line}\n")
 
 
-LATE_S = 60.0
+LATE_S = 600.0
 
 
 def _linger() -> None:
