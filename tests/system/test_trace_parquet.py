@@ -40,16 +40,18 @@ def test_it_keeps_what_is_there_and_next_time_what_came_since(aether: Aether, lo
 
 
 def test_it_follows_until_ctrl_c_and_what_it_has_seen_is_on_disk(aether: Aether, log: EventLog, tmp_path: Path) -> None:
-    folder = tmp_path / "kept"
-    with aether.start("trace", "export", "--parquet", str(folder), "--follow", "--json") as started:
-        wait_until((folder / ".lock").exists, timeout_s=60, what="a keeper")
+    folder, terminal = tmp_path / "kept", {"TERM": "xterm"}
+    command = ("trace", "export", "--parquet", str(folder), "--follow")
+    with aether.start(*command, terminal=True, env=terminal) as started:
+        wait_until(lambda: "up to position 143 of" in started.shown(), what="what was there is seen")
         fill_in_turns(log, ("lava",))
+        wait_until(lambda: "up to position 285 of" in started.shown(), what="what came is seen")
+        assert read(place_of(folder)) is None, "it is not on disk yet"
         started.signal_group(signal.SIGINT)
-        ran = started.end(timeout_s=60)
+        ran = started.end()
     assert ran.code == 130
-    found = read(place_of(folder))
-    assert found is not None
-    assert_kept(place_of(folder), log)
+    assert "rows of 285 events, up to position 285; nothing waits" in ran.out
+    assert assert_kept(place_of(folder), log) == 285
 
 
 def test_a_second_keeper_is_exit_6_and_a_folder_of_another_log_exit_2(
