@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 
 from telemetry.log import EventLog, open_log
-from tests.aether import AETHER, ROOT, Aether, end_with_parent, wait_until
+from tests.aether import AETHER, ROOT, RUN_TIMEOUT_S, Aether, end_with_parent, wait_until
 from tests.contract.stores import fill
 from tests.local import Local
 from tests.postgres import PASSWORD, Server, drop
@@ -49,7 +49,7 @@ def start(aether: Aether, *arguments: str, out: IO[bytes] | int = subprocess.PIP
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int, str]:
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=RUN_TIMEOUT_S)
     return process.returncode, err.decode()
 
 
@@ -69,7 +69,7 @@ def test_a_named_follower_killed_again_and_again_skips_no_event(aether: Aether, 
             follower = start(aether, "--from", "0", "--as", "test", "--json", out=file)
             fill(log, f"s{number}", EVENTS_A_KILL // 20, each=20)
             goal = total + chance.randrange(1, EVENTS_A_KILL)
-            wait_until(lambda: max(positions(out), default=0) >= goal, timeout_s=60, what=f"line {goal}")  # noqa: B023
+            wait_until(lambda: max(positions(out), default=0) >= goal, what=f"line {goal}")  # noqa: B023
             end(follower, signal.SIGKILL)
         total += EVENTS_A_KILL
         here = positions(out)
@@ -80,20 +80,20 @@ def test_a_named_follower_killed_again_and_again_skips_no_event(aether: Aether, 
         follower = start(aether, "--as", "test", "--json", out=file)
         fill(log, "last", 1)
         total += 1
-        wait_until(lambda: total in positions(tmp_path / "last.jsonl"), timeout_s=60, what="the last line")
+        kept = Path(f"{log.url}.cursors/test.json")
+        wait_until(lambda: json.loads(kept.read_text(encoding="utf-8"))["position"] == total, what="its last place")
         code, err = end(follower, signal.SIGINT)
     assert (code, err) == (130, "aether: interrupted\n")
     seen += positions(tmp_path / "last.jsonl")
     assert sorted(set(seen)) == list(range(1, total + 1))
-    kept = json.loads(Path(f"{log.url}.cursors/test.json").read_text(encoding="utf-8"))
-    assert kept == {"log": log.id, "position": total}
+    assert json.loads(kept.read_text(encoding="utf-8")) == {"log": log.id, "position": total}
 
 
 def test_without_a_name_it_begins_now_and_prints_what_is_committed_next(aether: Aether, log: EventLog) -> None:
     fill(log, "before", 3)
     follower = start(aether, "--as", "now")
     cursor = Path(f"{log.url}.cursors/now.json")
-    wait_until(cursor.exists, timeout_s=60, what="it follows")
+    wait_until(cursor.exists, what="it follows")
     fill(log, "after", 2)
     assert follower.stdout is not None
     lines = [follower.stdout.readline().decode().split() for _ in range(2)]
@@ -113,9 +113,9 @@ def test_it_prints_only_what_was_asked_for_and_the_place_moves_over_the_rest(aet
     follower = start(aether, *arguments)
     cursor = Path(f"{log.url}.cursors/x.json")
     last = log.position()
-    wait_until(lambda: cursor.exists() and json.loads(cursor.read_text())["position"] == last, timeout_s=60, what="end")
+    wait_until(lambda: cursor.exists() and json.loads(cursor.read_text())["position"] == last, what="end")
     follower.send_signal(signal.SIGINT)
-    out, _ = follower.communicate(timeout=30)
+    out, _ = follower.communicate(timeout=RUN_TIMEOUT_S)
     assert [line.split()[1:5:3] for line in out.decode().splitlines()] == [
         ["session/b", "session.opened"],
         ["session/b", "session.closed"],
@@ -129,7 +129,7 @@ def test_it_ends_when_nobody_reads_it_any_more_even_while_nothing_happens(aether
     assert follower.stdout.readline()
     follower.stdout.close()
     assert follower.stderr is not None
-    assert follower.wait(timeout=60) == 1
+    assert follower.wait(timeout=RUN_TIMEOUT_S) == 1
     assert follower.stderr.read() == b""
     follower.stderr.close()
 
@@ -142,9 +142,9 @@ def test_a_log_on_a_server_is_followed_and_listed_alike(aether: Aether, server: 
         local.close()
         follower = start(aether, "--log", url, "--from", "0", "--type", "session.closed", "--as", "x")
         cursor = aether.home / "cursors" / log.id / "x.json"
-        wait_until(cursor.exists, timeout_s=60, what="it follows")
+        wait_until(cursor.exists, what="it follows")
         follower.send_signal(signal.SIGINT)
-        out, err = follower.communicate(timeout=30)
+        out, err = follower.communicate(timeout=RUN_TIMEOUT_S)
         assert out.decode().split()[1:5:3] == ["session/a", "session.closed"]
         assert json.loads(cursor.read_text(encoding="utf-8")) == {"log": log.id, "position": log.position()}
         listed = aether("session", "list", "--log", url, "--status", "closed", "--json")
@@ -155,7 +155,7 @@ def test_a_log_on_a_server_is_followed_and_listed_alike(aether: Aether, server: 
 
 def test_two_followers_of_one_name_are_one_too_many(aether: Aether, log: EventLog) -> None:
     follower = start(aether, "--as", "x")
-    wait_until(Path(f"{log.url}.cursors/x.json").exists, timeout_s=60, what="it follows")
+    wait_until(Path(f"{log.url}.cursors/x.json").exists, what="it follows")
     ran = aether("log", "follow", "--as", "x")
     assert ran.code == 6
     assert "another process follows as x" in ran.err
