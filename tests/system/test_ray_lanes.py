@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.aether import ROOT
+from tests.aether import ROOT, RUN_TIMEOUT_S
 from tests.clusters import Head
 from tests.lanes import ASKS
 
@@ -24,7 +24,7 @@ def said(head: Head, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -85,9 +85,10 @@ def test_sessions_in_a_pool_take_up_what_is_promoted_while_they_run(attached: Ae
     greedy = MAZE.replace('kind = "active_inference"', 'kind = "greedy"')
     file.write_text(greedy + LEARNING + POOL)
     with attached.start("run", str(file), "--cycles", "100000", "--sessions", "2", "--json") as running:
-        wait_until(lambda: _counted(attached, "session.cycle_closed") > 20, timeout_s=120, what="cycles")
+        wait_until(lambda: _counted(attached, "session.cycle_closed") > 20, what="cycles")
         promoted = enter(str(attached.log), learn.ModelPromoted(model=model, figures={}), run="p")
-        wait_until(lambda: _counted(attached, "reason.planned") > 20, timeout_s=120, what="plans")
+        wait_until(lambda: _counted(attached, "learn.model_adopted") == 2, what="both take it up")
+        wait_until(lambda: _counted(attached, "reason.planned") > 20, what="plans")
         running.signal(signal.SIGINT)
         assert running.end().code == 130
     with closing(open_log(attached.log, mode="read")) as log:

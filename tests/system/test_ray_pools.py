@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 
 import pytest
@@ -31,7 +30,6 @@ recall = 4
 """
 PHASES = ("sense", "feel", "reason", "execute", "learn")
 CYCLES = "40"
-BOUND_S = 60.0
 
 
 def _pools(placement: dict[str, str], **pools: str) -> str:
@@ -72,10 +70,9 @@ def test_phases_in_pools_end_in_the_state_of_phases_in_the_host(
     ],
 )
 def test_a_pool_that_asks_for_more_than_there_is_is_exit_6(attached: Aether, pool: str, asked: str, there: str) -> None:
-    began = time.monotonic()
     run = attached("run", _file(attached, _pools({"execute": "world"}, world=pool)), "--cycles", CYCLES)
-    assert time.monotonic() - began < BOUND_S
     assert run.code == 6
+    assert "did not start within" not in run.err, "it was not waited for"
     assert asked in run.err
     assert there in run.err
     assert "[pools]" in run.err, "it says what to change"
@@ -84,7 +81,7 @@ def test_a_pool_that_asks_for_more_than_there_is_is_exit_6(attached: Aether, poo
 
 def test_a_host_that_asks_for_more_than_there_is_is_exit_6(attached: Aether) -> None:
     env = {"AETHER_HOST_CPUS": "64"}
-    run = attached("run", _file(attached, MAZE), "--cycles", CYCLES, env=env, timeout_s=BOUND_S)
+    run = attached("run", _file(attached, MAZE), "--cycles", CYCLES, env=env)
     assert run.code == 6
     assert "64 CPUs" in run.err
     assert "has 8" in run.err

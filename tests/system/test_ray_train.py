@@ -21,14 +21,13 @@ import torch
 from loops.lessons import Lessons, read_lessons
 from runtime.fork import fork
 from telemetry.log import open_log
-from tests.aether import ROOT, end_with_parent, wait_until
+from tests.aether import ROOT, RUN_TIMEOUT_S, end_with_parent, wait_until
 from tests.clusters import Head, Nodes, actors_in
 from tests.local import Local
 from tests.trainings import SMALL, look, sources_of
 from world_model.errors import LossNotFinite
 from world_model.jepa.fit import Fitted, fit
 
-BOUND_S = 200.0
 LINE = """
 name = "line"
 environment = { id = "gymnasium:AetherLine-v0", max_frames = 24, episodes = 9 }
@@ -67,7 +66,7 @@ class Driver:
     def heard(self) -> dict[str, Any]:
         """The next line."""
         try:
-            line = self._lines.get(timeout=BOUND_S)
+            line = self._lines.get(timeout=RUN_TIMEOUT_S)
         except queue.Empty:
             raise AssertionError(self._said()) from None
         said = json.loads(line)
@@ -180,8 +179,9 @@ def test_one_worker_trains_bit_for_bit_as_this_process_and_leaves_nothing_behind
 def test_a_worker_that_is_killed_goes_on_from_the_last_state_to_the_same_end(
     driver: Driver, head: Head, undisturbed: Fitted, tmp_path: Path
 ) -> None:
+    wait_until(lambda: not actors_in(head.folder, WORKER), what="workers of orders before this one end")
     driver.order(tmp_path, steps=LONG)
-    wait_until(lambda: kept(tmp_path), timeout_s=BOUND_S, what="a state is kept")
+    wait_until(lambda: kept(tmp_path), what="a state is kept")
     (worker,) = actors_in(head.folder, WORKER)
     os.kill(worker, signal.SIGKILL)
     found = driver.end()
@@ -196,9 +196,9 @@ def test_an_order_whose_driver_was_killed_goes_on_when_it_is_given_again(
 ) -> None:
     first = Driver(head, log)
     first.order(tmp_path, steps=LONG)
-    wait_until(lambda: kept(tmp_path), timeout_s=BOUND_S, what="a state is kept")
+    wait_until(lambda: kept(tmp_path), what="a state is kept")
     first.close()
-    wait_until(lambda: not actors_in(head.folder, WORKER), timeout_s=BOUND_S, what="its workers end")
+    wait_until(lambda: not actors_in(head.folder, WORKER), what="its workers end")
     found = driver.run(tmp_path, steps=LONG)
     assert same(found, undisturbed)
     assert 0 < found["resumed"] < LONG
