@@ -33,7 +33,7 @@ def test_a_session_is_forked_a_playbook_laid_down_and_a_training_entered_while_t
     endless.write_text(ENDLESS)
     calm.write_text(PLAYBOOK)
     with attached.start("run", str(endless), "--json") as started:
-        wait_until(lambda: position(attached.log) > LEARNABLE, timeout_s=60, what="the session is under way")
+        wait_until(lambda: position(attached.log) > LEARNABLE, what="the session is under way")
         with closing(open_log(attached.log, mode="read")) as log:
             (head,) = log.heads(prefix="session/")
             parent, at = head.stream.removeprefix("session/"), cut_before(log, head.stream, head.version)
@@ -44,7 +44,7 @@ def test_a_session_is_forked_a_playbook_laid_down_and_a_training_entered_while_t
         trained = attached("train", "world-model", "live", "--kind", "linear", "--json")
         assert started.running, "the host was not disturbed"
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=40)
+        ended = started.end()
     assert forked.code == 0, forked.err
     assert (elsewhere.code, nobody.code) == (2, 3), "what is refused is refused as it is without a host"
     assert "a fork begins at a closed cycle" in elsewhere.err

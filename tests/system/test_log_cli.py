@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.log import open_log
-from tests.aether import AETHER, ROOT, Aether
+from tests.aether import AETHER, ROOT, RUN_TIMEOUT_S, Aether
 from tests.postgres import PASSWORD, Server
 
 MAZE = str(ROOT / "tests" / "golden" / "maze.jsonl")
@@ -38,7 +38,9 @@ def test_an_exported_log_is_imported_and_exported_again_byte_for_byte(aether: Ae
 def test_an_import_reads_stdin_and_answers_json(aether: Aether, path: Path) -> None:
     command = (*AETHER, "log", "import", "-", "--json", "--log", str(path))
     with Path(MAZE).open("rb") as file:
-        ran = subprocess.run(command, stdin=file, env=aether.env, cwd=ROOT, capture_output=True, timeout=60, check=True)
+        ran = subprocess.run(
+            command, stdin=file, env=aether.env, cwd=ROOT, capture_output=True, timeout=RUN_TIMEOUT_S, check=True
+        )
     answer = json.loads(ran.stdout)
     assert answer["rows"] == [
         {"new": 147, "stood": 0, "streams": 1, "without_content": 0, "withheld": 0, "disclosed": 0}

@@ -26,7 +26,7 @@ cpus = 0.5
 """
 LEAVE = """
 [heart]
-approval_timeout_s = 100
+approval_timeout_s = 1000
 [[heart.rules]]
 id = "leave"
 verdict = "ask"
@@ -60,7 +60,7 @@ def test_a_phase_actor_killed_in_the_middle_of_a_call_is_settled_by_the_class_of
     scenario = aether.folder / "errands.toml"
     scenario.write_text(SCENARIO.format(url=server.url, errand=errand) + HANDS, encoding="utf-8")
     with aether.start("run", str(scenario), "--json", env={"TILL": str(till)}) as run:
-        wait_until(lambda: pid.exists() and pid.read_text() != "", timeout_s=100, what="the tool is at work")
+        wait_until(lambda: pid.exists() and pid.read_text() != "", what="the tool is at work")
         os.kill(int(pid.read_text()), signal.SIGKILL)
         hold.unlink()
         ran = run.end()
@@ -83,7 +83,7 @@ def test_a_person_answers_a_live_session_from_another_process_and_it_goes_on(
     scenario = aether.folder / "errands.toml"
     scenario.write_text(SCENARIO.format(url=server.url, errand="pay") + LEAVE, encoding="utf-8")
     with aether.start("run", str(scenario), "--json", env={"TILL": str(till)}) as run:
-        wait_until(lambda: bool(events(aether.log, "execute.approval_asked")), timeout_s=100, what="the session asks")
+        wait_until(lambda: bool(events(aether.log, "execute.approval_asked")), what="the session asks")
         (asked,) = events(aether.log, "execute.approval_asked")
         assert isinstance(asked, execute.ApprovalAsked)
         (row,) = aether("session", "list", "--json").rows

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.aether import ROOT
+from tests.aether import ROOT, RUN_TIMEOUT_S
 from tests.clusters import APART, Head
 
 
@@ -25,7 +25,7 @@ def test_of_a_process_on_another_node_its_node_is_asked() -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=RUN_TIMEOUT_S,
             check=False,
         )
     assert ran.returncode == 0, ran.stderr

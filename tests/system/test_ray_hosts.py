@@ -14,7 +14,7 @@ import pytest
 
 from loops.state import state_hash
 from telemetry.log import open_log
-from tests.aether import ROOT, Aether, position, processes_naming, wait_until
+from tests.aether import ROOT, RUN_TIMEOUT_S, Aether, position, processes_naming, wait_until
 from tests.clusters import Head
 from tests.local import folded
 
@@ -33,13 +33,13 @@ def test_the_second_host_on_a_log_is_exit_6_and_names_the_first(attached: Aether
     endless = attached.folder / "endless.toml"
     endless.write_text(ENDLESS)
     with attached.start("run", str(endless)) as first:
-        wait_until(lambda: position(attached.log) > 10, timeout_s=60, what="the first host writes")
+        wait_until(lambda: position(attached.log) > 10, what="the first host writes")
         holder = attached.log.with_name("aether.db.lock").read_text().split()[1]
         second = attached("run", MAZE, "--sessions", "1")
         answer = attached("run", MAZE, "--sessions", "1", "--json")
         assert f"pid {holder}" in attached("doctor").out
         first.signal_group(signal.SIGINT)
-        assert first.end(timeout_s=40).code == 130, "the first was not disturbed"
+        assert first.end().code == 130, "the first was not disturbed"
     assert second.code == 6
     assert f"pid {holder} on {socket.gethostname()}" in second.err
     assert "Traceback" not in second.err
@@ -62,9 +62,9 @@ def test_an_interrupted_run_says_how_many_sessions_had_not_begun(attached: Aethe
     endless = attached.folder / "endless.toml"
     endless.write_text(ENDLESS)
     with attached.start("run", str(endless), "--sessions", "3", env={"AETHER_MAX_SESSIONS": "1"}) as started:
-        wait_until(lambda: position(attached.log) > 10, timeout_s=60, what="the first session runs")
+        wait_until(lambda: position(attached.log) > 10, what="the first session runs")
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=40)
+        ended = started.end()
     assert ended.code == 130
     assert "2 sessions had not begun" in ended.err
 
@@ -99,11 +99,11 @@ with connected(settings):
     said = []
     for call in [*crowd, None]:
         try:
-            ray.get(call or host.start(orders[1]), timeout=30)
+            ray.get(call or host.start(orders[1]), timeout=120)
         except Backpressure as error:
             said.append(str(error))
     host.suspend()
-    rows = ray.get([first, same], timeout=30)
+    rows = ray.get([first, same], timeout=120)
     host.close()
 answer = {"said": said, "crowd": len(crowd), "crowded": crowded, "refused": orders[1].session}
 print(json.dumps(answer | {"rows": [row.model_dump() for row in rows]}))
@@ -119,7 +119,7 @@ def test_a_direct_call_beyond_the_bound_is_answered_with_backpressure(attached: 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -150,9 +150,9 @@ def test_a_thousand_sessions_are_live_at_once_in_one_host_and_all_end_right(atta
     file = attached.folder / "null.toml"
     file.write_text(NULL)
     with attached.start("run", str(file), "--sessions", str(MANY), "--json") as started:
-        wait_until(lambda: _under_way(attached) == MANY, timeout_s=90, what="every session has closed a cycle")
+        wait_until(lambda: _under_way(attached) == MANY, what="every session has closed a cycle")
         started.signal_group(signal.SIGINT)
-        ended = started.end(timeout_s=60)
+        ended = started.end()
     assert ended.code == 130
     rows = json.loads(ended.out)["rows"]
     assert len(rows) == MANY
@@ -217,7 +217,7 @@ gymnasium.register("Deadly-v0", Deadly)
 def test_a_run_that_is_over_leaves_no_process_and_no_folder(aether: Aether) -> None:
     ran = aether("run", MAZE, "--sessions", "1", "--cycles", "3")
     assert ran.code == 0
-    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=20, what="the local Ray is gone")
+    wait_until(lambda: not processes_naming(str(aether.folder)), what="the local Ray is gone")
     assert list(aether.folder.glob("aether-*")) == []
     assert "WARNING" not in ran.err
     assert "ray" not in ran.err.lower()
@@ -226,7 +226,7 @@ def test_a_run_that_is_over_leaves_no_process_and_no_folder(aether: Aether) -> N
 def test_a_run_on_a_cluster_gives_back_what_it_held(attached: Aether, head: Head) -> None:
     before = set(head.actors("SessionHost"))
     assert attached("run", MAZE, "--sessions", "1", "--cycles", "3").code == 0
-    wait_until(lambda: set(head.actors("SessionHost")) <= before, timeout_s=20, what="the session host is gone")
+    wait_until(lambda: set(head.actors("SessionHost")) <= before, what="the session host is gone")
 
 
 @pytest.mark.slow

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from telemetry.log import open_log
-from tests.aether import AETHER, ROOT, Aether, Row, position, wait_until
+from tests.aether import AETHER, ROOT, RUN_TIMEOUT_S, Aether, Row, position, wait_until
 from tests.clusters import Head
 
 MAX_UPLOAD_BYTES = 5 * 2**20
-JOB_TIMEOUT_S = 180.0
 SESSIONS = 12
 """More than the scenario's own, so that a model has enough to learn from whichever of them judge it."""
 
@@ -97,7 +96,7 @@ def test_a_stopped_job_leaves_its_sessions_resting(head: Head) -> None:
     job = f"stopped-{uuid.uuid4().hex[:8]}"
     command = ("run", "examples/maze.toml", "--sessions", "100", "--log", str(log))
     _ray(head, "submit", "--submission-id", job, "--no-wait", "--working-dir", ".", "--", *AETHER, *command)
-    wait_until(lambda: position(log) > 500, timeout_s=60, what="the sessions run")
+    wait_until(lambda: position(log) > 500, what="the sessions run")
     _ray(head, "stop", job)
     with closing(open_log(log, mode="read")) as store:
         last = [next(store.read_back(h.stream)).type for h in store.heads(prefix="session/", limit=1000)]
@@ -114,7 +113,7 @@ def test_an_attached_run_uses_the_same_cluster(attached: Aether, head: Head) -> 
 
 
 def test_a_cluster_that_is_not_there_is_exit_6(aether: Aether) -> None:
-    run = aether("run", "examples/maze.toml", "--address", "127.0.0.1:1", timeout_s=60)
+    run = aether("run", "examples/maze.toml", "--address", "127.0.0.1:1")
     assert run.code == 6
     assert "Ray at 127.0.0.1:1 cannot be used" in run.err
     assert "Traceback" not in run.err
@@ -134,7 +133,7 @@ def _ray(head: Head, action: str, *arguments: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=JOB_TIMEOUT_S,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     return ran.returncode, ran.stdout

@@ -95,7 +95,7 @@ def test_a_run_that_is_interrupted_sends_out_what_its_sessions_left(
 ) -> None:
     env = {"AETHER_TELEMETRY_OTLP": collector.url}
     with aether.start("run", str(endless), "--json", env=env) as started:
-        wait_until(lambda: len(collector.records) > 100, timeout_s=90, what="records of a session that runs")
+        wait_until(lambda: len(collector.records) > 100, what="records of a session that runs")
         started.signal_group(signal.SIGINT)
         ran = started.end()
     assert ran.code == 130, (ran.code, ran.out, ran.err)
@@ -111,12 +111,11 @@ def test_a_killed_exporter_comes_back_beside_the_sessions(
     with attached.start("run", str(endless), "--json", env=env) as started:
         for _ in range(2):
             before = len(collector.records)
-            wait_until(lambda before=before: len(collector.records) > before, timeout_s=90, what="more")  # type: ignore[misc]
+            wait_until(lambda before=before: len(collector.records) > before, what="more")  # type: ignore[misc]
             (pid,) = head.actors("TelemetryActor")
             os.kill(pid, signal.SIGKILL)
             wait_until(
                 lambda pid=pid: pid not in (now := head.actors("TelemetryActor")) and len(now) == 1,  # type: ignore[misc]
-                timeout_s=60,
                 what="another one",
             )
         started.signal_group(signal.SIGINT)

@@ -17,7 +17,7 @@ from runtime.telemetry.metrics import counted
 from telemetry.events.session import Opened
 from telemetry.log import EventLog, open_log
 from telemetry.otel import names
-from tests.aether import AETHER, ROOT, Aether, end_with_parent, wait_until
+from tests.aether import AETHER, ROOT, RUN_TIMEOUT_S, Aether, end_with_parent, wait_until
 from tests.collector import collecting
 from tests.contract.stores import fill
 from tests.golden.test_golden import read
@@ -68,7 +68,7 @@ def served_at(process: subprocess.Popen[str]) -> str:
 
 
 def events(url: str) -> float:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=RUN_TIMEOUT_S) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("aetherloop_events_total"))
 
@@ -111,14 +111,14 @@ def test_a_follower_killed_again_and_again_counts_every_event_once(aether: Aethe
             url = served_at(process)
             fill(log, f"session/{number}", 40, each=50)
             expected += 2_000
-            wait_until(partial(news, url, expected - 2_000), timeout_s=30, what="news in what is served")
+            wait_until(partial(news, url, expected - 2_000), what="news in what is served")
             process.send_signal(signal.SIGKILL)
     with following(aether, **FREE_PORT) as process:
         url = served_at(process)
-        wait_until(lambda: events(url) >= expected, timeout_s=30, what="all events in what is served")
+        wait_until(lambda: events(url) >= expected, what="all events in what is served")
         assert events(url) == expected
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=RUN_TIMEOUT_S)
     assert (process.returncode, err) == (130, "aether: interrupted\n")
     totals, _ = counted(log)
     assert sum(totals.numbers[names.EVENT_COUNT.name].values()) == expected
@@ -128,9 +128,9 @@ def test_metrics_go_to_a_collector_while_it_follows_and_once_more_when_it_ends(a
     with collecting() as collector:
         otlp = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         with following(aether, **otlp, OTEL_METRIC_EXPORT_INTERVAL="100") as process:
-            wait_until(lambda: "aetherloop.cycles.closed" in collector.metrics, timeout_s=30, what="metrics")
+            wait_until(lambda: "aetherloop.cycles.closed" in collector.metrics, what="metrics")
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=RUN_TIMEOUT_S)
     assert err.splitlines() == [f"metrics of {log.name} go out by otlp", "aether: interrupted"]
     points = collector.metrics["aetherloop.cycles.closed"].sum.data_points
     assert sorted(point.as_int for point in points) == [5, 10]
