@@ -120,7 +120,11 @@ def test_a_cluster_that_is_not_there_is_exit_6(aether: Aether) -> None:
 
 
 def _submit(head: Head, *command: str) -> tuple[int, str]:
-    return _ray(head, "submit", "--working-dir", ".", "--", *AETHER, *command)
+    """How the job ended; what Ray said of it, and all that it printed: of that Ray may miss what comes last."""
+    job = f"job-{uuid.uuid4().hex[:8]}"
+    code, said = _ray(head, "submit", "--submission-id", job, "--working-dir", ".", "--", *AETHER, *command)
+    printed = head.folder / "ray" / "session_latest" / "logs" / f"job-driver-{job}.log"
+    return code, f"{said}\n{printed.read_text(encoding='utf-8')}"
 
 
 def _ray(head: Head, action: str, *arguments: str) -> tuple[int, str]:
