@@ -47,7 +47,7 @@ def connected(settings: Settings) -> Iterator[None]:
     finally:
         ray.shutdown()
         if folder is not None:
-            _remove(folder)
+            remove(folder)
 
 
 @contextmanager
@@ -103,8 +103,8 @@ def _folder() -> str:
     return tempfile.mkdtemp(prefix="aether-", dir=usual if len(usual) <= SHORT_FOLDER_CHARACTERS else "/tmp")
 
 
-def _remove(folder: str) -> None:
-    """Ray's processes may outlive it for a moment, and write there still."""
+def remove(folder: str) -> None:
+    """Until it is gone: Ray's processes may outlive it for a moment, and write there still."""
     until = time.monotonic() + LEAVE_TIMEOUT_S
     shutil.rmtree(folder, ignore_errors=True)
     while Path(folder).exists() and time.monotonic() < until:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from loops.state import state_hash
+from runtime.hosting.cluster import remove
 from telemetry.log import open_log
 from tests.aether import ROOT, RUN_TIMEOUT_S, Aether, position, processes_naming, wait_until
 from tests.clusters import Head
@@ -221,6 +224,23 @@ def test_a_run_that_is_over_leaves_no_process_and_no_folder(aether: Aether) -> N
     assert list(aether.folder.glob("aether-*")) == []
     assert "WARNING" not in ran.err
     assert "ray" not in ran.err.lower()
+
+
+def test_a_folder_that_ray_writes_in_to_the_last_is_gone_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, really, late = tmp_path / "aether-ray", shutil.rmtree, ["raylet.err", "worker.out"]
+    (folder / "logs").mkdir(parents=True)
+
+    def rmtree(path: str, *, ignore_errors: bool) -> None:
+        really(path, ignore_errors=ignore_errors)
+        if late:  # from a process that ends a moment later
+            (folder / "logs").mkdir(parents=True)
+            (folder / "logs" / late.pop()).touch()
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    remove(str(folder))
+    assert not folder.exists()
 
 
 def test_a_run_on_a_cluster_gives_back_what_it_held(attached: Aether, head: Head) -> None:
