@@ -23,8 +23,10 @@ from telemetry.otel.export.follower import Lag
 NICENESS: Final = 10
 """Its weight against a session host's is about 1 to 10 where both want the same core."""
 CALLS: Final = 4
-END_S: Final = LAST_S + 2 * JOIN_S
-"""How long the driver waits for its end, which takes up to `LAST_S` and `JOIN_S` there."""
+START_S: Final = 60.0
+"""How long its process may take to come: an idle machine has it in two seconds, a busy one after a short run's end."""
+END_S: Final = START_S + LAST_S + 2 * JOIN_S
+"""How long the driver waits for its end, which takes up to `LAST_S` and `JOIN_S` once it has come."""
 
 Lags = list[tuple[str, Lag]]
 
