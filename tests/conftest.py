@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def nodes() -> Iterator[Nodes]:
     cluster = Nodes()
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Of loopback, where nobody listens: taken, so that nobody else comes to listen there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture

@@ -12,12 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
-
-import portalocker
 
 from telemetry.errors import DatasetExists, DatasetUnwritable
 from telemetry.files import sync
+from telemetry.locks import hold
 
 UNFINISHED = ".building-"
 LOCK = "lock"
@@ -47,19 +45,11 @@ def _made(parent: Path, prefix: str, stack: ExitStack) -> Path:
         outer = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         with ExitStack() as held:
             held.callback(shutil.rmtree, outer, ignore_errors=True)
-            with suppress(FileNotFoundError, portalocker.LockException):
-                lock = held.enter_context(_locked(outer))
-                if (outer / LOCK).stat().st_ino == os.fstat(lock.fileno()).st_ino:
+            with suppress(FileNotFoundError):
+                if (lock := hold(outer / LOCK)) is not None:
+                    held.enter_context(lock)
                     stack.enter_context(held.pop_all())
                     return outer
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[IO[str]]:
-    """Raises what `portalocker` does where another process holds it, `OSError`."""
-    with (folder / LOCK).open("a") as lock:
-        portalocker.lock(lock, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-        yield lock
 
 
 def put(filled: Path, target: Path) -> None:
@@ -93,5 +83,7 @@ def unwritable(target: Path, error: OSError) -> DatasetUnwritable:
 def _sweep(parent: Path, prefix: str) -> None:
     """Removes what builds that were killed left here, even before they had a lock; a live one holds its lock."""
     for left in [one for one in parent.iterdir() if one.name.startswith(prefix)]:
-        with suppress(OSError, portalocker.LockException), _locked(left):
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            if (lock := hold(left / LOCK)) is not None:
+                with lock:
+                    shutil.rmtree(left, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -58,14 +57,6 @@ def endpoint(url: str, waits: Waits | None = None, *, key: str | None = None, **
 def ear(heard: list[str] | None = None) -> Ear:
     listens = None if heard is None else heard.append
     return Ear(listens, redact=lambda text: text, hide_tags=False, by_line=False)
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """Taken, so that nobody else comes to listen there."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
 
 
 def failure(result: Reply | Failure) -> Failure:

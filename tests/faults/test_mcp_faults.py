@@ -216,12 +216,9 @@ def test_a_file_that_cannot_be_run_is_the_scenarios_mistake(tmp_path: Path) -> N
         McpTools(McpServer(name="shop", command=(str(tmp_path / "data"),)))
 
 
-def test_an_address_where_nobody_listens_is_reported() -> None:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))  # so that nobody else comes to listen there
-        port = taken.getsockname()[1]
-        with pytest.raises(EnvironmentFailed, match=f"127.0.0.1:{port}/mcp.*connect") as failed:
-            McpTools(McpServer(name="shop", url=f"http://127.0.0.1:{port}/mcp"))
+def test_an_address_where_nobody_listens_is_reported(closed_port: int) -> None:
+    with pytest.raises(EnvironmentFailed, match=f"127.0.0.1:{closed_port}/mcp.*connect") as failed:
+        McpTools(McpServer(name="shop", url=f"http://127.0.0.1:{closed_port}/mcp"))
     assert failed.value.kind == "lost"
 
 

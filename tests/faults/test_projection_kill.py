@@ -19,7 +19,6 @@ from tests.contract.stores import STORES, fill
 from tests.projections import Chains, chains, undisturbed
 
 KILLS = 12
-pytestmark = pytest.mark.timeout(900)  # each begins two processes
 EVENTS_A_KILL = 2_000
 """Four batches at least, so that most kills fall inside one."""
 

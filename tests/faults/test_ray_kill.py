@@ -23,7 +23,6 @@ CYCLES = 200
 EVENTS_A_CYCLE = 23
 RESTART_TIMEOUT_S = 120.0
 RUN_TIMEOUT_S = 400.0
-pytestmark = pytest.mark.timeout(900)  # twenty restarts on a busy machine
 
 MAZE = """\
 name = "kill"

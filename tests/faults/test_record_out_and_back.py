@@ -28,7 +28,6 @@ EACH = 20
 STREAMS = 10
 KILLS = 4
 PATIENCE_S = 240.0
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(params=[("sqlite", "postgresql"), ("postgresql", "sqlite")], ids=lambda kinds: f"{kinds[0]}-{kinds[1]}")

@@ -28,7 +28,6 @@ from tests.model_server import ModelServer, Wire, call, calls, says
 
 TOOLS = ("pay", "deliver", "book", "post")
 PATIENCE_S = 100.0
-pytestmark = pytest.mark.timeout(900)  # two clusters of Ray start here
 SCENARIO = """
 name = "zombie"
 [environment]

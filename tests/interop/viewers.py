@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.aether import free_ports
 
 STARTS_WITHIN_S = 300
 """What a viewer may take to answer, on a machine that is busy: it makes its tables first."""
@@ -80,7 +81,7 @@ class Viewer:
     def serving(self, venv: Path, folder: Path) -> Iterator[str]:
         """Its URL while it runs. Raises RuntimeError with what it said when it does not come up."""
         folder.mkdir()
-        port, said = _free_port(), folder / "said"
+        (port,), said = free_ports(1), folder / "said"
         program, *arguments = self.command(port, folder)
         with said.open("wb") as out:
             process = subprocess.Popen(
@@ -119,12 +120,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _answers(url: str) -> bool:
@@ -194,7 +189,7 @@ PHOENIX = Viewer(
     variables=lambda port, folder: {
         "PHOENIX_HOST": "127.0.0.1",
         "PHOENIX_PORT": str(port),
-        "PHOENIX_GRPC_PORT": str(_free_port()),
+        "PHOENIX_GRPC_PORT": str(free_ports(1)[0]),
         "PHOENIX_WORKING_DIR": str(folder),
         "PHOENIX_TELEMETRY_ENABLED": "false",
     },

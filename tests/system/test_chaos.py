@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from examples.refund.endpoint import MODEL, running
-from tests.aether import RUN_TIMEOUT_S, Aether, Ran, processes_naming, wait_until
+from tests.aether import Aether, Ran, processes_naming, wait_until
 from tests.errands import SCENARIO, policy
 from tests.model_server import ModelServer
 
@@ -49,7 +49,7 @@ def wait_for(aether: Aether, file: str) -> None:
             return any(aether.folder.glob(f"aether-chaos-*/world/{file}"))
         return False
 
-    wait_until(there, timeout_s=RUN_TIMEOUT_S, what=f"{file} in a world")
+    wait_until(there, what=f"{file} in a world")
 
 
 def test_a_world_killed_at_some_of_its_commits_loses_and_repeats_nothing(aether: Aether) -> None:
@@ -106,7 +106,7 @@ def test_ctrl_c_while_hosts_are_killed_ends_their_ray_and_removes_what_it_wrote(
     assert ended.code == 130, ended.err
     assert ended.err == "aether: interrupted\n"
     assert not list(aether.folder.glob("aether-*"))
-    wait_until(lambda: not processes_naming(str(aether.folder)), timeout_s=RUN_TIMEOUT_S, what="the end of its Ray")
+    wait_until(lambda: not processes_naming(str(aether.folder)), what="the end of its Ray")
 
 
 def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> None:
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_the_worker_and_removes_what_it_wrote(aether: Aether) -> Non
     assert ended.code == 130, ended.err
     assert not list(aether.folder.glob("aether-chaos-*"))
     for pid in children:
-        wait_until(lambda pid=pid: not Path("/proc", pid).exists(), timeout_s=RUN_TIMEOUT_S, what=f"the end of {pid}")  # type: ignore[misc]
+        wait_until(lambda pid=pid: not Path("/proc", pid).exists(), what=f"the end of {pid}")  # type: ignore[misc]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system has no word for a parent's death")
@@ -128,7 +128,7 @@ def test_a_command_that_is_killed_leaves_no_worker_behind(aether: Aether) -> Non
         wait_for(aether, "*.db")
         (worker,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text(encoding="utf-8").split()
         started.kill()
-    wait_until(lambda: not Path("/proc", worker).exists(), timeout_s=RUN_TIMEOUT_S, what="the end of the worker")
+    wait_until(lambda: not Path("/proc", worker).exists(), what="the end of the worker")
 
 
 def test_a_scenario_that_does_not_run_undisturbed_is_not_certified(aether: Aether) -> None:

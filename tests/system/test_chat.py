@@ -55,7 +55,7 @@ class Typed(Started):
     def see(self, text: str) -> None:
         """Waits until the terminal shows `text`, after what was seen before."""
         try:
-            wait_until(lambda: text in self.shown()[self._seen :], timeout_s=RUN_TIMEOUT_S, what=repr(text))
+            wait_until(lambda: text in self.shown()[self._seen :], what=repr(text))
         except TimeoutError as error:
             raise AssertionError(f"{error}; it shows: {self.shown()[self._seen :]}") from error
         self._seen += self.shown()[self._seen :].index(text) + len(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +57,17 @@ async def test_an_error_of_the_endpoint_is_passed_on_unchanged(log: EventLog, st
     check_replay(log)
 
 
-async def test_a_stream_that_the_endpoint_cuts_off_is_cut_off_for_the_agent(log: EventLog) -> None:
-    async def answer(request: web.Request, _: Body) -> web.StreamResponse:
-        response = await begin(request)
-        await response.write(chunk({"content": "half a"}))
-        assert request.transport is not None
-        request.transport.close()
-        return response
+async def cut(request: web.Request, _: Body) -> web.StreamResponse:
+    """An endpoint that breaks its answer off."""
+    response = await begin(request)
+    await response.write(chunk({"content": "half a"}))
+    assert request.transport is not None
+    request.transport.close()
+    return response
 
-    async with gateway(log, answer) as agent, agent.post([user("Hi")], stream=True) as got:
+
+async def test_a_stream_that_the_endpoint_cuts_off_is_cut_off_for_the_agent(log: EventLog) -> None:
+    async with gateway(log, cut) as agent, agent.post([user("Hi")], stream=True) as got:
         assert await got.content.readuntil(b"\n\n") == chunk({"content": "half a"})
         with pytest.raises(ClientError):
             await got.read()
@@ -76,13 +77,6 @@ async def test_a_stream_that_the_endpoint_cuts_off_is_cut_off_for_the_agent(log:
 
 
 async def test_what_came_before_the_cut_is_passed_on_though_it_is_read_after_it() -> None:
-    async def cut(request: web.Request, _: Body) -> web.StreamResponse:
-        response = await begin(request)
-        await response.write(chunk({"content": "half a"}))
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
     async def late(request: web.Request, _: Body) -> web.StreamResponse:
         async with ClientSession() as http, http.post(endpoint.url) as answer:
             if answer.content.exception() is None:
@@ -134,13 +128,8 @@ async def test_an_agent_that_goes_away_before_the_first_byte_is_cancelled_too(lo
     assert told(log, one(log), reason.Unanswered)[0].kind == "cancelled"
 
 
-async def test_an_endpoint_that_is_not_there_is_said_as_clients_read_it(log: EventLog) -> None:
-    with socket.socket() as kept:  # its port is nobody else's, and nobody listens there
-        kept.bind(("127.0.0.1", 0))
-        await check_unreachable(log, f"http://127.0.0.1:{kept.getsockname()[1]}/v1")
-
-
-async def check_unreachable(log: EventLog, where: str) -> None:
+async def test_an_endpoint_that_is_not_there_is_said_as_clients_read_it(log: EventLog, closed_port: int) -> None:
+    where = f"http://127.0.0.1:{closed_port}/v1"
     async with (
         listening(log, upstream=where, listen="127.0.0.1:0", say=lambda _: None) as running,
         ClientSession() as http,

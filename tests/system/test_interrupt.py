@@ -10,7 +10,7 @@ import pytest
 
 from telemetry.errors import LogError
 from telemetry.log import open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, processes_naming, wait_until
+from tests.aether import Aether, processes_naming, wait_until
 from tests.clusters import Head
 
 MAZE = """\
@@ -69,7 +69,6 @@ def test_ctrl_c_in_a_terminal_suspends_and_resume_goes_on_to_the_same_end(aether
         _wait_for_cycles(aether)
         wait_until(
             lambda: "episodes succeeded" in started.shown(),
-            timeout_s=RUN_TIMEOUT_S,
             what="the live line tells of episodes",
         )
         started.signal_group(signal.SIGINT)
@@ -104,7 +103,7 @@ def test_an_interrupt_with_json_still_answers_one_document(attached: Aether) -> 
 
 def test_ctrl_c_while_ray_starts_leaves_nothing_behind(aether: Aether) -> None:
     with aether.start("run", _file(aether)) as started:
-        wait_until(lambda: any(aether.folder.glob("aether-*")), timeout_s=RUN_TIMEOUT_S, what="Ray is being started")
+        wait_until(lambda: any(aether.folder.glob("aether-*")), what="Ray is being started")
         started.signal_group(signal.SIGINT)
         ended = started.end()
     assert ended.code == 130
@@ -118,7 +117,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_log_is_whole(aether: Aether) -> No
     file = aether.folder / "stuck.toml"
     file.write_text('name = "stuck"\n[environment]\nid = "gymnasium:stuck:Stuck-v0"\n')
     with aether.start("run", str(file), env={"PYTHONPATH": str(aether.folder)}) as started:
-        wait_until((aether.folder / "stuck").exists, timeout_s=RUN_TIMEOUT_S, what="the world is stuck")
+        wait_until((aether.folder / "stuck").exists, what="the world is stuck")
         started.signal_group(signal.SIGINT)
         with pytest.raises(TimeoutError):
             wait_until(lambda: not started.running, timeout_s=1, what="the first is being obeyed")
@@ -147,7 +146,7 @@ def _wait_for_cycles(aether: Aether) -> None:
             return False
         return len(closed) == 2 and min(closed.values()) >= SOME
 
-    wait_until(written, timeout_s=RUN_TIMEOUT_S, what=f"{SOME} cycles of both sessions")
+    wait_until(written, what=f"{SOME} cycles of both sessions")
 
 
 def _check_rest_and_resume(aether: Aether, calm: list[str]) -> None:

@@ -15,7 +15,7 @@ from telemetry.errors import LogError
 from telemetry.events import session
 from telemetry.events.learn import ModelRejected, ModelTrained
 from telemetry.log import EventLog, open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, Row, wait_until
+from tests.aether import Aether, Row, wait_until
 
 MAZE = """\
 name = "maze"
@@ -145,10 +145,9 @@ def cut_off(aether: Aether, file: str, stage: str) -> None:
         wait_until(lambda: there() or not started.running, timeout_s=LEARN_TIMEOUT_S, what=f"it is {stage}")
         assert started.running, started.end().err
         started.signal_group(signal.SIGKILL)
-    wait_until(free, timeout_s=RUN_TIMEOUT_S, what="its host is gone and the log free")
+    wait_until(free, what="its host is gone and the log free")
 
 
-@pytest.mark.timeout(900)
 def test_a_learning_that_is_killed_in_every_stage_goes_on_to_one_verdict(attached: Aether) -> None:
     file = maze(attached, seed=4, kind="jepa", pairs=KILLED_PAIRS, more="steps = 400\n")
     for stage in STAGES:
@@ -176,7 +175,7 @@ def test_a_learning_that_is_killed_in_every_stage_goes_on_to_one_verdict(attache
 def test_after_ctrl_c_it_says_how_to_go_on(attached: Aether) -> None:
     file = maze(attached, seed=5)
     with attached.start("learn", file, "--out", str(attached.folder / "curve.png")) as started:
-        wait_until(lambda: attached.log.exists(), timeout_s=RUN_TIMEOUT_S, what="the log is there")
+        wait_until(lambda: attached.log.exists(), what="the log is there")
         started.signal_group(signal.SIGINT)
         ended = started.end()
     assert ended.code == 130

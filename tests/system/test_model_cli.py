@@ -12,7 +12,7 @@ from runtime.models.registry.store import Kept, Registry, lay_down, laying_down
 from telemetry.events.learn import ModelAdopted, ModelPromoted, ModelRolledBack
 from telemetry.events.session import Opened
 from telemetry.log import open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, position, wait_until
+from tests.aether import Aether, position, wait_until
 from tests.trained import lived
 from world_model.checkpoint import save
 from world_model.frozen import learn_linear
@@ -116,7 +116,7 @@ def test_beside_a_live_run_its_host_enters_what_is_said(aether: Aether, models: 
     file = aether.folder / "long.toml"
     file.write_text(LONG)
     with aether.start("run", str(file), terminal=True) as run:
-        wait_until(lambda: position(aether.log) > 10, timeout_s=RUN_TIMEOUT_S, what="a session's events")
+        wait_until(lambda: position(aether.log) > 10, what="a session's events")
         for model in (first.model, second.model):
             ran = aether("model", "promote", model)
             assert ran.code == 0, ran.err
@@ -204,18 +204,15 @@ def test_a_live_session_takes_up_what_a_person_promotes_and_takes_back(
     file = aether.folder / "follow.toml"
     file.write_text(FOLLOW)
     with aether.start("run", str(file), terminal=True, env={SHARED: url}) as run:
-        wait_until(lambda: position(aether.log) > 10, timeout_s=RUN_TIMEOUT_S, what="a session's events")
+        wait_until(lambda: position(aether.log) > 10, what="a session's events")
         ran = aether("model", "promote", model, env={SHARED: url})
         assert ran.code == 0, ran.err
         assert ran.out.splitlines()[0].startswith(f"{model} stands, in place of greedy@")
-        wait_until(
-            lambda: adopted(aether.log) == [model], timeout_s=RUN_TIMEOUT_S, what=f"{model} is adopted; {run.shown()}"
-        )
+        wait_until(lambda: adopted(aether.log) == [model], what=f"{model} is adopted; {run.shown()}")
         ran = aether("model", "rollback", "umaze", env={SHARED: url})
         assert ran.code == 0, ran.err
         wait_until(
             lambda: adopted(aether.log) == [model, None],
-            timeout_s=RUN_TIMEOUT_S,
             what="the scenario's own policy again",
         )
         assert run.running

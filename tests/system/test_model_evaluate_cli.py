@@ -15,7 +15,7 @@ from runtime.scenario import read_scenario
 from telemetry.errors import LogError
 from telemetry.events import session
 from telemetry.log import open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, wait_until
+from tests.aether import Aether, wait_until
 from tests.clusters import Head
 
 PAIRS = 4
@@ -75,7 +75,7 @@ def test_ctrl_c_leaves_what_ran_and_the_same_command_goes_on_to_the_verdict(lear
     command = ("model", "evaluate", "maze", "--scenario", _file(learnt))
     before = closed(learnt)
     with learnt.start(*command, "--pairs", str(PAIRS), terminal=True) as started:
-        wait_until(lambda: closed(learnt) > before, timeout_s=RUN_TIMEOUT_S, what="a session of the evaluation ends")
+        wait_until(lambda: closed(learnt) > before, what="a session of the evaluation ends")
         started.signal_group(signal.SIGINT)
         ended = started.end()
     assert ended.code in (0, 130)  # the last of them may have ended by then

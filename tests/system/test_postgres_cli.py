@@ -12,7 +12,7 @@ import pytest
 
 from telemetry.events import Draft, session
 from telemetry.log import open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, Ran, wait_until
+from tests.aether import Aether, Ran, wait_until
 from tests.clusters import Head
 from tests.local import Local
 from tests.model_server import ModelServer, says
@@ -76,7 +76,6 @@ def test_the_log_is_followed_and_the_place_kept_at_home(shared: Shared, sessions
     with shared.aether.start(*arguments) as following:
         wait_until(
             lambda: place.exists() and json.loads(place.read_text())["position"] >= last,
-            timeout_s=RUN_TIMEOUT_S,
             what="the place to be moved",
         )
         following.signal(signal.SIGINT)

@@ -13,7 +13,7 @@ import pytest
 
 from telemetry.events.learn import ModelTrained, TrainingProgressed
 from telemetry.log import EventLog, open_log
-from tests.aether import RUN_TIMEOUT_S, Aether, wait_until
+from tests.aether import Aether, wait_until
 from tests.clusters import Head
 from tests.collector import collecting
 
@@ -163,7 +163,7 @@ def test_a_training_that_was_killed_goes_on_when_the_same_is_ordered_again(explo
     order = (*TRAIN, "--steps", str(LONG), "--seed", "3")
     states = explored.home / "training"
     with explored.start(*order) as started:
-        wait_until(lambda: kept_in(states), timeout_s=RUN_TIMEOUT_S, what="a state is kept")
+        wait_until(lambda: kept_in(states), what="a state is kept")
         started.kill()
     assert len(list(states.iterdir())) == 1
     again = explored(*order, "--json")
@@ -201,9 +201,7 @@ def test_an_altered_model_is_refused(explored: Aether) -> None:
 def test_ctrl_c_keeps_the_best_so_far_and_says_so(explored: Aether) -> None:
     alone = Aether(explored.folder)  # with a Ray of its own, which the terminal's signal reaches as well
     with alone.start(*TRAIN, "--seconds", "300", "--seed", "2", terminal=True) as started:
-        wait_until(
-            lambda: "misses" in started.shown(), timeout_s=RUN_TIMEOUT_S, what="a first look at held-out sessions"
-        )
+        wait_until(lambda: "misses" in started.shown(), what="a first look at held-out sessions")
         started.signal_group(signal.SIGINT)
         ended = started.end()
     assert ended.code == 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -131,13 +130,13 @@ def test_a_log_that_stays_held_is_exit_6_and_says_where_the_model_is(url: str, m
     assert "an equal training gives the same model" in str(held.value)
 
 
-def test_a_server_that_is_away_keeps_the_last_word_from_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_away_keeps_the_last_word_from_nobody(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(entry, "PATIENCE_S", 0.0)
-    with closing(socket.socket()) as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen, so that the port stays nobody's
-        url = f"postgresql://127.0.0.1:{nobody.getsockname()[1]}/aether"
-        with pytest.raises(Unavailable, match=r"maze@4f6b01aabbcc is kept.* does not answer"):
-            enter_trained(url, TRAINED, refs=(), run="a", said=lambda _: None)
+    url = f"postgresql://127.0.0.1:{closed_port}/aether"
+    with pytest.raises(Unavailable, match=r"maze@4f6b01aabbcc is kept.* does not answer"):
+        enter_trained(url, TRAINED, refs=(), run="a", said=lambda _: None)
 
 
 def test_who_is_interrupted_while_the_log_is_held_hears_that_the_model_is_kept(url: str) -> None:

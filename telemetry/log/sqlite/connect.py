@@ -4,11 +4,12 @@ Invariant: a file that is not a log is never changed."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from telemetry.errors import LogClosed, LogDamaged, LogError, LogNotFound, LogUnwritable
@@ -71,6 +72,15 @@ def open_at_rest(path: Path) -> tuple[Readers, str]:
     else:
         options = "mode=ro&readonly_shm=1" if path.with_name(f"{path.name}-shm").exists() else "mode=ro"
     return _identified(Readers(path, options=options, lenient=True), path, lenient=True)
+
+
+def files_of(path: Path) -> list[os.stat_result]:
+    """Of the log's file and its WAL those that are there: the last who closes the log removes its WAL."""
+    found: list[os.stat_result] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            found.append(file.stat())
+    return found
 
 
 def _has_wal(path: Path) -> bool:

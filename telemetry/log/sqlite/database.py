@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from telemetry.log.rows import HEAD, Row
 from telemetry.log.scan import verify_rows
 from telemetry.log.seal import Seal
 from telemetry.log.sqlite.blobs import Blobs
-from telemetry.log.sqlite.connect import Readers, open_at_rest, open_for_reading, open_for_writing
+from telemetry.log.sqlite.connect import Readers, files_of, open_at_rest, open_for_reading, open_for_writing
 from telemetry.log.sqlite.lock import WriterLock, lock_owner
 from telemetry.log.sqlite.snapshots import SnapshotFiles
 from telemetry.log.sqlite.writer import SqliteCommitter
@@ -90,11 +90,7 @@ class SqliteDatabase:
         return found
 
     def size_bytes(self) -> int:
-        size = 0
-        for file in (self._path, self._path.with_name(self._path.name + "-wal")):
-            with suppress(FileNotFoundError):  # the last who closes the log removes its WAL
-                size += file.stat().st_size
-        return size
+        return sum(file.st_size for file in files_of(self._path))
 
     def writers(self) -> list[str]:
         owner = lock_owner(self._path)

@@ -6,7 +6,7 @@ meanwhile, or its reader is told."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from telemetry.errors import LogHeld
@@ -59,9 +59,6 @@ def _at_rest(url: str | Path) -> Path | None:
 
 def _marks(path: Path) -> list[tuple[int, int]]:
     """What changes when a file or its WAL is written."""
-    marks: list[tuple[int, int]] = []
-    for file in (path, path.with_name(path.name + "-wal")):
-        with suppress(FileNotFoundError):  # the last who closes the log removes its WAL
-            found = file.stat()
-            marks.append((found.st_size, found.st_mtime_ns))
-    return marks
+    from telemetry.log.sqlite.connect import files_of
+
+    return [(file.st_size, file.st_mtime_ns) for file in files_of(path)]
